@@ -1,0 +1,3 @@
+"""Dual Super-Resolution Learning (Wang et al., CVPR 2020) for MMSegmentation and MMPose."""
+
+__version__ = '0.1.0'

@@ -1,0 +1,20 @@
+"""What the paper is made of, shared by segmentation and pose; registered in MMEngine's root registries."""
+
+from dsrl_mm import compat
+
+compat.prepare('mmengine', 'mmcv')
+
+from .affinity import FALoss, affinity_loss  # noqa: E402
+from .checkpoint import AtomicLocalBackend, SafeCheckpointHook  # noqa: E402
+from .hooks import NonFiniteLossHook  # noqa: E402
+from .optim import BFloat16OptimWrapper  # noqa: E402
+from .resample import area_downsample, check_scale_factor, pad_to_multiple  # noqa: E402
+from .sisr import SISRAuxHead  # noqa: E402
+from .sr_aux import SRAux  # noqa: E402
+from .upsample import DeconvUpsampler, SubPixelUpsampler  # noqa: E402
+
+__all__ = [
+    'AtomicLocalBackend', 'BFloat16OptimWrapper', 'DeconvUpsampler', 'FALoss', 'NonFiniteLossHook', 'SISRAuxHead',
+    'SRAux', 'SafeCheckpointHook', 'SubPixelUpsampler', 'affinity_loss', 'area_downsample', 'check_scale_factor',
+    'pad_to_multiple'
+]

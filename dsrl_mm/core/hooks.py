@@ -1,0 +1,39 @@
+"""Guards that stop a training before it wastes hours."""
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+__all__ = ['NonFiniteLossHook', 'sample_paths']
+
+
+def sample_paths(data_batch: dict) -> list[str]:
+    """The image files of a batch as a data loader yields it."""
+    return [str(sample.metainfo.get('img_path', '(not from a file)')) for sample in data_batch['data_samples']]
+
+
+@HOOKS.register_module()
+class NonFiniteLossHook(Hook):
+    """Stops training at the first NaN or infinite loss, naming it and the batch's files.
+
+    It runs before the checkpoint hook, so the poisoned weights of that step are never saved.
+    """
+
+    priority = 'HIGH'
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        """Check every logged loss, with one wait for the device.
+
+        Raises:
+            FloatingPointError: if any is NaN or infinite.
+        """
+        losses = {name: value for name, value in outputs.items() if 'loss' in name}
+        finite = torch.stack([torch.isfinite(value.detach()).all() for value in losses.values()])
+        if finite.all():
+            return
+        bad = {name: float(value) for (name, value), ok in zip(losses.items(), finite) if not ok and name != 'loss'}
+        raise FloatingPointError(
+            f'Iteration {runner.iter + 1}: {", ".join(f"{name} is {value}" for name, value in bad.items()) or "loss"} '
+            f'for the images {sample_paths(data_batch)}. The last checkpoint in {runner.work_dir} is from before. '
+            'Look at these images and labels; then lower the learning rate, clip gradients (optim_wrapper.clip_grad), '
+            'or, with float16, use bfloat16.')

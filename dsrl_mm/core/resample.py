@@ -1,0 +1,57 @@
+"""Moving between the high-resolution canvas and the network's low-resolution input.
+
+The user's world (pipelines, labels, metas, predictions) is the high-resolution (HR) canvas; only the
+network sees low resolution (LR). See ``docs/design.md``.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ['area_downsample', 'check_scale_factor', 'pad_to_multiple']
+
+
+def check_scale_factor(scale_factor: int) -> int:
+    """Return ``scale_factor`` if it is an integer of at least 2.
+
+    Raises:
+        ValueError: otherwise. Only integer factors make every LR pixel the mean of whole HR pixels.
+    """
+    if isinstance(scale_factor, bool) or not isinstance(scale_factor, int) or scale_factor < 2:
+        raise ValueError(
+            f'scale_factor must be an integer of at least 2, got {scale_factor!r}. It is the ratio of the canvas to '
+            'the image the network reads; 2 is the paper\'s.')
+    return scale_factor
+
+
+def pad_to_multiple(x: Tensor, multiple: int, value: float | None = None) -> Tensor:
+    """Pad the bottom and the right of ``x`` so that ``multiple`` divides its height and width.
+
+    Args:
+        x (Tensor): shape (B, C, H, W), any float dtype; any dtype where ``value`` is given.
+        multiple (int): what shall divide the sides.
+        value (float, optional): the constant to pad with. Defaults to None: repeat the border pixels, so that the
+            area average at the border is not pulled towards a made-up value.
+
+    Returns:
+        Tensor: shape (B, C, ceil(H / multiple) * multiple, ceil(W / multiple) * multiple); ``x`` itself when nothing
+        has to be padded.
+    """
+    bottom, right = -x.shape[-2] % multiple, -x.shape[-1] % multiple
+    if not (bottom or right):
+        return x
+    if value is None:
+        return F.pad(x, (0, right, 0, bottom), mode='replicate')
+    return F.pad(x, (0, right, 0, bottom), value=value)
+
+
+def area_downsample(x: Tensor, scale_factor: int) -> Tensor:
+    """Reduce images by an antialiased area average.
+
+    Args:
+        x (Tensor): shape (B, C, H, W); ``scale_factor`` divides H and W.
+        scale_factor (int): the ratio of the sides.
+
+    Returns:
+        Tensor: shape (B, C, H / scale_factor, W / scale_factor).
+    """
+    return F.avg_pool2d(x, scale_factor)

@@ -1,0 +1,119 @@
+"""Single image super-resolution (SISR), Sec. 3.2 of the paper: the branch that rebuilds the canvas while training."""
+
+from collections.abc import Sequence
+
+import torch.nn as nn
+import torch.nn.functional as F
+from mmcv.cnn import build_norm_layer
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS
+from torch import Tensor
+
+from .upsample import SubPixelUpsampler
+
+__all__ = ['SISRAuxHead']
+
+
+@MODELS.register_module()
+class SISRAuxHead(BaseModule):
+    """Rebuilds the high-resolution image from the shared features, by the sub-pixel design of Shi et al. (CVPR 2016).
+
+    Every feature map it reads is squeezed to ``channels`` by a 1x1 convolution, brought to the grid of the finest, and
+    added: what a 1x1 convolution on their concatenation would give, for less.
+
+    Args:
+        in_channels (int | Sequence[int]): channels of the feature maps it reads.
+        in_index (int | Sequence[int]): which of the backbone's outputs these are. Defaults to -1, the last.
+        upscale_factor (int): canvas size over the size of the finest feature map it reads: the stage's stride times
+            the segmentor's ``scale_factor``.
+        channels (int): C, hidden channels, those of the features that guide FA. Defaults to 64.
+        out_channels (int): image channels. Defaults to 3.
+        loss_weight (float): w1. Defaults to 0.1, the paper's.
+        pixel_loss (dict): any registered loss called as ``loss(prediction, target)``, or a class by its dotted name.
+            Defaults to the mean squared error, the paper's.
+        norm_cfg (dict): normalisation of the hidden layer. Defaults to batch norm.
+        loss_name (str): the name in the log. Defaults to 'loss_sisr'.
+    """
+
+    def __init__(self,
+                 in_channels: int | Sequence[int],
+                 upscale_factor: int,
+                 in_index: int | Sequence[int] = -1,
+                 channels: int = 64,
+                 out_channels: int = 3,
+                 loss_weight: float = 0.1,
+                 pixel_loss: dict = dict(type='torch.nn.MSELoss'),
+                 norm_cfg: dict = dict(type='BN'),
+                 loss_name: str = 'loss_sisr'):
+        super().__init__()
+        self.in_channels = (in_channels, ) if isinstance(in_channels, int) else tuple(in_channels)
+        self.in_index = (in_index, ) if isinstance(in_index, int) else tuple(in_index)
+        if len(self.in_channels) != len(self.in_index):
+            raise ValueError(f'SISRAuxHead: in_channels={in_channels} and in_index={in_index} must be equally long')
+        self.upscale_factor, self.channels = upscale_factor, channels
+        self.loss_weight, self.loss_name = loss_weight, loss_name
+        self.pixel_loss = MODELS.build(pixel_loss)
+        self.squeeze = nn.ModuleList(nn.Conv2d(c, channels, 1, bias=False) for c in self.in_channels)
+        self.merge = nn.Sequential(build_norm_layer(norm_cfg, channels)[1], nn.ReLU(inplace=True))
+        self.upsampler = SubPixelUpsampler(
+            channels, out_channels, channels, (upscale_factor, ), kernel_size=3, norm_cfg=norm_cfg)
+
+    def _select(self, feats: Sequence[Tensor]) -> list[Tensor]:
+        found = [feat.shape[1] for feat in feats]
+        for index, channels in zip(self.in_index, self.in_channels):
+            if not -len(feats) <= index < len(feats) or found[index] != channels:
+                raise ValueError(
+                    f'SISRAuxHead: in_index={self.in_index}, in_channels={self.in_channels} ask for features that do '
+                    f'not exist: the backbone gives {len(feats)} feature maps of {found} channels. Set sr_aux.head\'s '
+                    'in_index and in_channels to some of these.')
+        return [feats[index] for index in self.in_index]
+
+    def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Rebuild the image.
+
+        Args:
+            feats (Sequence[Tensor]): the backbone's outputs, each (B, C_i, H_i, W_i).
+
+        Returns:
+            tuple[Tensor, Tensor]: the hidden features, (B, C, H, W), on the grid of the finest map read, and the
+            image, (B, out_channels, upscale_factor H, upscale_factor W), normalised as the network's input is.
+
+        Raises:
+            ValueError: if ``feats`` lacks what ``in_index`` and ``in_channels`` ask for.
+        """
+        chosen = self._select(feats)
+        size = max(feat.shape[-2:] for feat in chosen)
+        squeezed = (squeeze(feat) for squeeze, feat in zip(self.squeeze, chosen))
+        merged = sum(F.interpolate(x, size, mode='bilinear') if x.shape[-2:] != size else x for x in squeezed)
+        return self.upsampler(self.merge(merged))
+
+    def crop(self, image: Tensor, size: Sequence[int]) -> Tensor:
+        """Cut the image to the canvas: a strided network rounds sizes up, so the image may be larger by a border.
+
+        Args:
+            image (Tensor): shape (B, out_channels, h, w).
+            size (Sequence[int]): H and W of the canvas, in pixels.
+
+        Raises:
+            ValueError: if the image does not cover the canvas, or by more than rounding does.
+        """
+        for got, wanted in zip(image.shape[-2:], size):
+            if not wanted <= got < wanted + self.upscale_factor:
+                raise ValueError(
+                    f'SISRAuxHead: upscale_factor={self.upscale_factor} makes {tuple(image.shape[-2:])} pixels of '
+                    f'a canvas of {tuple(size)}. Set it to the stride of the finest backbone stage in in_index times '
+                    'scale_factor.')
+        return image[..., :size[0], :size[1]]
+
+    def loss_by_feat(self, image: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Compare the rebuilt image with the canvas.
+
+        Args:
+            image (Tensor): from :meth:`forward`.
+            target (Tensor): the canvas, (B, out_channels, H, W), normalised as the network's input is.
+
+        Returns:
+            dict[str, Tensor]: ``loss_weight`` times the pixel loss under ``loss_name``.
+        """
+        image = self.crop(image, target.shape[-2:]).float()
+        return {self.loss_name: self.loss_weight * self.pixel_loss(image, target)}

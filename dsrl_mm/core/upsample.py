@@ -1,0 +1,112 @@
+"""Upsampling stacks: what turns low-resolution features into a larger mask, heatmap or image.
+
+Shapes used throughout: B batch, C_in channels of the features that enter, C = ``channels`` of the hidden features,
+K = ``out_channels`` of what is predicted, H x W the grid of the features that enter, r the enlargement.
+
+Both stacks return the last features *before* the prediction layer beside the prediction: these features are what the
+feature affinity loss compares (the authors' answer in their tracker; the paper does not say).
+"""
+
+from collections.abc import Sequence
+from math import prod
+
+import torch.nn as nn
+from mmcv.cnn import ConvModule, build_norm_layer
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS
+from torch import Tensor
+
+__all__ = ['DeconvUpsampler', 'SubPixelUpsampler']
+
+
+class _Upsampler(BaseModule):
+    """``body`` makes the hidden features, ``predict`` the output from them."""
+
+    body: nn.Module
+    predict: nn.Module
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Enlarge features of shape (B, C_in, H, W).
+
+        Returns:
+            tuple[Tensor, Tensor]: the hidden features, (B, C, H', W'), and the prediction, (B, K, r H, r W).
+        """
+        feat = self.body(x)
+        return feat, self.predict(feat)
+
+    def init_prediction_to_zero(self) -> None:
+        """Make the prediction 0 for every input until it is trained: the start of a learned residual."""
+        for module in self.predict.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.zeros_(module.weight)
+                nn.init.zeros_(module.bias)
+
+
+def _deconv(in_channels: int, out_channels: int, factor: int, norm_cfg: dict) -> nn.Sequential:
+    """A transposed convolution of stride ``factor`` in which every output pixel sees the same number of inputs."""
+    kernel = 2 * factor - factor % 2
+    padding = (kernel - factor) // 2
+    deconv = nn.ConvTranspose2d(in_channels, out_channels, kernel, stride=factor, padding=padding, bias=False)
+    return nn.Sequential(deconv, build_norm_layer(norm_cfg, out_channels)[1], nn.ReLU(inplace=True))
+
+
+@MODELS.register_module()
+class DeconvUpsampler(_Upsampler):
+    """The paper's stack (Sec. 3.1): transposed convolutions, each followed by batch norm and ReLU.
+
+    A 1x1 convolution first squeezes the features to ``channels``, which keeps the stack's cost to a few percent of a
+    network's; the prediction layer is a 1x1 convolution on the enlarged features, which are the hidden features:
+    (B, C, r H, r W).
+
+    Args:
+        in_channels (int): C_in.
+        out_channels (int): K.
+        channels (int): C. Defaults to 64.
+        factors (Sequence[int]): one enlargement per transposed convolution; r is their product. Defaults to (2,).
+        norm_cfg (dict): normalisation of every layer. Defaults to batch norm.
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 out_channels: int,
+                 channels: int = 64,
+                 factors: Sequence[int] = (2, ),
+                 norm_cfg: dict = dict(type='BN')):
+        super().__init__()
+        self.channels, self.factor = channels, prod(factors)
+        self.body = nn.Sequential(
+            ConvModule(in_channels, channels, 1, norm_cfg=norm_cfg),
+            *(_deconv(channels, channels, factor, norm_cfg) for factor in factors))
+        self.predict = nn.Conv2d(channels, out_channels, 1)
+
+
+@MODELS.register_module()
+class SubPixelUpsampler(_Upsampler):
+    """The sub-pixel stack of Shi et al. (CVPR 2016, https://arxiv.org/abs/1609.05158): cheaper, all work at low
+    resolution.
+
+    The prediction layer is a 3x3 convolution to K r^2 channels, rearranged to K channels on an r times larger grid.
+    The hidden features stay on the grid that entered: (B, C, H, W).
+
+    Args:
+        in_channels (int): C_in.
+        out_channels (int): K.
+        channels (int): C. Defaults to 64.
+        factors (Sequence[int]): r is their product, in one step. Defaults to (2,).
+        kernel_size (int): of the convolution that makes the hidden features. Defaults to 1.
+        norm_cfg (dict): normalisation of the hidden layer. Defaults to batch norm.
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 out_channels: int,
+                 channels: int = 64,
+                 factors: Sequence[int] = (2, ),
+                 kernel_size: int = 1,
+                 norm_cfg: dict = dict(type='BN')):
+        super().__init__()
+        self.channels, self.factor = channels, prod(factors)
+        self.body = ConvModule(
+            in_channels, channels, kernel_size, padding=kernel_size // 2, norm_cfg=norm_cfg)
+        self.predict = nn.Sequential(
+            nn.Conv2d(channels, out_channels * self.factor**2, 3, padding=1), nn.PixelShuffle(self.factor))

@@ -1,0 +1,13 @@
+"""What plugs into MMSegmentation. Importing it registers everything: ``custom_imports=dict(imports=['dsrl_mm.seg'])``."""
+
+from dsrl_mm import compat
+
+compat.prepare('mmengine', 'mmcv', 'mmseg')
+
+import dsrl_mm.core  # noqa: E402, F401
+
+from .camvid import CamVidDataset  # noqa: E402
+from .segmentor import DSRLSegmentor  # noqa: E402
+from .sssr_head import SSSRHead  # noqa: E402
+
+__all__ = ['CamVidDataset', 'DSRLSegmentor', 'SSSRHead']

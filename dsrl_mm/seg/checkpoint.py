@@ -1,0 +1,85 @@
+"""What a checkpoint gives to a model: said, and refused where it belongs to another architecture."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mmengine.logging import print_log
+from torch import nn
+
+__all__ = ['TRAINING_ONLY', 'Match', 'check_architecture', 'match_checkpoint']
+
+#: Attributes of a segmentor that inference never touches.
+TRAINING_ONLY = ('sr_aux', 'auxiliary_head')
+
+
+@dataclass
+class Match:
+    """Names of tensors, by what becomes of them when a checkpoint is loaded."""
+
+    taken: list[str]
+    missing: list[str]  # in the model, not in the checkpoint
+    reshaped: list[str]  # in both, of different shapes: not loaded
+    left: list[str]  # in the checkpoint, not in the model
+
+
+def _is_for_training(name: str) -> bool:
+    return name.split('.')[0] in TRAINING_ONLY
+
+
+def _modules(names: Iterable[str], depth: int = 2) -> str:
+    """Tensor names folded to the modules they belong to, for a person to read."""
+    folded = sorted({'.'.join(name.split('.')[:depth]) for name in names})
+    return ', '.join(folded[:8]) + (f', and {len(folded) - 8} more' if len(folded) > 8 else '')
+
+
+def match_checkpoint(model: nn.Module, state_dict: dict) -> Match:
+    """Compare a model's tensors with a checkpoint's, by name and shape."""
+    own = model.state_dict()
+    both = [name for name in own if name in state_dict]
+    return Match(
+        taken=[name for name in both if own[name].shape == state_dict[name].shape],
+        missing=[name for name in own if name not in state_dict and not name.endswith('num_batches_tracked')],
+        reshaped=[name for name in both if own[name].shape != state_dict[name].shape],
+        left=[name for name in state_dict if name not in own])
+
+
+def check_architecture(model: nn.Module, state_dict: dict, prefix: str, *_) -> None:
+    """Say what a checkpoint gives and what it leaves; runs before any weight is loaded into a segmentor.
+
+    Raises:
+        ValueError: if fewer than half of the backbone's tensors are in the checkpoint: it is another architecture's,
+            and training or testing would silently go on from random weights.
+    """
+    adopt = getattr(model.decode_head, '_adopt_stock_checkpoint', None)
+    if adopt is not None:
+        adopt(state_dict, f'{prefix}decode_head.')
+    match = match_checkpoint(
+        model, {name[len(prefix):]: value for name, value in state_dict.items() if name.startswith(prefix)})
+    backbone = [name for name in model.state_dict() if name.startswith('backbone.')]
+    taken = sum(name.startswith('backbone.') for name in match.taken)
+    if 2 * taken < len(backbone):
+        raise ValueError(
+            f'The checkpoint belongs to another architecture: only {taken} of the {len(backbone)} tensors of the '
+            f'{type(model.backbone).__name__} backbone are in it with the same name and shape. Missing, for example: '
+            f'{_modules(match.missing) or "none"}; of another shape: {_modules(match.reshaped) or "none"}; in the '
+            f'checkpoint only: {_modules(match.left) or "none"}. Load a checkpoint that this config trained.')
+    if match.missing or match.reshaped or match.left:
+        print_log(
+            f'Checkpoint: {len(match.taken)} tensors taken. Not in it, so left as initialised: '
+            f'{_modules(match.missing) or "none"}. Of another shape, so not taken: {_modules(match.reshaped) or "none"}'
+            f'. In it but not in the model: {_modules(match.left) or "none"}.',
+            logger='current')
+
+
+def check_complete(model: nn.Module, state_dict: dict, filename: str) -> None:
+    """Refuse a checkpoint that lacks weights that inference needs.
+
+    Raises:
+        ValueError: if any tensor outside :data:`TRAINING_ONLY` is missing or has another shape.
+    """
+    match = match_checkpoint(model, state_dict)
+    absent = [name for name in match.missing + match.reshaped if not _is_for_training(name)]
+    if absent:
+        raise ValueError(
+            f'{filename} lacks weights that this model predicts with: {_modules(absent, depth=3)}. They would stay '
+            'random. Test with the config that trained the checkpoint.')

@@ -1,0 +1,171 @@
+"""The segmentor: high resolution outside, low resolution only inside (``docs/design.md``)."""
+
+import torch
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.registry import MODELS
+from mmseg.utils import OptSampleList, SampleList, add_prefix
+from torch import Tensor
+
+from ..core import SRAux, area_downsample, check_scale_factor, pad_to_multiple
+from .checkpoint import check_architecture
+from .sssr_head import SSSRHead
+
+__all__ = ['DSRLSegmentor']
+
+
+@MODELS.register_module()
+class DSRLSegmentor(EncoderDecoder):
+    """An ``EncoderDecoder`` whose network reads ``1 / scale_factor`` of the canvas on each side.
+
+    Images, labels, metas and predictions all have the canvas's size, so pipelines, padding, crops, sliding windows,
+    test-time augmentation and metrics of a stock config stay as they are. Sizes that ``scale_factor`` does not divide
+    are padded inside, and the prediction is cropped back.
+
+    Args:
+        *args, **kwargs: those of :class:`mmseg.models.EncoderDecoder`. ``decode_head`` is an :class:`SSSRHead`, or any
+            stock head: the baseline twin. ``test_cfg.with_sr=True`` adds the rebuilt image to predictions.
+        scale_factor (int): canvas over network input. Defaults to 2.
+        sr_aux (dict, optional): arguments of :class:`~dsrl_mm.core.SRAux`: all that exists only while training.
+            Defaults to None.
+        lr_input (bool): the second entrance, for deployment: images are LR frames straight from a camera, are not
+            reduced, and the mask is ``scale_factor`` times their size. Inference in 'whole' mode only. Defaults to
+            False.
+
+    Raises:
+        ValueError: for a ``scale_factor`` that is no integer of at least 2, FA without an SSSR head, or ``lr_input``
+            with sliding windows.
+    """
+
+    def __init__(self, *args, scale_factor: int = 2, sr_aux: dict | None = None, lr_input: bool = False, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.scale_factor = check_scale_factor(scale_factor)
+        self.lr_input = lr_input
+        if lr_input and self.test_cfg.get('mode', 'whole') == 'slide':
+            raise ValueError('DSRLSegmentor: lr_input=True takes whole LR frames, but test_cfg.mode is "slide", whose '
+                             'windows are cut from the canvas. Set model.test_cfg.mode="whole".')
+        self.sr_aux = None
+        if sr_aux is not None:
+            seg_channels = None
+            if isinstance(self.decode_head, SSSRHead):
+                outputs = sr_aux.get('fa_on') == 'outputs'
+                seg_channels = self.out_channels if outputs else self.decode_head.upsampler.channels
+            self.sr_aux = SRAux(**sr_aux, seg_channels=seg_channels)
+        self._register_load_state_dict_pre_hook(check_architecture, with_module=True)
+
+    def _network_input(self, inputs: Tensor) -> Tensor:
+        """What the network reads, (B, 3, h, w), of images (B, 3, H, W)."""
+        if self.lr_input:
+            return inputs
+        return area_downsample(pad_to_multiple(inputs, self.scale_factor), self.scale_factor)
+
+    def loss(self, inputs: Tensor, data_samples: SampleList) -> dict[str, Tensor]:
+        """All losses of one step.
+
+        Args:
+            inputs (Tensor): the canvas, shape (B, 3, H, W), float, normalised.
+            data_samples (SampleList): with ``gt_sem_seg`` of shape (1, H, W), integer class ids.
+
+        Returns:
+            dict[str, Tensor]: ``decode.*``, ``aux.*``, and ``sr.loss_sisr`` and ``sr.loss_fa`` where configured.
+        """
+        if self.lr_input:
+            raise RuntimeError('DSRLSegmentor: lr_input=True is for inference. Train with lr_input=False, on images '
+                               'of the canvas\'s size.')
+        self._pad_labels(data_samples)
+        shared = feats = self.backbone(self._network_input(inputs))
+        if self.with_neck:
+            feats = self.neck(shared)
+        seg = None
+        if isinstance(self.decode_head, SSSRHead):
+            loss_decode, seg = self.decode_head.loss_and_features(feats, data_samples)
+            losses = add_prefix(loss_decode, 'decode')
+        else:
+            losses = self._decode_head_forward_train(feats, data_samples)
+        if self.with_auxiliary_head:
+            losses.update(self._auxiliary_head_forward_train(feats, data_samples))
+        if self.sr_aux is not None:
+            losses.update(add_prefix(self.sr_aux.loss(shared, seg, inputs), 'sr'))
+        return losses
+
+    def _pad_labels(self, data_samples: SampleList) -> None:
+        """Bring the labels to the padded canvas, so that logits and labels cover the same ground."""
+        for sample in data_samples:
+            label = sample.gt_sem_seg.data
+            padded = pad_to_multiple(label[None], self.scale_factor, self.decode_head.ignore_index)[0]
+            if padded.shape != label.shape:
+                sample.gt_sem_seg = PixelData(data=padded)
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Logits of the canvas's size.
+
+        Args:
+            inputs (Tensor): the canvas, or one window of it, (B, 3, H, W); with ``lr_input``, LR frames.
+            batch_img_metas (list[dict]): kept for the stock interface. Sizes come from ``inputs``.
+
+        Returns:
+            Tensor: (B, K, H, W); with ``lr_input``, (B, K, scale_factor H, scale_factor W).
+        """
+        lr = self._network_input(inputs)
+        canvas = torch.Size(side * self.scale_factor for side in lr.shape[-2:])
+        # Stock heads enlarge their logits to a torch.Size under 'img_shape', as sliding windows give it.
+        metas = [dict(meta, img_shape=canvas) for meta in batch_img_metas]
+        logits = self.decode_head.predict(self.extract_feat(lr), metas, self.test_cfg)
+        if self.lr_input:
+            return logits
+        return logits[..., :inputs.shape[-2], :inputs.shape[-1]]
+
+    def _forward(self, inputs: Tensor, data_samples: OptSampleList = None) -> Tensor:
+        """Mode 'tensor': logits as :meth:`encode_decode` gives them; what is exported."""
+        return self.encode_decode(inputs, [{}] * len(inputs))
+
+    def predict(self, inputs: Tensor, data_samples: OptSampleList = None) -> SampleList:
+        """Predict masks.
+
+        Args:
+            inputs (Tensor): the canvas, (B, 3, H, W), normalised; with ``lr_input``, LR frames.
+            data_samples (SampleList, optional): with metas of the images.
+
+        Returns:
+            SampleList: with ``pred_sem_seg`` and ``seg_logits`` of each image's ``ori_shape`` (times ``scale_factor``
+            with ``lr_input``), and ``sr_img``, the rebuilt image, with ``test_cfg.with_sr``.
+        """
+        results = super().predict(inputs, data_samples)
+        if self.test_cfg.get('with_sr', False):
+            for sample, image in zip(results, self.reconstruct(inputs)):
+                sample.sr_img = PixelData(data=image)
+        return results
+
+    def postprocess_result(self, seg_logits: Tensor, data_samples: OptSampleList = None) -> SampleList:
+        """The stock step, from padded canvas to ``ori_shape``; LR frames' metas are first brought to the canvas."""
+        if self.lr_input and data_samples is not None:
+            for sample in data_samples:
+                scaled = {
+                    key: tuple(side * self.scale_factor for side in sample.metainfo[key])
+                    for key in ('ori_shape', 'padding_size', 'img_padding_size') if key in sample.metainfo
+                }
+                sample.set_metainfo(scaled)
+        return super().postprocess_result(seg_logits, data_samples)
+
+    def reconstruct(self, inputs: Tensor) -> Tensor:
+        """Rebuild the canvas by the SISR branch.
+
+        Args:
+            inputs (Tensor): the canvas, (B, 3, H, W), normalised; only its reduced version is read.
+
+        Returns:
+            Tensor: (B, 3, H, W), in the units and the channel order of the images the pipeline loads (BGR, 0 to 255),
+            not clipped.
+
+        Raises:
+            RuntimeError: if the model has no ``sr_aux``.
+        """
+        if self.sr_aux is None:
+            raise RuntimeError('This model has no SISR branch (sr_aux=None), so it cannot rebuild images. Leave '
+                               'test_cfg.with_sr at False, or use a config and a checkpoint with sr_aux.')
+        size = [side * (self.scale_factor if self.lr_input else 1) for side in inputs.shape[-2:]]
+        image = self.sr_aux.head.crop(self.sr_aux.head(self.backbone(self._network_input(inputs)))[1], size)
+        preprocessor = self.data_preprocessor
+        if preprocessor._enable_normalize:
+            image = image * preprocessor.std + preprocessor.mean
+        return image.flip(1) if preprocessor._channel_conversion else image

@@ -1,0 +1,137 @@
+"""Semantic segmentation super-resolution (SSSR), Sec. 3.1 of the paper, on top of any MMSegmentation decode head."""
+
+from collections.abc import Sequence
+
+import torch.nn as nn
+from mmengine.logging import print_log
+from mmengine.model import BaseModule
+from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.utils import resize
+from mmseg.registry import MODELS
+from mmseg.utils import SampleList
+from torch import Tensor
+
+__all__ = ['SSSRHead']
+
+
+def _identity(feat: Tensor) -> Tensor:
+    return feat
+
+
+@MODELS.register_module()
+class SSSRHead(BaseModule):
+    """Adds an upsampling stack to a decode head: logits = wrapped head's logits + a learned, finer residual.
+
+    The stack reads the features that enter the wrapped head's ``conv_seg``. Its prediction starts at zero, so training
+    starts from what the wrapped head predicts: from a finished baseline where its stock checkpoint is loaded, whose
+    keys are renamed while loading. Losses, label handling and class counts are the wrapped head's.
+
+    Args:
+        decode_head (dict): config of the wrapped head: any ``BaseDecodeHead`` whose ``forward`` ends in ``cls_seg``
+            (PSPHead, ASPPHead, DepthwiseSeparableASPPHead, UPerHead, FCNHead, SegformerHead, LightHamHead, ...).
+        upsampler (dict): config of the stack, without ``in_channels`` and ``out_channels``. Defaults to the paper's
+            :class:`~dsrl_mm.core.DeconvUpsampler`; :class:`~dsrl_mm.core.SubPixelUpsampler` is cheaper.
+
+    Raises:
+        TypeError: if the head does not end in ``cls_seg``.
+    """
+
+    def __init__(self, decode_head: dict, upsampler: dict = dict(type='DeconvUpsampler')):
+        super().__init__()
+        self.decode_head = head = MODELS.build(decode_head)
+        self._check_wrapped_head()
+        self.upsampler = MODELS.build(dict(upsampler, in_channels=head.channels, out_channels=head.out_channels))
+        self.upsampler.init_prediction_to_zero()
+        # Shadows the method: the wrapped head's forward now ends with the features that enter cls_seg.
+        head.cls_seg = _identity
+        self._register_load_state_dict_pre_hook(self._adopt_stock_checkpoint)
+        # What segmentors, test-time augmentation and hooks read off a decode head.
+        self.num_classes, self.out_channels, self.threshold = head.num_classes, head.out_channels, head.threshold
+        self.align_corners, self.ignore_index = head.align_corners, head.ignore_index
+
+    def _check_wrapped_head(self) -> None:
+        head, name = self.decode_head, type(self.decode_head).__name__
+        if not isinstance(head, BaseDecodeHead) or isinstance(head, BaseCascadeDecodeHead):
+            reason = 'it is a stage of a cascade' if isinstance(head, BaseCascadeDecodeHead) else 'no BaseDecodeHead'
+        elif not isinstance(getattr(head, 'conv_seg', None), nn.Conv2d):
+            reason = 'it has no conv_seg layer'
+        elif type(head).cls_seg is not BaseDecodeHead.cls_seg:
+            reason = 'it has a cls_seg of its own'
+        else:
+            return
+        self._refuse(name, reason)
+
+    @staticmethod
+    def _refuse(name: str, reason: str) -> None:
+        raise TypeError(f'SSSRHead cannot wrap {name}: {reason}. It needs a head whose forward ends in '
+                        'BaseDecodeHead.cls_seg, such as PSPHead, DepthwiseSeparableASPPHead, UPerHead, FCNHead or '
+                        'SegformerHead: set model.decode_head.decode_head to one of these.')
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        self.upsampler.init_prediction_to_zero()
+
+    def _adopt_stock_checkpoint(self, state_dict: dict, prefix: str, *_) -> None:
+        """Rename a stock head's keys (``PREFIX.x``) to the wrapped head's (``PREFIX.decode_head.x``)."""
+        stock = [key for key in state_dict if key.startswith(prefix)]
+        if not stock or any(key.startswith((f'{prefix}decode_head.', f'{prefix}upsampler.')) for key in stock):
+            return
+        for key in stock:
+            state_dict[f'{prefix}decode_head.{key[len(prefix):]}'] = state_dict.pop(key)
+        print_log(
+            f'SSSRHead: the checkpoint is a stock head\'s; its {len(stock)} tensors go to the wrapped '
+            f'{type(self.decode_head).__name__}. The upsampling stack is new, and starts at a residual of 0.',
+            logger='current')
+
+    def parts(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Run both halves.
+
+        Args:
+            inputs (Sequence[Tensor]): the features the wrapped head reads, each (B, C_i, H_i, W_i).
+
+        Returns:
+            tuple[Tensor, Tensor, Tensor]: the wrapped head's logits (B, K, h, w); the stack's hidden features
+            (B, C, h', w'); its residual logits (B, K, r h, r w).
+
+        Raises:
+            TypeError: if the wrapped head's forward turns out not to end in ``cls_seg``.
+        """
+        head = self.decode_head
+        feat = head(inputs)
+        if not isinstance(feat, Tensor) or feat.shape[1] != head.channels:
+            got = f'shape {tuple(feat.shape)}' if isinstance(feat, Tensor) else f'a {type(feat).__name__}'
+            self._refuse(type(head).__name__, f'its forward gives {got}, not what enters conv_seg')
+        return BaseDecodeHead.cls_seg(head, feat), *self.upsampler(feat)
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Logits on the stack's grid, (B, K, r h, r w), from the features the wrapped head reads."""
+        base, _, residual = self.parts(inputs)
+        return self._enlarge(base, residual.shape[-2:]) + residual
+
+    def _enlarge(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        return resize(logits, tuple(size), mode='bilinear', align_corners=self.align_corners, warning=False)
+
+    def loss_and_features(self, inputs: Sequence[Tensor],
+                          data_samples: SampleList) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
+        """The wrapped head's losses on the full-size labels, and what FA compares: (features, logits).
+
+        Args:
+            inputs (Sequence[Tensor]): the features the wrapped head reads, each (B, C_i, H_i, W_i).
+            data_samples (SampleList): with ``gt_sem_seg`` of the canvas's size.
+        """
+        base, feat, residual = self.parts(inputs)
+        size = data_samples[0].gt_sem_seg.shape
+        # Each is enlarged by itself, once: at a residual of 0 the logits are exactly the baseline's.
+        logits = self._enlarge(base, size) + self._enlarge(residual, size)
+        return self.decode_head.loss_by_feat(logits, data_samples), (feat, logits)
+
+    def loss(self, inputs: Sequence[Tensor], batch_data_samples: SampleList, train_cfg: dict) -> dict[str, Tensor]:
+        """The stock interface of :meth:`loss_and_features`."""
+        return self.loss_and_features(inputs, batch_data_samples)[0]
+
+    def predict(self, inputs: Sequence[Tensor], batch_img_metas: list[dict], test_cfg: dict) -> Tensor:
+        """Logits of the canvas's size, (B, K, H, W); ``batch_img_metas`` say which that is."""
+        base, _, residual = self.parts(inputs)
+        base, residual = (self.decode_head.predict_by_feat(part, batch_img_metas) for part in (base, residual))
+        return base + residual
