@@ -35,8 +35,9 @@ def prepare(*packages: str) -> None:
     for package in packages:
         if importlib.util.find_spec(package) is None:
             raise ImportError(
-                f'dsrl_mm needs {package}, which is not installed. Type: {_INSTALL_HINT[package]} (OpenMMLab\'s '
-                'maintained continuation), or install the original packages as README.md ("Install") shows.')
+                f"dsrl_mm needs {package}, which is not installed. Type: {_INSTALL_HINT[package]} (OpenMMLab's "
+                'maintained continuation), or install the original packages as README.md ("Install") shows.'
+            )
     _stand_in_for_mmcv_ops()
     _stand_in_for_torchvision_ops()
 
@@ -46,7 +47,6 @@ def _stand_in_for_mmcv_ops() -> None:
         return
 
     class MissingOps(types.ModuleType):
-
         def __getattr__(self, name: str):
             if name.startswith('__'):
                 raise AttributeError(name)
@@ -54,7 +54,8 @@ def _stand_in_for_mmcv_ops() -> None:
             def missing(*args, **kwargs):
                 raise ImportError(
                     f'mmcv\'s compiled operator "{name}" is not installed. Build mmcv with its operators '
-                    '(README.md, "Install") to use a model that needs it; DSRL itself does not.')
+                    '(README.md, "Install") to use a model that needs it; DSRL itself does not.'
+                )
 
             return missing
 
@@ -73,6 +74,7 @@ def _stand_in_for_torchvision_ops() -> None:
     if spec is None or _torchvision_library is not None:
         return
     import torch
+
     compiled = next(Path(spec.origin).parent.glob('_C.*'), None)
     if compiled is not None:
         try:

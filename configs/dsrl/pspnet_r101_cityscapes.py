@@ -7,7 +7,8 @@ model = dict(
         type='SSSRHead',
         decode_head={{_base_.model.decode_head}},
         # Two deconvolutions: from stride 8 of the reduced image, 1/16 of the canvas, to 1/4.
-        upsampler=dict(type='DeconvUpsampler', factors=(2, 2), norm_cfg=norm_cfg)),
+        upsampler=dict(type='DeconvUpsampler', factors=(2, 2), norm_cfg=norm_cfg),
+    ),
     sr_aux=dict(
         # Stage 1 has stride 4 on the reduced image, so 8 on the canvas.
         head=dict(
@@ -16,6 +17,9 @@ model = dict(
             in_index=(0, 3),
             upscale_factor=8,
             loss_weight=0.1,
-            norm_cfg=norm_cfg),
+            norm_cfg=norm_cfg,
+        ),
         fa=dict(type='FALoss', loss_weight=1.0, subsample=4),
-        norm_cfg=norm_cfg))
+        norm_cfg=norm_cfg,
+    ),
+)

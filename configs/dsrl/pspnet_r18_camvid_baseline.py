@@ -1,12 +1,15 @@
 # PSPNet-R18 on CamVid: a 360x480 canvas, of which the network reads 180x240. Trains on a CPU.
 _base_ = [
-    '../_base_/models/pspnet_r18.py', '../_base_/datasets/camvid.py', '../_base_/schedules/sgd_poly_80k.py',
-    '../_base_/default_runtime.py'
+    '../_base_/models/pspnet_r18.py',
+    '../_base_/datasets/camvid.py',
+    '../_base_/schedules/sgd_poly_80k.py',
+    '../_base_/default_runtime.py',
 ]
 model = dict(
     data_preprocessor=dict(size={{_base_.crop_size}}),
     decode_head=dict(num_classes=11),
-    auxiliary_head=dict(num_classes=11))
+    auxiliary_head=dict(num_classes=11),
+)
 # 30 epochs of 46 batches of 8.
 max_iters = 1380
 train_cfg = dict(max_iters=max_iters, val_interval=460)

@@ -7,6 +7,7 @@ compat.prepare('mmengine', 'mmcv')
 from .affinity import FALoss, affinity_loss  # noqa: E402
 from .checkpoint import AtomicLocalBackend, SafeCheckpointHook  # noqa: E402
 from .hooks import NonFiniteLossHook  # noqa: E402
+from .metrics import SRMetric  # noqa: E402
 from .optim import BFloat16OptimWrapper  # noqa: E402
 from .resample import area_downsample, check_scale_factor, pad_to_multiple  # noqa: E402
 from .sisr import SISRAuxHead  # noqa: E402
@@ -14,7 +15,18 @@ from .sr_aux import SRAux  # noqa: E402
 from .upsample import DeconvUpsampler, SubPixelUpsampler  # noqa: E402
 
 __all__ = [
-    'AtomicLocalBackend', 'BFloat16OptimWrapper', 'DeconvUpsampler', 'FALoss', 'NonFiniteLossHook', 'SISRAuxHead',
-    'SRAux', 'SafeCheckpointHook', 'SubPixelUpsampler', 'affinity_loss', 'area_downsample', 'check_scale_factor',
-    'pad_to_multiple'
+    'AtomicLocalBackend',
+    'BFloat16OptimWrapper',
+    'DeconvUpsampler',
+    'FALoss',
+    'NonFiniteLossHook',
+    'SISRAuxHead',
+    'SRAux',
+    'SRMetric',
+    'SafeCheckpointHook',
+    'SubPixelUpsampler',
+    'affinity_loss',
+    'area_downsample',
+    'check_scale_factor',
+    'pad_to_multiple',
 ]

@@ -44,7 +44,7 @@ def _sign_product(x: Tensor, y: Tensor) -> Tensor:
     for i, rows in enumerate(tiles := _tiles(len(x))):
         for j, columns in enumerate(tiles[i:]):
             height, width = len(x[rows]), len(x[columns])
-            sign = buffer[:height * width].view(height, width)
+            sign = buffer[: height * width].view(height, width)
             torch.mm(x[rows], columns_of_y[:, columns], out=sign).sign_()
             r[rows].addmm_(sign, x[columns])
             if j > 0:
@@ -58,7 +58,7 @@ class _MeanAbsDifference(torch.autograd.Function):
     @staticmethod
     def forward(ctx, a: Tensor, b: Tensor) -> Tensor:
         x, y = torch.cat([a, b], 2), torch.cat([a, -b], 2)
-        pairs = len(x) * x.shape[1]**2
+        pairs = len(x) * x.shape[1] ** 2
         if not any(ctx.needs_input_grad):
             return sum(_sum_abs(*image) for image in zip(x, y)) / pairs
         r = torch.stack([_sign_product(*image) for image in zip(x, y)])
@@ -79,14 +79,14 @@ _mean_abs_difference = torch.compiler.disable(_MeanAbsDifference.apply)
 
 
 def _mean_square_difference(a: Tensor, b: Tensor) -> Tensor:
-    """mean (S^seg - S^sr)^2 over batch and pairs, of a (B, N, Ca) and b (B, N, Cb).
+    """Mean (S^seg - S^sr)^2 over batch and pairs, of a (B, N, Ca) and b (B, N, Cb).
 
     The terms nearly cancel, so the C x C products are summed in float64.
     """
     x = torch.cat([a, b], 2).double()
     gram = x.transpose(1, 2) @ x
     sign = torch.cat([a.new_ones(a.shape[2]), -b.new_ones(b.shape[2])]).double()
-    return ((gram.square() @ sign @ sign).mean() / x.shape[1]**2).to(a.dtype)
+    return ((gram.square() @ sign @ sign).mean() / x.shape[1] ** 2).to(a.dtype)
 
 
 def affinity_loss(seg_feat: Tensor, sr_feat: Tensor, p: float = 2, q: int = 1, eps: float = 1e-6) -> Tensor:
@@ -125,8 +125,9 @@ def pool_to_common_grid(seg_feat: Tensor, sr_feat: Tensor, subsample: int) -> tu
     """
     sizes = (seg_feat.shape[-2:], sr_feat.shape[-2:])
     grid = tuple(min(-(-max(sides) // subsample), *sides) for sides in zip(*sizes))
-    seg_feat, sr_feat = (feat if feat.shape[-2:] == grid else F.adaptive_avg_pool2d(feat, grid)
-                         for feat in (seg_feat, sr_feat))
+    seg_feat, sr_feat = (
+        feat if feat.shape[-2:] == grid else F.adaptive_avg_pool2d(feat, grid) for feat in (seg_feat, sr_feat)
+    )
     return seg_feat, sr_feat
 
 
@@ -151,14 +152,16 @@ class FALoss(nn.Module):
         ValueError: for a q, p or subsample it cannot use.
     """
 
-    def __init__(self,
-                 loss_weight: float = 1.0,
-                 p: float = 2,
-                 q: int = 1,
-                 subsample: int = 8,
-                 eps: float = 1e-6,
-                 detach_guide: bool = False,
-                 loss_name: str = 'loss_fa'):
+    def __init__(
+        self,
+        loss_weight: float = 1.0,
+        p: float = 2,
+        q: int = 1,
+        subsample: int = 8,
+        eps: float = 1e-6,
+        detach_guide: bool = False,
+        loss_name: str = 'loss_fa',
+    ):
         super().__init__()
         if q not in (1, 2):
             raise ValueError(f'FALoss: q must be 1 or 2, got {q!r}')
@@ -184,8 +187,10 @@ class FALoss(nn.Module):
             ValueError: if either is not 4-dimensional, or the batches differ.
         """
         if seg_feat.dim() != 4 or sr_feat.dim() != 4 or len(seg_feat) != len(sr_feat):
-            raise ValueError('FALoss compares two feature maps (B, C, H, W) of the same images, got shapes '
-                             f'{tuple(seg_feat.shape)} and {tuple(sr_feat.shape)}')
+            raise ValueError(
+                'FALoss compares two feature maps (B, C, H, W) of the same images, got shapes '
+                f'{tuple(seg_feat.shape)} and {tuple(sr_feat.shape)}'
+            )
         if self.detach_guide:
             sr_feat = sr_feat.detach()
         with torch.autocast(seg_feat.device.type, enabled=False):

@@ -40,7 +40,11 @@ class SafeCheckpointHook(CheckpointHook):
 
     def _save_checkpoint_with_step(self, runner, step, meta):
         oldest = None
-        if self.max_keep_ckpts > 0 and len(self.keep_ckpt_ids) == self.max_keep_ckpts and step not in self.keep_ckpt_ids:
+        if (
+            self.max_keep_ckpts > 0
+            and len(self.keep_ckpt_ids) == self.max_keep_ckpts
+            and step not in self.keep_ckpt_ids
+        ):
             oldest = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(self.keep_ckpt_ids.popleft()))
         super()._save_checkpoint_with_step(runner, step, meta)
         if oldest is not None and runner.rank == 0 and self.file_backend.isfile(oldest):

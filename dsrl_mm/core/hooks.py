@@ -36,4 +36,5 @@ class NonFiniteLossHook(Hook):
             f'Iteration {runner.iter + 1}: {", ".join(f"{name} is {value}" for name, value in bad.items()) or "loss"} '
             f'for the images {sample_paths(data_batch)}. The last checkpoint in {runner.work_dir} is from before. '
             'Look at these images and labels; then lower the learning rate, clip gradients (optim_wrapper.clip_grad), '
-            'or, with float16, use bfloat16.')
+            'or, with float16, use bfloat16.'
+        )

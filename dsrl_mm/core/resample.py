@@ -19,7 +19,8 @@ def check_scale_factor(scale_factor: int) -> int:
     if isinstance(scale_factor, bool) or not isinstance(scale_factor, int) or scale_factor < 2:
         raise ValueError(
             f'scale_factor must be an integer of at least 2, got {scale_factor!r}. It is the ratio of the canvas to '
-            'the image the network reads; 2 is the paper\'s.')
+            "the image the network reads; 2 is the paper's."
+        )
     return scale_factor
 
 

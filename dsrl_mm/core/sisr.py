@@ -35,19 +35,21 @@ class SISRAuxHead(BaseModule):
         loss_name (str): the name in the log. Defaults to 'loss_sisr'.
     """
 
-    def __init__(self,
-                 in_channels: int | Sequence[int],
-                 upscale_factor: int,
-                 in_index: int | Sequence[int] = -1,
-                 channels: int = 64,
-                 out_channels: int = 3,
-                 loss_weight: float = 0.1,
-                 pixel_loss: dict = dict(type='torch.nn.MSELoss'),
-                 norm_cfg: dict = dict(type='BN'),
-                 loss_name: str = 'loss_sisr'):
+    def __init__(
+        self,
+        in_channels: int | Sequence[int],
+        upscale_factor: int,
+        in_index: int | Sequence[int] = -1,
+        channels: int = 64,
+        out_channels: int = 3,
+        loss_weight: float = 0.1,
+        pixel_loss: dict = dict(type='torch.nn.MSELoss'),
+        norm_cfg: dict = dict(type='BN'),
+        loss_name: str = 'loss_sisr',
+    ):
         super().__init__()
-        self.in_channels = (in_channels, ) if isinstance(in_channels, int) else tuple(in_channels)
-        self.in_index = (in_index, ) if isinstance(in_index, int) else tuple(in_index)
+        self.in_channels = (in_channels,) if isinstance(in_channels, int) else tuple(in_channels)
+        self.in_index = (in_index,) if isinstance(in_index, int) else tuple(in_index)
         if len(self.in_channels) != len(self.in_index):
             raise ValueError(f'SISRAuxHead: in_channels={in_channels} and in_index={in_index} must be equally long')
         self.upscale_factor, self.channels = upscale_factor, channels
@@ -56,7 +58,8 @@ class SISRAuxHead(BaseModule):
         self.squeeze = nn.ModuleList(nn.Conv2d(c, channels, 1, bias=False) for c in self.in_channels)
         self.merge = nn.Sequential(build_norm_layer(norm_cfg, channels)[1], nn.ReLU(inplace=True))
         self.upsampler = SubPixelUpsampler(
-            channels, out_channels, channels, (upscale_factor, ), kernel_size=3, norm_cfg=norm_cfg)
+            channels, out_channels, channels, (upscale_factor,), kernel_size=3, norm_cfg=norm_cfg
+        )
 
     def _select(self, feats: Sequence[Tensor]) -> list[Tensor]:
         found = [feat.shape[1] for feat in feats]
@@ -64,8 +67,9 @@ class SISRAuxHead(BaseModule):
             if not -len(feats) <= index < len(feats) or found[index] != channels:
                 raise ValueError(
                     f'SISRAuxHead: in_index={self.in_index}, in_channels={self.in_channels} ask for features that do '
-                    f'not exist: the backbone gives {len(feats)} feature maps of {found} channels. Set sr_aux.head\'s '
-                    'in_index and in_channels to some of these.')
+                    f"not exist: the backbone gives {len(feats)} feature maps of {found} channels. Set sr_aux.head's "
+                    'in_index and in_channels to some of these.'
+                )
         return [feats[index] for index in self.in_index]
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -102,8 +106,9 @@ class SISRAuxHead(BaseModule):
                 raise ValueError(
                     f'SISRAuxHead: upscale_factor={self.upscale_factor} makes {tuple(image.shape[-2:])} pixels of '
                     f'a canvas of {tuple(size)}. Set it to the stride of the finest backbone stage in in_index times '
-                    'scale_factor.')
-        return image[..., :size[0], :size[1]]
+                    'scale_factor.'
+                )
+        return image[..., : size[0], : size[1]]
 
     def loss_by_feat(self, image: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Compare the rebuilt image with the canvas.

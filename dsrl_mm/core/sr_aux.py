@@ -24,12 +24,14 @@ class SRAux(BaseModule):
             None where there is no SSSR head, and then no FA.
     """
 
-    def __init__(self,
-                 head: dict,
-                 fa: dict | None = None,
-                 fa_on: str = 'features',
-                 norm_cfg: dict = dict(type='BN'),
-                 seg_channels: int | None = None):
+    def __init__(
+        self,
+        head: dict,
+        fa: dict | None = None,
+        fa_on: str = 'features',
+        norm_cfg: dict = dict(type='BN'),
+        seg_channels: int | None = None,
+    ):
         super().__init__()
         if fa_on not in ('features', 'outputs'):
             raise ValueError(f"sr_aux: fa_on must be 'features' or 'outputs', got {fa_on!r}")
@@ -38,9 +40,11 @@ class SRAux(BaseModule):
         self.fa = self.transform = None
         if fa is not None:
             if seg_channels is None:
-                raise ValueError('sr_aux: FA compares the features of a super-resolution head with those of the SISR '
-                                 'head, but this model has a plain head. Wrap it (type="SSSRHead"), or set '
-                                 'sr_aux.fa=None.')
+                raise ValueError(
+                    'sr_aux: FA compares the features of a super-resolution head with those of the SISR '
+                    'head, but this model has a plain head. Wrap it (type="SSSRHead"), or set '
+                    'sr_aux.fa=None.'
+                )
             self.fa = MODELS.build(fa)
             self.transform = ConvModule(seg_channels, self.head.channels, 1, norm_cfg=norm_cfg)
 

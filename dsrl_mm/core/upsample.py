@@ -66,24 +66,28 @@ class DeconvUpsampler(_Upsampler):
         norm_cfg (dict): normalisation of every layer. Defaults to batch norm.
     """
 
-    def __init__(self,
-                 in_channels: int,
-                 out_channels: int,
-                 channels: int = 64,
-                 factors: Sequence[int] = (2, ),
-                 norm_cfg: dict = dict(type='BN')):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        channels: int = 64,
+        factors: Sequence[int] = (2,),
+        norm_cfg: dict = dict(type='BN'),
+    ):
         super().__init__()
         self.channels, self.factor = channels, prod(factors)
         self.body = nn.Sequential(
             ConvModule(in_channels, channels, 1, norm_cfg=norm_cfg),
-            *(_deconv(channels, channels, factor, norm_cfg) for factor in factors))
+            *(_deconv(channels, channels, factor, norm_cfg) for factor in factors),
+        )
         self.predict = nn.Conv2d(channels, out_channels, 1)
 
 
 @MODELS.register_module()
 class SubPixelUpsampler(_Upsampler):
-    """The sub-pixel stack of Shi et al. (CVPR 2016, https://arxiv.org/abs/1609.05158): cheaper, all work at low
-    resolution.
+    """The sub-pixel stack of Shi et al. (CVPR 2016): cheaper, all work at low resolution.
+
+    https://arxiv.org/abs/1609.05158
 
     The prediction layer is a 3x3 convolution to K r^2 channels, rearranged to K channels on an r times larger grid.
     The hidden features stay on the grid that entered: (B, C, H, W).
@@ -97,16 +101,18 @@ class SubPixelUpsampler(_Upsampler):
         norm_cfg (dict): normalisation of the hidden layer. Defaults to batch norm.
     """
 
-    def __init__(self,
-                 in_channels: int,
-                 out_channels: int,
-                 channels: int = 64,
-                 factors: Sequence[int] = (2, ),
-                 kernel_size: int = 1,
-                 norm_cfg: dict = dict(type='BN')):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        channels: int = 64,
+        factors: Sequence[int] = (2,),
+        kernel_size: int = 1,
+        norm_cfg: dict = dict(type='BN'),
+    ):
         super().__init__()
         self.channels, self.factor = channels, prod(factors)
-        self.body = ConvModule(
-            in_channels, channels, kernel_size, padding=kernel_size // 2, norm_cfg=norm_cfg)
+        self.body = ConvModule(in_channels, channels, kernel_size, padding=kernel_size // 2, norm_cfg=norm_cfg)
         self.predict = nn.Sequential(
-            nn.Conv2d(channels, out_channels * self.factor**2, 3, padding=1), nn.PixelShuffle(self.factor))
+            nn.Conv2d(channels, out_channels * self.factor**2, 3, padding=1), nn.PixelShuffle(self.factor)
+        )

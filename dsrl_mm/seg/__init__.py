@@ -1,4 +1,7 @@
-"""What plugs into MMSegmentation. Importing it registers everything: ``custom_imports=dict(imports=['dsrl_mm.seg'])``."""
+"""What plugs into MMSegmentation.
+
+Importing it registers everything: ``custom_imports=dict(imports=['dsrl_mm.seg'])``.
+"""
 
 from dsrl_mm import compat
 
@@ -7,7 +10,9 @@ compat.prepare('mmengine', 'mmcv', 'mmseg')
 import dsrl_mm.core  # noqa: E402, F401
 
 from .camvid import CamVidDataset  # noqa: E402
+from .checkpoint import CompleteCheckpointHook  # noqa: E402
+from .label_check import LabelCheckHook  # noqa: E402
 from .segmentor import DSRLSegmentor  # noqa: E402
 from .sssr_head import SSSRHead  # noqa: E402
 
-__all__ = ['CamVidDataset', 'DSRLSegmentor', 'SSSRHead']
+__all__ = ['CamVidDataset', 'CompleteCheckpointHook', 'DSRLSegmentor', 'LabelCheckHook', 'SSSRHead']

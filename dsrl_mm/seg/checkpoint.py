@@ -3,10 +3,20 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mmengine.hooks import Hook
 from mmengine.logging import print_log
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmseg.registry import HOOKS
 from torch import nn
 
-__all__ = ['TRAINING_ONLY', 'Match', 'check_architecture', 'match_checkpoint']
+__all__ = [
+    'CompleteCheckpointHook',
+    'Match',
+    'TRAINING_ONLY',
+    'check_architecture',
+    'check_complete',
+    'match_checkpoint',
+]
 
 #: Attributes of a segmentor that inference never touches.
 TRAINING_ONLY = ('sr_aux', 'auxiliary_head')
@@ -40,7 +50,8 @@ def match_checkpoint(model: nn.Module, state_dict: dict) -> Match:
         taken=[name for name in both if own[name].shape == state_dict[name].shape],
         missing=[name for name in own if name not in state_dict and not name.endswith('num_batches_tracked')],
         reshaped=[name for name in both if own[name].shape != state_dict[name].shape],
-        left=[name for name in state_dict if name not in own])
+        left=[name for name in state_dict if name not in own],
+    )
 
 
 def check_architecture(model: nn.Module, state_dict: dict, prefix: str, *_) -> None:
@@ -54,7 +65,8 @@ def check_architecture(model: nn.Module, state_dict: dict, prefix: str, *_) -> N
     if adopt is not None:
         adopt(state_dict, f'{prefix}decode_head.')
     match = match_checkpoint(
-        model, {name[len(prefix):]: value for name, value in state_dict.items() if name.startswith(prefix)})
+        model, {name[len(prefix) :]: value for name, value in state_dict.items() if name.startswith(prefix)}
+    )
     backbone = [name for name in model.state_dict() if name.startswith('backbone.')]
     taken = sum(name.startswith('backbone.') for name in match.taken)
     if 2 * taken < len(backbone):
@@ -62,17 +74,24 @@ def check_architecture(model: nn.Module, state_dict: dict, prefix: str, *_) -> N
             f'The checkpoint belongs to another architecture: only {taken} of the {len(backbone)} tensors of the '
             f'{type(model.backbone).__name__} backbone are in it with the same name and shape. Missing, for example: '
             f'{_modules(match.missing) or "none"}; of another shape: {_modules(match.reshaped) or "none"}; in the '
-            f'checkpoint only: {_modules(match.left) or "none"}. Load a checkpoint that this config trained.')
+            f'checkpoint only: {_modules(match.left) or "none"}. Load a checkpoint that this config trained.'
+        )
     if match.missing or match.reshaped or match.left:
         print_log(
             f'Checkpoint: {len(match.taken)} tensors taken. Not in it, so left as initialised: '
             f'{_modules(match.missing) or "none"}. Of another shape, so not taken: {_modules(match.reshaped) or "none"}'
             f'. In it but not in the model: {_modules(match.left) or "none"}.',
-            logger='current')
+            logger='current',
+        )
 
 
 def check_complete(model: nn.Module, state_dict: dict, filename: str) -> None:
     """Refuse a checkpoint that lacks weights that inference needs.
+
+    Args:
+        model (nn.Module): a segmentor.
+        state_dict (dict): the checkpoint's tensors, with the names of ``model``'s.
+        filename (str): for the message.
 
     Raises:
         ValueError: if any tensor outside :data:`TRAINING_ONLY` is missing or has another shape.
@@ -82,4 +101,17 @@ def check_complete(model: nn.Module, state_dict: dict, filename: str) -> None:
     if absent:
         raise ValueError(
             f'{filename} lacks weights that this model predicts with: {_modules(absent, depth=3)}. They would stay '
-            'random. Test with the config that trained the checkpoint.')
+            'random. Test with the config that trained the checkpoint.'
+        )
+
+
+@HOOKS.register_module()
+class CompleteCheckpointHook(Hook):
+    """Stops a test whose checkpoint lacks weights that the model predicts with; they would stay random."""
+
+    def after_load_checkpoint(self, runner, checkpoint) -> None:
+        """Check the checkpoint that the runner is about to load, see :func:`check_complete`."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if isinstance(model, BaseTTAModel):
+            model = model.module
+        check_complete(model, checkpoint.get('state_dict', checkpoint), str(runner._load_from))

@@ -42,8 +42,10 @@ class DSRLSegmentor(EncoderDecoder):
         self.scale_factor = check_scale_factor(scale_factor)
         self.lr_input = lr_input
         if lr_input and self.test_cfg.get('mode', 'whole') == 'slide':
-            raise ValueError('DSRLSegmentor: lr_input=True takes whole LR frames, but test_cfg.mode is "slide", whose '
-                             'windows are cut from the canvas. Set model.test_cfg.mode="whole".')
+            raise ValueError(
+                'DSRLSegmentor: lr_input=True takes whole LR frames, but test_cfg.mode is "slide", whose '
+                'windows are cut from the canvas. Set model.test_cfg.mode="whole".'
+            )
         self.sr_aux = None
         if sr_aux is not None:
             seg_channels = None
@@ -70,8 +72,10 @@ class DSRLSegmentor(EncoderDecoder):
             dict[str, Tensor]: ``decode.*``, ``aux.*``, and ``sr.loss_sisr`` and ``sr.loss_fa`` where configured.
         """
         if self.lr_input:
-            raise RuntimeError('DSRLSegmentor: lr_input=True is for inference. Train with lr_input=False, on images '
-                               'of the canvas\'s size.')
+            raise RuntimeError(
+                'DSRLSegmentor: lr_input=True is for inference. Train with lr_input=False, on images '
+                "of the canvas's size."
+            )
         self._pad_labels(data_samples)
         shared = feats = self.backbone(self._network_input(inputs))
         if self.with_neck:
@@ -113,7 +117,7 @@ class DSRLSegmentor(EncoderDecoder):
         logits = self.decode_head.predict(self.extract_feat(lr), metas, self.test_cfg)
         if self.lr_input:
             return logits
-        return logits[..., :inputs.shape[-2], :inputs.shape[-1]]
+        return logits[..., : inputs.shape[-2], : inputs.shape[-1]]
 
     def _forward(self, inputs: Tensor, data_samples: OptSampleList = None) -> Tensor:
         """Mode 'tensor': logits as :meth:`encode_decode` gives them; what is exported."""
@@ -142,7 +146,8 @@ class DSRLSegmentor(EncoderDecoder):
             for sample in data_samples:
                 scaled = {
                     key: tuple(side * self.scale_factor for side in sample.metainfo[key])
-                    for key in ('ori_shape', 'padding_size', 'img_padding_size') if key in sample.metainfo
+                    for key in ('ori_shape', 'padding_size', 'img_padding_size')
+                    if key in sample.metainfo
                 }
                 sample.set_metainfo(scaled)
         return super().postprocess_result(seg_logits, data_samples)
@@ -161,8 +166,10 @@ class DSRLSegmentor(EncoderDecoder):
             RuntimeError: if the model has no ``sr_aux``.
         """
         if self.sr_aux is None:
-            raise RuntimeError('This model has no SISR branch (sr_aux=None), so it cannot rebuild images. Leave '
-                               'test_cfg.with_sr at False, or use a config and a checkpoint with sr_aux.')
+            raise RuntimeError(
+                'This model has no SISR branch (sr_aux=None), so it cannot rebuild images. Leave '
+                'test_cfg.with_sr at False, or use a config and a checkpoint with sr_aux.'
+            )
         size = [side * (self.scale_factor if self.lr_input else 1) for side in inputs.shape[-2:]]
         image = self.sr_aux.head.crop(self.sr_aux.head(self.backbone(self._network_input(inputs)))[1], size)
         preprocessor = self.data_preprocessor

@@ -64,9 +64,11 @@ class SSSRHead(BaseModule):
 
     @staticmethod
     def _refuse(name: str, reason: str) -> None:
-        raise TypeError(f'SSSRHead cannot wrap {name}: {reason}. It needs a head whose forward ends in '
-                        'BaseDecodeHead.cls_seg, such as PSPHead, DepthwiseSeparableASPPHead, UPerHead, FCNHead or '
-                        'SegformerHead: set model.decode_head.decode_head to one of these.')
+        raise TypeError(
+            f'SSSRHead cannot wrap {name}: {reason}. It needs a head whose forward ends in '
+            'BaseDecodeHead.cls_seg, such as PSPHead, DepthwiseSeparableASPPHead, UPerHead, FCNHead or '
+            'SegformerHead: set model.decode_head.decode_head to one of these.'
+        )
 
     def init_weights(self) -> None:
         super().init_weights()
@@ -78,11 +80,12 @@ class SSSRHead(BaseModule):
         if not stock or any(key.startswith((f'{prefix}decode_head.', f'{prefix}upsampler.')) for key in stock):
             return
         for key in stock:
-            state_dict[f'{prefix}decode_head.{key[len(prefix):]}'] = state_dict.pop(key)
+            state_dict[f'{prefix}decode_head.{key[len(prefix) :]}'] = state_dict.pop(key)
         print_log(
-            f'SSSRHead: the checkpoint is a stock head\'s; its {len(stock)} tensors go to the wrapped '
+            f"SSSRHead: the checkpoint is a stock head's; its {len(stock)} tensors go to the wrapped "
             f'{type(self.decode_head).__name__}. The upsampling stack is new, and starts at a residual of 0.',
-            logger='current')
+            logger='current',
+        )
 
     def parts(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Run both halves.
@@ -112,8 +115,9 @@ class SSSRHead(BaseModule):
     def _enlarge(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         return resize(logits, tuple(size), mode='bilinear', align_corners=self.align_corners, warning=False)
 
-    def loss_and_features(self, inputs: Sequence[Tensor],
-                          data_samples: SampleList) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
+    def loss_and_features(
+        self, inputs: Sequence[Tensor], data_samples: SampleList
+    ) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
         """The wrapped head's losses on the full-size labels, and what FA compares: (features, logits).
 
         Args:

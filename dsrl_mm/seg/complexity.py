@@ -1,0 +1,45 @@
+"""What inference costs: parameters and operations, without the training-only parts."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from .checkpoint import TRAINING_ONLY
+
+__all__ = ['Complexity', 'measure_complexity']
+
+
+@dataclass
+class Complexity:
+    """Of one image through a network."""
+
+    params: int  # at inference
+    training_params: int  # those that inference leaves out
+    flops: int  # operations: a multiply-add counts as 2
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds."""
+        return self.flops // 2
+
+
+def measure_complexity(model: nn.Module, size: tuple[int, int]) -> Complexity:
+    """Count a segmentor's parameters and the operations of its convolutions and matrix products.
+
+    Operations are PyTorch's own count, :class:`torch.utils.flop_counter.FlopCounterMode`, which leaves out
+    interpolation, normalisation and activations.
+
+    Args:
+        model (nn.Module): a segmentor; left in eval mode.
+        size (tuple[int, int]): height and width of its input in pixels: the canvas, or the LR frame with ``lr_input``.
+    """
+    counts = {True: 0, False: 0}
+    for name, parameter in model.named_parameters():
+        counts[name.split('.')[0] in TRAINING_ONLY] += parameter.numel()
+    model.eval()
+    image = torch.zeros(1, 3, *size, device=next(model.parameters()).device)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(image, mode='tensor')
+    return Complexity(params=counts[False], training_params=counts[True], flops=counter.get_total_flops())

@@ -1,0 +1,92 @@
+"""Leaving out what only training needs: a config, a checkpoint and an exported program for inference."""
+
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import load_checkpoint
+from mmseg.registry import MODELS
+from torch import nn
+
+from .checkpoint import TRAINING_ONLY, check_complete
+
+__all__ = ['build_deploy_model', 'deploy_config', 'export_program', 'save_deploy']
+
+
+def deploy_config(cfg: Config, lr_input: bool = False) -> Config:
+    """A copy of a config whose model has no training-only parts.
+
+    Args:
+        cfg (Config): of a trained model.
+        lr_input (bool): whether the model shall take LR frames straight from a camera, see
+            :class:`~dsrl_mm.seg.DSRLSegmentor`. Defaults to False.
+    """
+    cfg = Config(cfg.to_dict())
+    for part in TRAINING_ONLY:
+        cfg.model[part] = None
+    cfg.model.backbone.pop('init_cfg', None)
+    cfg.model.pop('pretrained', None)
+    cfg.model.lr_input = lr_input
+    if lr_input:
+        cfg.model.test_cfg = dict(mode='whole')
+    return cfg
+
+
+def build_deploy_model(cfg: Config, checkpoint: str | Path, lr_input: bool = False) -> nn.Module:
+    """The model of a deploy config, in eval mode, with a checkpoint's weights.
+
+    Raises:
+        ValueError: if the checkpoint lacks weights that inference needs.
+    """
+    model = MODELS.build(deploy_config(cfg, lr_input).model)
+    weights = load_checkpoint(model, str(checkpoint), map_location='cpu')
+    check_complete(model, weights.get('state_dict', weights), str(checkpoint))
+    return model.eval()
+
+
+def export_program(model: nn.Module, size: tuple[int, int]) -> torch.export.ExportedProgram:
+    """Export the network for inputs of one size.
+
+    Args:
+        model (nn.Module): from :func:`build_deploy_model`.
+        size (tuple[int, int]): height and width of the input: LR frames with ``lr_input``, else the canvas.
+
+    Returns:
+        torch.export.ExportedProgram: takes normalised RGB images (1, 3, H, W), gives logits (1, K, H, W), or
+        (1, K, scale_factor H, scale_factor W) with ``lr_input``.
+    """
+    return torch.export.export(model, (torch.zeros(1, 3, *size),))
+
+
+def save_deploy(
+    cfg: Config,
+    checkpoint: str | Path,
+    out_dir: str | Path,
+    lr_input: bool = False,
+    export_size: tuple[int, int] | None = None,
+) -> list[Path]:
+    """Write ``deploy.py`` (config), ``deploy.pth`` (weights) and, on demand, ``deploy.pt2`` (exported program).
+
+    Args:
+        cfg (Config): of the trained model.
+        checkpoint (str | Path): of the trained model.
+        out_dir (str | Path): created where missing.
+        lr_input (bool): see :func:`deploy_config`.
+        export_size (tuple[int, int], optional): height and width of the exported program's input. Defaults to None:
+            none is exported.
+
+    Returns:
+        list[Path]: the files written.
+    """
+    out_dir = Path(out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    model = build_deploy_model(cfg, checkpoint, lr_input)
+    meta = torch.load(checkpoint, map_location='cpu', weights_only=False).get('meta', {})
+    files = [out_dir / 'deploy.py', out_dir / 'deploy.pth']
+    deploy_config(cfg, lr_input).dump(files[0])
+    kept = {key: meta[key] for key in ('dataset_meta', 'epoch', 'iter') if key in meta}
+    torch.save(dict(state_dict=model.state_dict(), meta=kept), files[1])
+    if export_size is not None:
+        files.append(out_dir / 'deploy.pt2')
+        torch.export.save(export_program(model, export_size), files[2])
+    return files

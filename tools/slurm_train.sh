@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Train on a SLURM cluster: GPUS=8 tools/slurm_train.sh PARTITION JOB_NAME CONFIG [options of train.py]
+set -euo pipefail
+PARTITION=$1
+JOB_NAME=$2
+CONFIG=$3
+GPUS=${GPUS:-4}
+GPUS_PER_NODE=${GPUS_PER_NODE:-4}
+# shellcheck disable=SC2086 # SRUN_ARGS holds several options
+srun --partition="$PARTITION" --job-name="$JOB_NAME" --gres=gpu:"$GPUS_PER_NODE" --ntasks="$GPUS" \
+    --ntasks-per-node="$GPUS_PER_NODE" --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 ${SRUN_ARGS:-} \
+    python -u "$(dirname "$0")/train.py" "$CONFIG" --launcher slurm "${@:4}"
