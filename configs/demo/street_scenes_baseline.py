@@ -1,0 +1,22 @@
+# The demo's baseline: PSPNet with a ResNet-18 of half the width, small enough for minutes on two cores.
+_base_ = [
+    '../_base_/models/pspnet_r18.py',
+    '../_base_/datasets/street_scenes.py',
+    '../_base_/schedules/sgd_poly_80k.py',
+    '../_base_/default_runtime.py',
+]
+custom_imports = dict(imports=['dsrl_mm.seg', 'dsrl_mm.demo.dataset'], allow_failed_imports=False)
+randomness = dict(seed=0)
+model = dict(
+    data_preprocessor=dict(size={{_base_.crop_size}}),
+    backbone=dict(stem_channels=32, base_channels=32, init_cfg=None),
+    decode_head=dict(in_channels=256, channels=64, num_classes=9),
+    auxiliary_head=dict(in_channels=128, channels=32, num_classes=9),
+)
+max_iters = 500
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.1, begin=0, end=20, by_epoch=False),
+    dict(type='PolyLR', eta_min=1e-4, power=0.9, begin=20, end=max_iters, by_epoch=False),
+]
+default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=max_iters))

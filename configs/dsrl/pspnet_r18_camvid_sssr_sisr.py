@@ -1,0 +1,3 @@
+# Table 1 of the paper, "+ SSSR + SISR": without the affinity loss.
+_base_ = './pspnet_r18_camvid.py'
+model = dict(sr_aux=dict(fa=None))

@@ -1,0 +1,232 @@
+"""Several trained models side by side: one table of accuracy and cost, one picture."""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.device import get_device
+from mmengine.evaluator import Evaluator
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner, load_checkpoint
+from mmengine.utils import track_iter_progress
+from mmseg.registry import DATASETS, MODELS
+from torch import nn
+
+from ..core import area_downsample, pad_to_multiple
+from .checkpoint import check_complete
+from .complexity import measure_complexity
+from .deploy import build_deploy_model
+
+__all__ = ['Trained', 'compare', 'draw', 'evaluate', 'latencies', 'main', 'to_markdown']
+
+
+class Trained:
+    """A config and the checkpoint trained with it.
+
+    Args:
+        config (str | Path | Config): an MMSegmentation config whose model is a
+            :class:`~dsrl_mm.seg.DSRLSegmentor`.
+        checkpoint (str | Path): the file.
+    """
+
+    def __init__(self, config: str | Path | Config, checkpoint: str | Path):
+        self.cfg = config if isinstance(config, Config) else Config.fromfile(config)
+        self.checkpoint = str(checkpoint)
+        init_default_scope(self.cfg.get('default_scope', 'mmseg'))
+        self.rebuilds = self.cfg.model.get('sr_aux') is not None
+
+    def model(self) -> nn.Module:
+        """The whole model in eval mode, which also rebuilds images where it was trained to."""
+        cfg = Config(self.cfg.model.to_dict())
+        cfg.backbone.pop('init_cfg', None)
+        cfg.test_cfg.with_sr = self.rebuilds
+        model = MODELS.build(cfg)
+        weights = load_checkpoint(model, self.checkpoint, map_location='cpu')
+        check_complete(model, weights.get('state_dict', weights), self.checkpoint)
+        return model.to(get_device()).eval()
+
+    def deployed(self) -> nn.Module:
+        """The model as it is shipped: it reads LR frames, and has no training-only parts."""
+        return build_deploy_model(self.cfg, self.checkpoint, lr_input=True).to(get_device())
+
+
+def evaluate(trained: Trained) -> dict[str, float]:
+    """Test a model on its config's test set: mIoU and every class (percent), PSNR (dB) and SSIM where it rebuilds."""
+    model = trained.model()
+    loader = Runner.build_dataloader(trained.cfg.test_dataloader)
+    metrics = [dict(type='ClassIoUMetric'), *([dict(type='SRMetric')] if trained.rebuilds else [])]
+    evaluator = Evaluator(metrics)
+    evaluator.dataset_meta = loader.dataset.metainfo
+    with torch.no_grad():
+        for batch in track_iter_progress(loader):
+            evaluator.process(model.test_step(batch), batch)
+    return evaluator.evaluate(len(loader.dataset))
+
+
+def latencies(models: dict[str, nn.Module], size: tuple[int, int], repeats: int = 20) -> dict[str, float]:
+    """Median milliseconds per image of models that take turns, so that a busy machine slows all of them alike.
+
+    Args:
+        models (dict[str, nn.Module]): in eval mode, on one device.
+        size (tuple[int, int]): height and width in pixels of what each reads.
+        repeats (int): turns of each. Defaults to 20.
+    """
+    image = torch.rand(1, 3, *size, device=get_device())
+    times = {name: [] for name in models}
+    with torch.no_grad():
+        for turn in range(repeats + 2):
+            for name, model in models.items():
+                start = time.perf_counter()
+                model(image, mode='tensor')
+                if image.is_cuda:
+                    torch.cuda.synchronize()
+                if turn >= 2:  # the first turns warm up
+                    times[name].append(time.perf_counter() - start)
+    return {name: 1000 * median(values) for name, values in times.items()}
+
+
+def _lr_size(trained: Trained) -> tuple[int, int]:
+    """Height and width of the network's input, from the first test image."""
+    _, height, width = DATASETS.build(trained.cfg.test_dataloader.dataset)[0]['inputs'].shape
+    factor = trained.cfg.model.get('scale_factor', 2)
+    return -(-height // factor), -(-width // factor)
+
+
+def compare(entries: dict[str, Trained], out_dir: str | Path, pictures: int = 3) -> dict[str, dict[str, float]]:
+    """Test models, measure what they cost at the network input of the first one, and draw their predictions.
+
+    Args:
+        entries (dict[str, Trained]): by the name to print. All are tested on their own config's test set.
+        out_dir (str | Path): gets ``comparison.md``, ``comparison.json`` and ``comparison.png``.
+        pictures (int): rows of the picture; images evenly spaced over the test set, not chosen. Defaults to 3.
+
+    Returns:
+        dict[str, dict[str, float]]: by name: ``mIoU`` and ``IoU.CLASS`` (percent), ``parameters (M)``, ``GFLOPs``
+        (a multiply-add counts as 2), ``ms/image``, ``sr/PSNR`` (dB), ``sr/SSIM``.
+    """
+    out_dir = Path(out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    table = {}
+    for name, trained in entries.items():
+        print(f'Testing {name}')
+        table[name] = {key: value for key, value in evaluate(trained).items() if key not in ('aAcc', 'mAcc')}
+    size = _lr_size(next(iter(entries.values())))
+    deployed = {name: trained.deployed() for name, trained in entries.items()}
+    for name, milliseconds in latencies(deployed, size).items():
+        cost = measure_complexity(deployed[name], size)
+        table[name] |= {'parameters (M)': cost.params / 1e6, 'GFLOPs': cost.flops / 1e9, 'ms/image': milliseconds}
+    (out_dir / 'comparison.json').write_text(json.dumps(table, indent=1))
+    (out_dir / 'comparison.md').write_text(to_markdown(table))
+    draw(entries, pictures).savefig(out_dir / 'comparison.png', dpi=120, bbox_inches='tight')
+    return table
+
+
+def to_markdown(table: dict[str, dict[str, float]], rows: Sequence[str] | None = None) -> str:
+    """A table with a column per model.
+
+    Args:
+        table (dict[str, dict[str, float]]): from :func:`compare`.
+        rows (Sequence[str], optional): the quantities to keep, in order. Defaults to None: all.
+    """
+    if rows is None:
+        rows = list(dict.fromkeys(row for values in table.values() for row in values))
+    cells = [['', *table], *([row, *(_number(values.get(row)) for values in table.values())] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+    lines = [
+        ' | '.join(
+            cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths))
+        )
+        for line in cells
+    ]
+    rule = '|'.join(['-' * (widths[0] + 2), *('-' * (width + 1) + ':' for width in widths[1:])])
+    return '\n'.join([f'| {lines[0]} |', f'|{rule}|', *(f'| {line} |' for line in lines[1:])]) + '\n'
+
+
+def _number(value: float | None) -> str:
+    return '-' if value is None else f'{value:.2f}'
+
+
+def draw(entries: dict[str, Trained], pictures: int = 3) -> Figure:
+    """Input, truth, each model's mask and the rebuilt image, a row per test image.
+
+    Args:
+        entries (dict[str, Trained]): see :func:`compare`.
+        pictures (int): rows; evenly spaced over the first entry's test set. Defaults to 3.
+    """
+    first = next(iter(entries.values()))
+    dataset = DATASETS.build(first.cfg.test_dataloader.dataset)
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: len(dataset.metainfo['palette'])] = dataset.metainfo['palette']
+    models = {name: trained.model() for name, trained in entries.items()}
+    rows = []
+    for index in np.linspace(0, len(dataset) - 1, pictures).round().astype(int):
+        sample = dataset[int(index)]
+        panels = {
+            'input': _lr_image(sample['inputs'], first.cfg.model.get('scale_factor', 2)),
+            'truth': palette[sample['data_samples'].gt_sem_seg.data[0].numpy()],
+        }
+        for name, model in models.items():
+            with torch.no_grad():
+                prediction = model.test_step(pseudo_collate([sample]))[0]
+            panels[name] = palette[prediction.pred_sem_seg.data[0].cpu().numpy()]
+            if entries[name].rebuilds:
+                panels[f'{name}: rebuilt image'] = _to_rgb(prediction.sr_img.data.cpu())
+        rows.append(panels)
+    return _grid(rows, dataset.metainfo)
+
+
+def _lr_image(canvas: torch.Tensor, scale_factor: int) -> np.ndarray:
+    return _to_rgb(area_downsample(pad_to_multiple(canvas[None].float(), scale_factor), scale_factor)[0])
+
+
+def _to_rgb(image: torch.Tensor) -> np.ndarray:
+    """RGB bytes, (H, W, 3), of a BGR image (3, H, W) in the range 0 to 255."""
+    return image.clamp(0, 255).round().byte().numpy()[::-1].transpose(1, 2, 0)
+
+
+def _grid(rows: list[dict[str, np.ndarray]], metainfo: dict) -> Figure:
+    height, width, _ = rows[0]['truth'].shape
+    panel = 3.2
+    figure = Figure(figsize=(panel * len(rows[0]), panel * height / width * len(rows) + 0.6), layout='constrained')
+    axes = figure.subplots(len(rows), len(rows[0]), squeeze=False)
+    for row, line in zip(rows, axes):
+        for (title, image), axis in zip(row.items(), line):
+            # Every panel on the canvas's extent; the LR input shows its own, larger pixels.
+            axis.imshow(image, extent=(0, width, height, 0), interpolation='nearest')
+            axis.set_axis_off()
+            if row is rows[0]:
+                axis.set_title(title)
+    patches = [
+        Patch(color=[channel / 255 for channel in colour], label=name)
+        for name, colour in zip(metainfo['classes'], metainfo['palette'])
+    ]
+    figure.legend(handles=patches, loc='outside lower center', ncols=min(len(patches), 12), frameon=False)
+    return figure
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Compare trained models: one table of accuracy and cost, one picture."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument(
+        '--model',
+        nargs=3,
+        action='append',
+        required=True,
+        metavar=('NAME', 'CONFIG', 'CHECKPOINT'),
+        help='once for each model',
+    )
+    parser.add_argument('--out', default='work_dirs/comparison', help='folder for the table and the picture')
+    parser.add_argument('--pictures', type=int, default=3, help='rows of the picture')
+    args = parser.parse_args(argv)
+    entries = {name: Trained(config, checkpoint) for name, config, checkpoint in args.model}
+    print('\n' + to_markdown(compare(entries, args.out, args.pictures)))
+    print(f'Written to {args.out}')
