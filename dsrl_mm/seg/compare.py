@@ -17,8 +17,8 @@ from mmengine.device import get_device
 from mmengine.evaluator import Evaluator
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint
-from mmengine.utils import track_iter_progress
 from mmseg.registry import DATASETS, MODELS
+from rich.progress import track
 from torch import nn
 
 from ..core import area_downsample, pad_to_multiple
@@ -50,7 +50,7 @@ class Trained:
         cfg.backbone.pop('init_cfg', None)
         cfg.test_cfg.with_sr = self.rebuilds
         model = MODELS.build(cfg)
-        weights = load_checkpoint(model, self.checkpoint, map_location='cpu')
+        weights = load_checkpoint(model, self.checkpoint, map_location='cpu', logger='silent')
         check_complete(model, weights.get('state_dict', weights), self.checkpoint)
         return model.to(get_device()).eval()
 
@@ -59,7 +59,7 @@ class Trained:
         return build_deploy_model(self.cfg, self.checkpoint, lr_input=True).to(get_device())
 
 
-def evaluate(trained: Trained) -> dict[str, float]:
+def evaluate(trained: Trained, name: str = 'the model') -> dict[str, float]:
     """Test a model on its config's test set: mIoU and every class (percent), PSNR (dB) and SSIM where it rebuilds."""
     model = trained.model()
     loader = Runner.build_dataloader(trained.cfg.test_dataloader)
@@ -67,9 +67,9 @@ def evaluate(trained: Trained) -> dict[str, float]:
     evaluator = Evaluator(metrics)
     evaluator.dataset_meta = loader.dataset.metainfo
     with torch.no_grad():
-        for batch in track_iter_progress(loader):
+        for batch in track(loader, f'Testing {name}'):
             evaluator.process(model.test_step(batch), batch)
-    return evaluator.evaluate(len(loader.dataset))
+    return {key: float(value) for key, value in evaluator.evaluate(len(loader.dataset)).items()}
 
 
 def latencies(models: dict[str, nn.Module], size: tuple[int, int], repeats: int = 20) -> dict[str, float]:
@@ -117,8 +117,7 @@ def compare(entries: dict[str, Trained], out_dir: str | Path, pictures: int = 3)
     out_dir.mkdir(parents=True, exist_ok=True)
     table = {}
     for name, trained in entries.items():
-        print(f'Testing {name}')
-        table[name] = {key: value for key, value in evaluate(trained).items() if key not in ('aAcc', 'mAcc')}
+        table[name] = {key: value for key, value in evaluate(trained, name).items() if key not in ('aAcc', 'mAcc')}
     size = _lr_size(next(iter(entries.values())))
     deployed = {name: trained.deployed() for name, trained in entries.items()}
     for name, milliseconds in latencies(deployed, size).items():

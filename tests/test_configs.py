@@ -1,0 +1,102 @@
+"""Every shipped config is built and trained for one step, on a small canvas of random pixels."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS, TRANSFORMS
+from mmseg.structures import SegDataSample
+
+ROOT = Path(__file__).parents[1] / 'configs'
+CONFIGS = sorted(path for path in ROOT.rglob('*.py') if '_base_' not in path.parts)
+CANVAS = (96, 128)
+
+
+def test_how_many_configs_are_shipped():
+    assert len(CONFIGS) == 14
+
+
+@pytest.fixture(params=CONFIGS, ids=lambda path: path.stem, scope='module')
+def cfg(request):
+    cfg = Config.fromfile(request.param)
+    init_default_scope(cfg.default_scope)
+    # Nothing is downloaded in tests; batches are smaller than the pipeline's.
+    cfg.model.backbone.init_cfg = None
+    cfg.model.data_preprocessor.size = CANVAS
+    return cfg
+
+
+@pytest.fixture(scope='module')
+def model(cfg):
+    torch.manual_seed(0)
+    model = revert_sync_batchnorm(MODELS.build(cfg.model))
+    model.init_weights()
+    return model
+
+
+def random_batch(model, images=2):
+    generator = torch.Generator().manual_seed(0)
+    samples, inputs = [], []
+    for _ in range(images):
+        inputs.append(torch.randint(256, (3, *CANVAS), generator=generator, dtype=torch.uint8))
+        label = torch.randint(model.decode_head.num_classes, (1, *CANVAS), generator=generator)
+        metas = dict(ori_shape=CANVAS, img_shape=CANVAS)
+        samples.append(SegDataSample(gt_sem_seg=PixelData(data=label), metainfo=metas))
+    return dict(inputs=inputs, data_samples=samples)
+
+
+def expected_losses(name: str) -> set[str]:
+    losses = {'loss', 'decode.loss_ce', 'decode.acc_seg', 'aux.loss_ce', 'aux.acc_seg'}
+    if name.endswith(('_baseline', '_sssr')):
+        return losses
+    return losses | {'sr.loss_sisr'} | (set() if name.endswith('_sssr_sisr') else {'sr.loss_fa'})
+
+
+def test_training_step_reaches_every_parameter(cfg, model):
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    optimised = {id(p) for group in wrapper.param_groups for p in group['params']}
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    assert {id(p) for p in trainable.values()} == optimised
+    # What starts at zero (residuals: ResNet's and SSSR's) passes no gradient on at the first step.
+    for parameter in trainable.values():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    data = model.data_preprocessor(random_batch(model), training=True)
+    total, logs = model.parse_losses(model(**data, mode='loss'))
+    assert set(logs) == expected_losses(Path(cfg.filename).stem)
+    total.backward()
+    without = [name for name, p in trainable.items() if p.grad is None or not p.grad.any()]
+    assert not without
+
+
+def test_prediction_has_the_size_of_the_canvas(cfg, model):
+    model.eval()
+    with torch.no_grad():
+        prediction = model.test_step(random_batch(model, images=1))[0].pred_sem_seg.data
+    assert prediction.shape == (1, *CANVAS)
+    assert 0 <= prediction.min() and prediction.max() < model.decode_head.num_classes
+
+
+def test_pipelines_are_built(cfg):
+    pipelines = [
+        cfg.train_dataloader.dataset.pipeline,
+        cfg.val_dataloader.dataset.pipeline,
+        cfg.test_dataloader.dataset.pipeline,
+        cfg.tta_pipeline,
+    ]
+    for pipeline in pipelines:
+        for transform in pipeline:
+            TRANSFORMS.build(transform)
+
+
+def test_twins_differ_in_the_model_alone(cfg):
+    path = Path(cfg.filename)
+    stem = path.stem.removesuffix('_sisr').removesuffix('_sssr').removesuffix('_baseline')
+    baseline = Config.fromfile(path.with_name(f'{stem}_baseline.py'))
+    for key in ('train_dataloader', 'test_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg'):
+        assert cfg[key] == baseline[key], key
