@@ -1,3 +1,40 @@
+import re
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
-setup(name='dsrl_mm', version='0.1.0', packages=find_packages(include=['dsrl_mm', 'dsrl_mm.*']))
+ROOT = Path(__file__).parent
+
+
+def read(path: str) -> str:
+    return (ROOT / path).read_text(encoding='utf-8')
+
+
+def requirements(name: str) -> list[str]:
+    lines = (line.split('#')[0].strip() for line in read(f'requirements/{name}.txt').splitlines())
+    return [line for line in lines if line]
+
+
+setup(
+    name='dsrl_mm',
+    # Read, not imported: installing must not need torch.
+    version=re.search(r"^__version__ = '(.+)'$", read('dsrl_mm/__init__.py'), re.MULTILINE)[1],
+    description='Dual Super-Resolution Learning (CVPR 2020) as a plugin for MMSegmentation and MMPose',
+    long_description=read('README.md'),
+    long_description_content_type='text/markdown',
+    author='The dsrl_mm developers',
+    license='Apache-2.0',
+    keywords='semantic segmentation, super-resolution, pose estimation, OpenMMLab, PyTorch',
+    classifiers=[
+        'Intended Audience :: Science/Research',
+        'Programming Language :: Python :: 3.10',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+    ],
+    python_requires='>=3.10',
+    packages=find_packages(include=['dsrl_mm', 'dsrl_mm.*']),
+    # No OpenMMLab package: the originals and their continuation overwrite each other, and the user may have either.
+    install_requires=requirements('runtime'),
+    extras_require={name: requirements(name) for name in ('onedl', 'openmmlab', 'test')},
+)

@@ -1,25 +1,34 @@
-"""Stand-ins for compiled parts that DSRL does not need but that the host libraries import.
+"""What makes the host libraries usable as they are found: each remedy acts only where it is needed.
 
-Each acts only where the real thing is missing, and raises a clear error when it is *used*:
-
-- ``mmcv._ext``, mmcv's compiled operators: mmcv's own wheels exist for few versions of torch, and a build from source
-  takes minutes. Only operators such as deformable attention need it.
+- The compiled operators of mmcv (``mmcv._ext``): its wheels have them for few versions of torch, and a build from
+  source takes minutes. Only operators such as deformable attention need them, but mmseg imports them all.
 - ``torchvision::nms``: the published torchvision wheel next to a CPU-only torch cannot load its C library, and then
   ``import torchvision`` fails although its Python part works.
+- Checkpoints: the original mmengine cannot read its own under torch >= 2.6.
+
+The stand-ins for what is not compiled raise a clear error when they are *used*.
 """
 
 import importlib.machinery
 import importlib.util
+import io
 import sys
 import types
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from functools import cache
+from importlib import metadata
 from pathlib import Path
+from pickle import UnpicklingError
 
-__all__ = ['prepare']
+__all__ = ['prepare', 'quiet_import']
 
-_INSTALL_HINT = {
-    'mmengine': 'pip install "dsrl_mm[onedl]"',
-    'mmcv': 'pip install "dsrl_mm[onedl]"',
-    'mmseg': 'pip install "dsrl_mm[onedl]"',
+#: Import name -> distributions of the original; the continuation's is the first one's name after "onedl-".
+_ORIGINALS = {
+    'mmengine': ('mmengine', 'mmengine-lite'),
+    'mmcv': ('mmcv', 'mmcv-lite'),
+    'mmseg': ('mmsegmentation',),
 }
 
 
@@ -35,11 +44,48 @@ def prepare(*packages: str) -> None:
     for package in packages:
         if importlib.util.find_spec(package) is None:
             raise ImportError(
-                f"dsrl_mm needs {package}, which is not installed. Type: {_INSTALL_HINT[package]} (OpenMMLab's "
-                'maintained continuation), or install the original packages as README.md ("Install") shows.'
+                f'dsrl_mm needs {package}, which is not installed. Type: pip install -r requirements/onedl.txt '
+                '(OpenMMLab\'s maintained continuation), or install the original packages: README.md, "Install".'
             )
-    _stand_in_for_mmcv_ops()
+        _warn_of_two_stacks(package)
     _stand_in_for_torchvision_ops()
+    if 'mmcv' in packages:
+        _stand_in_for_mmcv_ops()
+    if 'mmengine' in packages:
+        _allow_what_checkpoints_hold()
+
+
+@contextmanager
+def quiet_import() -> Iterator[None]:
+    """Drop the line that mmseg prints while it is imported, for each part that needs a package nobody has to have."""
+    printed = io.StringIO()
+    try:
+        with redirect_stdout(printed):
+            yield
+    finally:
+        for line in printed.getvalue().splitlines():
+            if line != 'Could not import OneDL':
+                print(line)
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+@cache  # once
+def _warn_of_two_stacks(package: str) -> None:
+    originals = _ORIGINALS.get(package, ())
+    both = [name for name in (*originals, *(f'onedl-{name}' for name in originals[:1])) if _is_installed(name)]
+    if len(both) > 1:
+        warnings.warn(
+            f'{" and ".join(both)} are both installed, and one has overwritten files of the other in the folder '
+            f'"{package}". Keep one: pip uninstall {" ".join(both)}, then install it again.',
+            stacklevel=4,
+        )
 
 
 def _stand_in_for_mmcv_ops() -> None:
@@ -85,3 +131,32 @@ def _stand_in_for_torchvision_ops() -> None:
     _torchvision_library = torch.library.Library('torchvision', 'FRAGMENT')
     for name in ('nms', 'qnms'):
         _torchvision_library.define(f'{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+
+
+def _allow_what_checkpoints_hold() -> None:
+    """Let torch.load take what MMEngine's checkpoints hold besides tensors: logged values, and NumPy's numbers.
+
+    By default torch >= 2.6 refuses every class it does not know. The continuation of mmengine sees to that itself.
+    """
+    import torch
+
+    if torch.__version__ < (2, 6):
+        return
+    from mmengine.runner import checkpoint
+
+    if hasattr(checkpoint, 'get_torch_safe_globals'):
+        return
+    import numpy as np
+    from mmengine.logging import HistoryBuffer
+
+    def method_of_history(owner: type, name: str):
+        if owner is not HistoryBuffer:
+            raise UnpicklingError(f'the file asks for {name} of {owner}: only methods of HistoryBuffer are expected')
+        return getattr(owner, name)
+
+    rebuild_array, rebuild_scalar = np.empty(0).__reduce__()[0], np.float64().__reduce__()[0]
+    allowed = [HistoryBuffer, np.ndarray, np.dtype, *{type(np.dtype(code)) for code in np.typecodes['All']}]
+    for module in ('numpy._core.multiarray', 'numpy.core.multiarray'):  # as NumPy 2 and 1 write it
+        allowed += [(rebuild_array, f'{module}._reconstruct'), (rebuild_scalar, f'{module}.scalar')]
+    # A history's statistics are methods, which pickle as getattr(HistoryBuffer, name). Nothing else may use getattr.
+    torch.serialization.add_safe_globals([*allowed, (method_of_history, 'builtins.getattr')])

@@ -5,7 +5,7 @@ normalised SSSR and SISR features at position i (Ca and Cb numbers), S_ij^seg = 
 
 With x_i = [a_i; b_i] and y_i = [a_i; -b_i], S_ij^seg - S_ij^sr = x_i . y_j =: D_ij, one product of width Ca + Cb:
 
-- q = 1: sum |D| has the gradient 2 R, with R_i = sum_j sign(D_ij) x_j (negated on b's side), and equals sum_i y_i . R_i.
+- q = 1: with R_i = sum_j sign(D_ij) x_j, sum |D| is sum_i y_i . R_i, and its gradient 2 R (negated on b's side).
   R is formed tile by tile in the forward pass; no tile outlives its turn, D's symmetry halves the products, and the
   backward pass is a scaling. Memory O(N C), time O(N^2 C).
 - q = 2: sum D^2 = ||A'A||^2 - 2 ||A'B||^2 + ||B'B||^2 with C x C matrices. No pairs at all: time O(N C^2).
@@ -16,7 +16,6 @@ import torch.nn as nn
 import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 __all__ = ['FALoss', 'affinity_loss', 'pool_to_common_grid']
 
@@ -68,14 +67,16 @@ class _MeanAbsDifference(torch.autograd.Function):
         return loss
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad: Tensor):
+        if torch.is_grad_enabled():  # create_graph=True
+            raise RuntimeError('affinity_loss with q=1 can be differentiated only once: its gradient has no graph')
         grad_a, grad_b = ctx.saved_tensors
         return (grad * grad_a if ctx.needs_input_grad[0] else None, -grad * grad_b if ctx.needs_input_grad[1] else None)
 
 
-# Compilers would unroll the loop over tiles.
-_mean_abs_difference = torch.compiler.disable(_MeanAbsDifference.apply)
+def _mean_abs_difference(a: Tensor, b: Tensor) -> Tensor:
+    # A compiler would unroll the loop over tiles. Disabled on call, since that imports the compiler: as slow as torch.
+    return torch.compiler.disable(_MeanAbsDifference.apply)(a, b)
 
 
 def _mean_square_difference(a: Tensor, b: Tensor) -> Tensor:
@@ -95,18 +96,19 @@ def affinity_loss(seg_feat: Tensor, sr_feat: Tensor, p: float = 2, q: int = 1, e
     S_ij = (F_i / ||F_i||_p)^T (F_j / ||F_j||_p), Eq. 3.
 
     Args:
-        seg_feat (Tensor): shape (B, C1, H', W'), float32 or float64.
-        sr_feat (Tensor): shape (B, C2, H', W').
+        seg_feat (Tensor): shape (B, C1, H', W'), float32 or float64, which is also computed in, autocast or not.
+        sr_feat (Tensor): shape (B, C2, H', W'), of the same dtype.
         p (float): the norm. Defaults to 2: S holds cosines.
         q (int): 1, the paper's, or 2, the squared Frobenius norm over N^2. Defaults to 1.
         eps (float): the smallest norm divided by. A vector shorter than that (after a ReLU, often zero) is not blown
             up. Defaults to 1e-6.
 
     Returns:
-        Tensor: a scalar. It can be differentiated once.
+        Tensor: a scalar. With q = 1 it can be differentiated only once.
     """
-    a, b = (F.normalize(feat.flatten(2).transpose(1, 2), p=p, dim=2, eps=eps) for feat in (seg_feat, sr_feat))
-    return _mean_abs_difference(a, b) if q == 1 else _mean_square_difference(a, b)
+    with torch.autocast(seg_feat.device.type, enabled=False):
+        a, b = (F.normalize(feat.flatten(2).transpose(1, 2), p=p, dim=2, eps=eps) for feat in (seg_feat, sr_feat))
+        return _mean_abs_difference(a, b) if q == 1 else _mean_square_difference(a, b)
 
 
 def pool_to_common_grid(seg_feat: Tensor, sr_feat: Tensor, subsample: int) -> tuple[Tensor, Tensor]:
@@ -193,7 +195,6 @@ class FALoss(nn.Module):
             )
         if self.detach_guide:
             sr_feat = sr_feat.detach()
-        with torch.autocast(seg_feat.device.type, enabled=False):
-            dtype = torch.promote_types(torch.promote_types(seg_feat.dtype, sr_feat.dtype), torch.float32)
-            seg_feat, sr_feat = pool_to_common_grid(seg_feat.to(dtype), sr_feat.to(dtype), self.subsample)
-            return self.loss_weight * affinity_loss(seg_feat, sr_feat, self.p, self.q, self.eps)
+        dtype = torch.promote_types(torch.promote_types(seg_feat.dtype, sr_feat.dtype), torch.float32)
+        seg_feat, sr_feat = pool_to_common_grid(seg_feat.to(dtype), sr_feat.to(dtype), self.subsample)
+        return self.loss_weight * affinity_loss(seg_feat, sr_feat, self.p, self.q, self.eps)

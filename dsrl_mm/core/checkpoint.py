@@ -1,6 +1,8 @@
 """Checkpoints that survive being killed: a file is either the complete old one or the complete new one."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine.fileio import LocalBackend, register_backend
@@ -15,13 +17,16 @@ class AtomicLocalBackend(LocalBackend):
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         """Write ``obj`` beside ``filepath``, then rename it into place."""
-        partial = f'{filepath}.partial'
-        os.makedirs(os.path.dirname(partial) or '.', exist_ok=True)
-        with open(partial, 'wb') as f:
-            f.write(obj)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(partial, filepath)
+        partial = Path(f'{filepath}.partial')
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open('wb') as f:
+                f.write(obj)
+                f.flush()
+                os.fsync(f.fileno())
+            partial.replace(filepath)
+        finally:
+            partial.unlink(missing_ok=True)  # of a failed write; a full disk needs the room
 
 
 register_backend('AtomicLocalBackend', AtomicLocalBackend, force=True)
@@ -31,21 +36,32 @@ register_backend('AtomicLocalBackend', AtomicLocalBackend, force=True)
 class SafeCheckpointHook(CheckpointHook):
     """MMEngine's ``CheckpointHook``, safe to kill at any moment.
 
-    It writes atomically, and removes the oldest checkpoint after the newest is complete, where the original removes
-    first. Takes the original's arguments.
+    It writes atomically, and removes the oldest checkpoint, or the best so far, after the one that takes its place is
+    complete, where the original removes first. Takes the original's arguments; a work directory that is no folder of
+    this machine (S3, ...) needs ``backend_args``.
     """
 
     def __init__(self, *args, backend_args: dict | None = None, **kwargs):
         super().__init__(*args, backend_args=backend_args or dict(backend='AtomicLocalBackend'), **kwargs)
 
-    def _save_checkpoint_with_step(self, runner, step, meta):
-        oldest = None
-        if (
-            self.max_keep_ckpts > 0
-            and len(self.keep_ckpt_ids) == self.max_keep_ckpts
-            and step not in self.keep_ckpt_ids
-        ):
-            oldest = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(self.keep_ckpt_ids.popleft()))
-        super()._save_checkpoint_with_step(runner, step, meta)
-        if oldest is not None and runner.rank == 0 and self.file_backend.isfile(oldest):
-            self.file_backend.remove(oldest)
+    @contextmanager
+    def _removing_last(self) -> Iterator[None]:
+        """Put off the removal of files until the block has ended; if it raises, nothing is removed."""
+        backend, outdated = self.file_backend, []
+        remove, backend.remove = backend.remove, outdated.append
+        try:
+            yield
+        finally:
+            backend.remove = remove
+        for path in outdated:
+            remove(path)
+
+    def _save_checkpoint_with_step(self, runner, step, meta) -> None:
+        with self._removing_last():
+            super()._save_checkpoint_with_step(runner, step, meta)
+
+    def _save_best_checkpoint(self, runner, metrics) -> None:
+        if not self.save_best:
+            return
+        with self._removing_last():
+            super()._save_best_checkpoint(runner, metrics)

@@ -12,11 +12,19 @@ def sample_paths(data_batch: dict) -> list[str]:
     return [str(sample.metainfo.get('img_path', '(not from a file)')) for sample in data_batch['data_samples']]
 
 
+def _remedy(runner) -> str:
+    return (
+        f'The last checkpoint in {runner.work_dir} is from before. Lower the learning rate, clip gradients '
+        '(optim_wrapper.clip_grad) or, with float16, use bfloat16.'
+    )
+
+
 @HOOKS.register_module()
 class NonFiniteLossHook(Hook):
     """Stops training at the first NaN or infinite loss, naming it and the batch's files.
 
-    It runs before the checkpoint hook, so the poisoned weights of that step are never saved.
+    It runs before the checkpoint hook, so the poisoned weights of that step are never saved. Nor are those of a step
+    whose loss was finite but whose gradients were not: weights are checked whenever they are about to be saved.
     """
 
     priority = 'HIGH'
@@ -31,10 +39,26 @@ class NonFiniteLossHook(Hook):
         finite = torch.stack([torch.isfinite(value.detach()).all() for value in losses.values()])
         if finite.all():
             return
-        bad = {name: float(value) for (name, value), ok in zip(losses.items(), finite) if not ok and name != 'loss'}
+        bad = {name: float(value.detach()) for (name, value), ok in zip(losses.items(), finite) if not ok}
+        if len(bad) > 1:
+            bad.pop('loss', None)  # the sum of the others
         raise FloatingPointError(
-            f'Iteration {runner.iter + 1}: {", ".join(f"{name} is {value}" for name, value in bad.items()) or "loss"} '
-            f'for the images {sample_paths(data_batch)}. The last checkpoint in {runner.work_dir} is from before. '
-            'Look at these images and labels; then lower the learning rate, clip gradients (optim_wrapper.clip_grad), '
-            'or, with float16, use bfloat16.'
+            f'Iteration {runner.iter + 1}: {", ".join(f"{name} is {value}" for name, value in bad.items())} for the '
+            f'images {sample_paths(data_batch)}. Look at these and their labels first. {_remedy(runner)}'
         )
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Check the weights that are about to be saved.
+
+        Raises:
+            FloatingPointError: if any is NaN or infinite.
+        """
+        bad = [
+            name
+            for name, value in checkpoint['state_dict'].items()
+            if value.is_floating_point() and not torch.isfinite(value).all()
+        ]
+        if bad:
+            raise FloatingPointError(
+                f'{len(bad)} weights are NaN or infinite, {bad[0]} for one; they are not saved. {_remedy(runner)}'
+            )

@@ -14,7 +14,7 @@ class SRMetric(BaseMetric):
     """PSNR (dB) and SSIM of the rebuilt image against the canvas, averaged over images.
 
     Both on three channels in the range 0 to 255, the prediction clipped to it; SSIM with an 11x11 Gaussian window of
-    sigma 1.5 (Wang et al., 2004). Needs a model with ``test_cfg.with_sr=True``.
+    sigma 1.5 (Wang et al., 2004), in float32. Needs a model with ``test_cfg.with_sr=True``.
 
     Args:
         **kwargs: those of :class:`mmengine.evaluator.BaseMetric`.

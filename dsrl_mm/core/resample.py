@@ -16,7 +16,7 @@ def check_scale_factor(scale_factor: int) -> int:
     Raises:
         ValueError: otherwise. Only integer factors make every LR pixel the mean of whole HR pixels.
     """
-    if isinstance(scale_factor, bool) or not isinstance(scale_factor, int) or scale_factor < 2:
+    if not isinstance(scale_factor, int) or scale_factor < 2:
         raise ValueError(
             f'scale_factor must be an integer of at least 2, got {scale_factor!r}. It is the ratio of the canvas to '
             "the image the network reads; 2 is the paper's."

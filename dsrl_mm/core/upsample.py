@@ -43,10 +43,20 @@ class _Upsampler(BaseModule):
 
 
 def _deconv(in_channels: int, out_channels: int, factor: int, norm_cfg: dict) -> nn.Sequential:
-    """A transposed convolution of stride ``factor`` in which every output pixel sees the same number of inputs."""
-    kernel = 2 * factor - factor % 2
-    padding = (kernel - factor) // 2
-    deconv = nn.ConvTranspose2d(in_channels, out_channels, kernel, stride=factor, padding=padding, bias=False)
+    """A transposed convolution of stride ``factor``, batch norm and ReLU.
+
+    Its kernel is two strides wide, so every output pixel sees the same number of inputs, 2x2, and no checkerboard of
+    uneven sums has to be unlearned. An odd factor is then half an output pixel off centre.
+    """
+    deconv = nn.ConvTranspose2d(
+        in_channels,
+        out_channels,
+        kernel_size=2 * factor,
+        stride=factor,
+        padding=(factor + 1) // 2,
+        output_padding=factor % 2,
+        bias=False,
+    )
     return nn.Sequential(deconv, build_norm_layer(norm_cfg, out_channels)[1], nn.ReLU(inplace=True))
 
 
@@ -64,6 +74,9 @@ class DeconvUpsampler(_Upsampler):
         channels (int): C. Defaults to 64.
         factors (Sequence[int]): one enlargement per transposed convolution; r is their product. Defaults to (2,).
         norm_cfg (dict): normalisation of every layer. Defaults to batch norm.
+
+    Raises:
+        ValueError: for a factor below 2, which enlarges nothing.
     """
 
     def __init__(
@@ -75,6 +88,8 @@ class DeconvUpsampler(_Upsampler):
         norm_cfg: dict = dict(type='BN'),
     ):
         super().__init__()
+        if any(factor < 2 for factor in factors):
+            raise ValueError(f'DeconvUpsampler: every one of factors must be at least 2, got {tuple(factors)}')
         self.channels, self.factor = channels, prod(factors)
         self.body = nn.Sequential(
             ConvModule(in_channels, channels, 1, norm_cfg=norm_cfg),
@@ -97,7 +112,7 @@ class SubPixelUpsampler(_Upsampler):
         out_channels (int): K.
         channels (int): C. Defaults to 64.
         factors (Sequence[int]): r is their product, in one step. Defaults to (2,).
-        kernel_size (int): of the convolution that makes the hidden features. Defaults to 1.
+        kernel_size (int): of the convolution that makes the hidden features, odd. Defaults to 1.
         norm_cfg (dict): normalisation of the hidden layer. Defaults to batch norm.
     """
 

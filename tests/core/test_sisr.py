@@ -1,0 +1,119 @@
+import pytest
+import torch
+from mmengine.model import revert_sync_batchnorm
+from torch import nn
+from torch.nn.functional import interpolate
+
+from dsrl_mm.core import SISRAuxHead
+
+
+def backbone_outputs(*shapes, batch=2):
+    torch.manual_seed(0)
+    return [torch.randn(batch, *shape) for shape in shapes]
+
+
+def test_reads_the_last_stage_by_default():
+    feats = backbone_outputs((4, 16, 16), (8, 4, 6))
+    head = SISRAuxHead(in_channels=8, upscale_factor=8, channels=16)
+    hidden, image = head(feats)
+    assert hidden.shape == (2, 16, 4, 6)
+    assert image.shape == (2, 3, 32, 48)
+    hidden_of_others, _ = head([torch.zeros_like(feats[0]), feats[1]])
+    torch.testing.assert_close(hidden_of_others, hidden)
+
+
+def test_stages_meet_on_the_finest_grid():
+    # Squeezing and adding is one 1x1 convolution on the concatenation of the enlarged maps.
+    feats = backbone_outputs((4, 7, 5), (6, 4, 3), (8, 2, 2))
+    head = SISRAuxHead(in_channels=(8, 4, 6), in_index=(2, 0, 1), upscale_factor=4, channels=16)
+    merged = []
+    head.merge.register_forward_pre_hook(lambda _, args: merged.append(args[0].clone()))
+    hidden, image = head(feats)
+    assert hidden.shape == (2, 16, 7, 5)
+    assert image.shape == (2, 3, 28, 20)
+    enlarged = torch.cat([interpolate(feats[i], (7, 5), mode='bilinear') for i in (2, 0, 1)], dim=1)
+    weight = torch.cat([squeeze.weight for squeeze in head.squeeze], dim=1)
+    torch.testing.assert_close(merged[0], nn.functional.conv2d(enlarged, weight), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        dict(in_channels=8, in_index=2),
+        dict(in_channels=8, in_index=-3),
+        dict(in_channels=4, in_index=1),
+        dict(in_channels=(4, 9), in_index=(0, 1)),
+    ],
+)
+def test_features_that_do_not_exist(arguments):
+    head = SISRAuxHead(**arguments, upscale_factor=4)
+    with pytest.raises(ValueError, match=r"2 feature maps of \[4, 8\] channels. Set sr_aux.head's in_index and in_ch"):
+        head(backbone_outputs((4, 8, 8), (8, 4, 4)))
+
+
+def test_indices_and_channels_must_pair():
+    with pytest.raises(ValueError, match=r'in_channels=\(4, 8\) and in_index=-1 must be equally long'):
+        SISRAuxHead(in_channels=(4, 8), upscale_factor=4)
+
+
+def test_crop_cuts_the_bottom_and_the_right():
+    head = SISRAuxHead(in_channels=8, upscale_factor=4)
+    image = torch.arange(64.0).view(1, 1, 8, 8)
+    assert head.crop(image, (8, 8)).equal(image)
+    assert head.crop(image, (5, 7)).equal(image[..., :5, :7])
+
+
+@pytest.mark.parametrize('canvas', [(4, 8), (8, 4), (9, 8), (8, 9), (16, 16)])
+def test_crop_refuses_more_than_rounding(canvas):
+    # A canvas of 5 to 8 pixels gives 2 cells of 4, so 8 pixels.
+    head = SISRAuxHead(in_channels=8, upscale_factor=4)
+    with pytest.raises(ValueError, match='upscale_factor=4 makes') as error:
+        head.crop(torch.zeros(1, 3, 8, 8), canvas)
+    assert str(canvas) in str(error.value)
+
+
+def test_loss_is_the_weighted_mean_square_by_hand():
+    # Errors 2, 0, 0, 4 on the canvas: mean square (4 + 16) / 4 = 5. The last column lies outside the canvas.
+    head = SISRAuxHead(in_channels=8, upscale_factor=4, out_channels=1, loss_weight=0.1)
+    image = torch.tensor([[[[2.0, 1.0, 99.0], [1.0, 5.0, 99.0]]]])
+    losses = head.loss_by_feat(image, torch.tensor([[[[0.0, 1.0], [1.0, 1.0]]]]))
+    assert set(losses) == {'loss_sisr'}
+    assert losses['loss_sisr'].item() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(('pixel_loss', 'expected'), [('torch.nn.L1Loss', 1.5), ('torch.nn.HuberLoss', 1.25)])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_other_pixel_losses(pixel_loss, expected, dtype):
+    # Errors 2, 0, 0, 4. L1: 6 / 4. Huber, linear beyond 1: (2 - 1/2 + 4 - 1/2) / 4.
+    head = SISRAuxHead(8, 4, out_channels=1, loss_weight=1, pixel_loss=dict(type=pixel_loss), loss_name='loss_pixel')
+    image = torch.tensor([[[[2.0, 1.0], [1.0, 5.0]]]], dtype=dtype, requires_grad=True)
+    losses = head.loss_by_feat(image, torch.tensor([[[[0.0, 1.0], [1.0, 1.0]]]]))
+    losses['loss_pixel'].backward()
+    assert losses['loss_pixel'].item() == pytest.approx(expected)
+    assert image.grad.tolist() == [[[[0.25, 0], [0, 0.25]]]]
+
+
+def test_loss_is_in_float32_under_autocast():
+    head = SISRAuxHead(in_channels=8, upscale_factor=4)
+    target = torch.randn(2, 3, 16, 16)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        image = head(backbone_outputs((8, 4, 4)))[1]
+        loss = head.loss_by_feat(image, target)['loss_sisr']
+    assert image.dtype == torch.bfloat16
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, 0.1 * (image.float() - target).square().mean())
+
+
+def test_every_parameter_learns():
+    head = SISRAuxHead(in_channels=(4, 8), in_index=(0, 1), upscale_factor=4, channels=16)
+    image = head(backbone_outputs((4, 8, 8), (8, 4, 4)))[1]
+    head.loss_by_feat(image, torch.randn(2, 3, 32, 32))['loss_sisr'].backward()
+    assert [name for name, p in head.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_sync_batch_norm_can_be_reverted_for_a_cpu():
+    head = SISRAuxHead(in_channels=8, upscale_factor=4, norm_cfg=dict(type='SyncBN', requires_grad=True))
+    assert sum(isinstance(m, nn.SyncBatchNorm) for m in head.modules()) == 2
+    head = revert_sync_batchnorm(head)
+    assert not any(isinstance(m, nn.SyncBatchNorm) for m in head.modules())
+    assert head(backbone_outputs((8, 4, 4)))[1].shape == (2, 3, 16, 16)

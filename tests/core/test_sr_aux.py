@@ -1,0 +1,83 @@
+import pytest
+import torch
+from mmengine.model import revert_sync_batchnorm
+from torch import nn
+
+from dsrl_mm.core import SRAux, affinity_loss
+
+HEAD = dict(type='SISRAuxHead', in_channels=8, upscale_factor=4, channels=16)
+
+
+def batch():
+    """The backbone's outputs, what an SSSR head gives (6 feature channels, 3 classes), and the canvas."""
+    torch.manual_seed(0)
+    return [torch.randn(2, 8, 4, 6)], (torch.randn(2, 6, 8, 12), torch.randn(2, 3, 16, 24)), torch.randn(2, 3, 16, 24)
+
+
+def test_without_fa():
+    feats, _, target = batch()
+    aux = SRAux(HEAD)
+    losses = aux.loss(feats, None, target)
+    image = aux.head(feats)[1]
+    assert set(losses) == {'loss_sisr'}
+    torch.testing.assert_close(losses['loss_sisr'], 0.1 * (image - target).square().mean())
+    # No feature transform: its parameters would never learn, which distributed training refuses.
+    assert all(name.startswith('head.') for name, _ in aux.named_parameters())
+
+
+@pytest.mark.parametrize(('fa_on', 'seg_channels'), [('features', 6), ('outputs', 3)])
+def test_what_fa_compares(fa_on, seg_channels):
+    feats, seg, target = batch()
+    aux = SRAux(HEAD, fa=dict(type='FALoss', loss_weight=0.5, subsample=1), fa_on=fa_on, seg_channels=seg_channels)
+    losses = aux.loss(feats, seg, target)
+    assert set(losses) == {'loss_sisr', 'loss_fa'}
+    hidden, image = aux.head(feats)
+    if fa_on == 'features':
+        # The segmentation features lie on a grid twice as fine as the SISR features'.
+        expected = affinity_loss(nn.functional.avg_pool2d(aux.transform(seg[0]), 2), hidden)
+    else:
+        expected = affinity_loss(aux.transform(seg[1]), image)
+    torch.testing.assert_close(losses['loss_fa'], 0.5 * expected)
+
+
+def test_feature_transform():
+    # Conv 1x1, batch norm, ReLU, on the segmentation side: whatever enters is normalised by channel.
+    _, seg, _ = batch()
+    aux = SRAux(HEAD, fa=dict(type='FALoss'), seg_channels=6)
+    transformed, shifted = aux.transform(seg[0]), aux.transform(100 * seg[0] + 7)
+    assert transformed.shape == (2, 16, 8, 12)
+    assert transformed.min() == 0
+    torch.testing.assert_close(shifted, transformed, rtol=1e-3, atol=1e-3)
+
+
+def test_loss_names_are_those_configured():
+    feats, seg, target = batch()
+    aux = SRAux(dict(HEAD, loss_name='loss_rebuild'), fa=dict(type='FALoss', loss_name='loss_pairs'), seg_channels=6)
+    assert set(aux.loss(feats, seg, target)) == {'loss_rebuild', 'loss_pairs'}
+
+
+def test_every_parameter_learns_and_so_do_both_branches():
+    feats, seg, target = batch()
+    leaves = [feats[0].requires_grad_(), seg[0].requires_grad_()]
+    aux = SRAux(HEAD, fa=dict(type='FALoss', subsample=1), seg_channels=6)
+    sum(aux.loss(feats, seg, target).values()).backward()
+    assert [name for name, p in aux.named_parameters() if p.grad is None or not p.grad.any()] == []
+    assert all(leaf.grad.any() for leaf in leaves)
+
+
+def test_fa_needs_a_super_resolution_head():
+    with pytest.raises(ValueError, match='plain head.*sr_aux.fa=None'):
+        SRAux(HEAD, fa=dict(type='FALoss'))
+
+
+def test_bad_fa_on():
+    with pytest.raises(ValueError, match="fa_on must be 'features' or 'outputs', got 'logits'"):
+        SRAux(HEAD, fa_on='logits')
+
+
+def test_sync_batch_norm_can_be_reverted_for_a_cpu():
+    norm_cfg = dict(type='SyncBN', requires_grad=True)
+    aux = SRAux(dict(HEAD, norm_cfg=norm_cfg), fa=dict(type='FALoss'), seg_channels=6, norm_cfg=norm_cfg)
+    assert sum(isinstance(m, nn.SyncBatchNorm) for m in aux.modules()) == 3
+    losses = revert_sync_batchnorm(aux).loss(*batch())
+    assert all(loss.isfinite() for loss in losses.values())
