@@ -1,13 +1,19 @@
-"""The command lines behind ``tools/train.py`` and ``tools/test.py``: MMSegmentation's, with its options."""
+"""The commands behind ``tools/train.py``, ``tools/test.py`` and ``tools/deploy.py``; MMSegmentation's options."""
 
 import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.device import get_device
+from mmengine.dist import is_main_process
+from mmengine.logging import print_log
+from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
+from torch.distributed.elastic.multiprocessing.errors import record
 
 __all__ = ['deploy', 'load_config', 'test', 'train', 'use_amp']
 
@@ -16,13 +22,16 @@ _CFG_OPTIONS_HELP = (
     'nested ones as "[(a,b),(c,d)]", quoted and without spaces'
 )
 
+#: The environment variable that holds a process's number, by launcher.
+_RANK = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
+
 
 def _parser(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='where logs, checkpoints and results go (work_dirs/CONFIG_NAME)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help=_CFG_OPTIONS_HELP)
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    parser.add_argument('--launcher', choices=['none', *_RANK], default='none', help='job launcher')
     # torch.distributed.launch passes one of these; torchrun sets the variable itself.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser
@@ -38,8 +47,6 @@ def load_config(args: argparse.Namespace) -> Config:
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     cfg.setdefault('work_dir', str(Path('work_dirs', Path(args.config).stem)))
-    if not torch.cuda.is_available() and cfg.launcher != 'none':
-        cfg.env_cfg.dist_cfg.backend = 'gloo'
     return cfg
 
 
@@ -58,24 +65,65 @@ def use_amp(cfg: Config) -> None:
 
 def _preflight(cfg: Config, phases: tuple[str, ...]) -> None:
     """Check the config and its data, once for all processes."""
-    if cfg.get('default_scope') == 'mmseg' and int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0))) == 0:
+    rank = os.environ.get(_RANK.get(cfg.launcher, ''), '0')
+    if cfg.get('default_scope') == 'mmseg' and rank == '0':
         from .seg.preflight import check_data
 
         check_data(cfg, phases)
 
 
+def _without_sync_bn(part: Any) -> Any:
+    """A copy of a model config, or of a part of one, with BN for SyncBN."""
+    if isinstance(part, dict):
+        return {key: _without_sync_bn(value) for key, value in part.items()}
+    if isinstance(part, (list, tuple)):
+        return type(part)(_without_sync_bn(value) for value in part)
+    return 'BN' if part == 'SyncBN' else part
+
+
+def _distribute_on_cpus(cfg: Config) -> None:
+    """Do without what MMEngine and the configs take for granted of distributed runs: a GPU per process."""
+    if cfg.launcher != 'pytorch':
+        raise ValueError(f'--launcher {cfg.launcher} needs GPUs. On CPUs, use tools/dist_train.sh and dist_test.sh')
+    torch.distributed.init_process_group('gloo')  # MMEngine's own call selects a GPU first
+    wrapper = dict(
+        type='MMDistributedDataParallel',
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+        device_ids=None,
+    )
+    cfg.model_wrapper_cfg = wrapper | cfg.get('model_wrapper_cfg', {})
+    model = _without_sync_bn(cfg.model)
+    if model != cfg.model and is_main_process():
+        print_log('SyncBN needs GPUs, so it becomes BN: every process has batch statistics of its own')
+    cfg.model = model
+
+
+def _build_runner(cfg: Config) -> Runner:
+    """MMEngine's ``Runner``, or the one the config names, such as ``FlexibleRunner`` for FSDP and DeepSpeed."""
+    if cfg.launcher != 'none' and get_device() == 'cpu':
+        _distribute_on_cpus(cfg)
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+@record
 def train(argv: Sequence[str] | None = None) -> None:
     """Train the model of a config file."""
     parser = _parser('Train a model')
-    parser.add_argument('--resume', action='store_true', help='continue from the last checkpoint in the work dir')
+    parser.add_argument(
+        '--resume', action='store_true', help='continue from the last checkpoint in the work dir, if any'
+    )
     parser.add_argument('--amp', action='store_true', help='mixed precision: float16 on CUDA, bfloat16 on CPUs')
     args = parser.parse_args(argv)
     cfg = load_config(args)
     if args.amp:
         use_amp(cfg)
-    cfg.resume = args.resume
+    if args.resume:
+        cfg.resume = True
+        if 'load_from' not in (args.cfg_options or {}) and Path(cfg.work_dir, 'last_checkpoint').exists():
+            cfg.load_from = None  # what the training started from; MMEngine would prefer it
     _preflight(cfg, ('train', 'val'))
-    Runner.from_cfg(cfg).train()
+    _build_runner(cfg).train()
 
 
 def _draw_predictions(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
@@ -92,43 +140,58 @@ def _draw_predictions(cfg: Config, show: bool, show_dir: str | None, wait_time: 
         cfg.visualizer.save_dir = show_dir
 
 
+def _test_evaluators(cfg: Config) -> list[dict]:
+    return cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+
+
 def _keep_masks(cfg: Config, out_dir: str) -> None:
-    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-    for evaluator in evaluators:
-        if evaluator.type == 'IoUMetric':
-            evaluator.update(output_dir=out_dir, keep_results=True)
+    evaluators = [evaluator for evaluator in _test_evaluators(cfg) if evaluator.type.endswith('IoUMetric')]
+    if not evaluators:
+        raise ValueError(
+            '--out: an IoUMetric writes the masks, and test_evaluator has none. Add dict(type="IoUMetric")'
+        )
+    evaluators[0].output_dir = out_dir
 
 
-def test(argv: Sequence[str] | None = None) -> None:
-    """Test the model of a config file with a checkpoint."""
+def _augment(cfg: Config) -> None:
+    missing = [key for key in ('tta_model', 'tta_pipeline') if key not in cfg]
+    if missing:
+        raise ValueError(
+            f'--tta: the config has no {" and no ".join(missing)}. configs/_base_/default_runtime.py and '
+            'configs/_base_/datasets/ show both.'
+        )
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    cfg.model = dict(cfg.tta_model, module=cfg.model)
+
+
+@record
+def test(argv: Sequence[str] | None = None) -> dict[str, float]:
+    """Test the model of a config file with a checkpoint, and return its metrics."""
     parser = _parser('Test (and evaluate) a model')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--out', help='folder for the predicted masks, one PNG of class ids per image')
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
-    parser.add_argument('--show-dir', help='folder for pictures of truth and prediction')
+    parser.add_argument('--show-dir', help='folder for pictures of truth and prediction, vis_data/vis_image in it')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds a picture is shown')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation: several scales, and flips')
     parser.add_argument('--sr-metrics', action='store_true', help='also PSNR and SSIM of the rebuilt images')
     args = parser.parse_args(argv)
-    cfg = load_config(args)
-    cfg.load_from = args.checkpoint
     if args.tta and args.sr_metrics:
         parser.error('--sr-metrics compares one rebuilt image with one canvas: leave out --tta')
+    cfg = load_config(args)
+    cfg.load_from = args.checkpoint
     if args.show or args.show_dir:
         _draw_predictions(cfg, args.show, args.show_dir, args.wait_time)
     if args.out:
         _keep_masks(cfg, args.out)
     if args.sr_metrics:
         cfg.model.test_cfg.with_sr = True
-        evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-        cfg.test_evaluator = [*evaluators, dict(type='SRMetric')]
+        cfg.test_evaluator = [*_test_evaluators(cfg), dict(type='SRMetric')]
     _preflight(cfg, ('test',))
     if args.tta:
-        cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
-        cfg.tta_model.module = cfg.model
-        cfg.model = cfg.tta_model
-    cfg.default_hooks.load_check = dict(type='CompleteCheckpointHook')
-    Runner.from_cfg(cfg).test()
+        _augment(cfg)
+    cfg.custom_hooks = [*cfg.get('custom_hooks', ()), dict(type='CompleteCheckpointHook')]
+    return _build_runner(cfg).test()
 
 
 def deploy(argv: Sequence[str] | None = None) -> None:
@@ -140,8 +203,6 @@ def deploy(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--lr-input', action='store_true', help='take LR frames; the mask is scale_factor times larger')
     parser.add_argument('--export', nargs=2, type=int, metavar=('H', 'W'), help='export for inputs of H x W pixels')
     args = parser.parse_args(argv)
-    from mmengine.registry import init_default_scope
-
     from .seg.deploy import save_deploy
 
     cfg = Config.fromfile(args.config)

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Train on a SLURM cluster: GPUS=8 tools/slurm_train.sh PARTITION JOB_NAME CONFIG [options of train.py]
 set -euo pipefail
-PARTITION=$1
-JOB_NAME=$2
-CONFIG=$3
+USAGE='Usage: tools/slurm_train.sh PARTITION JOB_NAME CONFIG [options of train.py]'
+PARTITION=${1:?$USAGE}
+JOB_NAME=${2:?$USAGE}
+CONFIG=${3:?$USAGE}
 GPUS=${GPUS:-4}
 GPUS_PER_NODE=${GPUS_PER_NODE:-4}
 # shellcheck disable=SC2086 # SRUN_ARGS holds several options

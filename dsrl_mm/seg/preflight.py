@@ -1,13 +1,12 @@
 """Checks of a config and its data before anything long starts. Every error names the key or file, and the remedy."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.utils import track_iter_progress
 from mmseg.registry import DATASETS
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 __all__ = ['check_data', 'check_pair']
 
@@ -38,54 +37,69 @@ def _check_folders(cfg: dict, key: str) -> None:
             )
 
 
-def _open(path: str) -> Image.Image:
-    """Read an image file's header, and see that the file is whole."""
+def _read_header(path: str) -> Image.Image:
+    """An image file as its header describes it, no pixels decoded; a PNG must also have an end."""
     try:
-        image = Image.open(path)
+        with open(path, 'rb') as f:
+            image = Image.open(f)
+            f.seek(max(os.path.getsize(path) - 4096, 0))
+            if image.format == 'PNG' and _PNG_END not in f.read():
+                raise ValueError(f'{path} is a truncated PNG: its end is missing. Restore it from its source.')
+            return image
     except FileNotFoundError:
         raise FileNotFoundError(
-            f'{path} does not exist, though its image or label does. Every image needs a label of '
-            'the same name; check data_prefix, img_suffix and seg_map_suffix.'
+            f'{path} does not exist, though its image or label does. Every image needs a label of the same name; check '
+            'data_prefix, img_suffix and seg_map_suffix.'
         ) from None
     except UnidentifiedImageError:
         raise ValueError(f'{path} is not an image. Restore it from its source.') from None
-    if image.format == 'PNG':
-        with open(path, 'rb') as f:
-            f.seek(max(os.path.getsize(path) - 4096, 0))
-            if _PNG_END not in f.read():
-                raise ValueError(f'{path} is a truncated PNG: its end is missing. Restore it from its source.')
-    return image
 
 
-def check_pair(img_path: str, seg_map_path: str) -> None:
-    """Check one image and its label by their headers: milliseconds, no decoding.
+def check_pair(img_path: str, seg_map_path: str | None) -> None:
+    """Check one image and, where there is one, its label by their headers: no decoding.
 
     Raises:
         FileNotFoundError: if either is missing.
         ValueError: if either is truncated or no image, the label is a colour image, or their sizes differ.
     """
-    with _open(img_path) as image, _open(seg_map_path) as label:
-        if len(label.getbands()) != 1:
-            raise ValueError(
-                f'{seg_map_path} is a colour image ({label.mode}), not class ids. Convert it to one channel of ids, as '
-                'tools/dataset_converters/camvid.py does for CamVid.'
-            )
-        if image.size != label.size:
-            raise ValueError(
-                f'{seg_map_path} is {label.width}x{label.height} pixels, but its image {img_path} is '
-                f"{image.width}x{image.height}. Labels must have their image's size."
-            )
+    image = _read_header(img_path)
+    if seg_map_path is None:
+        return
+    label = _read_header(seg_map_path)
+    if len(label.getbands()) != 1:
+        raise ValueError(
+            f'{seg_map_path} is a colour image ({label.mode}), not class ids. Convert it to one channel of ids, as '
+            'tools/dataset_converters/camvid.py does for CamVid.'
+        )
+    # A camera held upright stores its photo lying; the pipeline turns it, as EXIF says.
+    lying = 'exif' in image.info and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+    size = image.size[::-1] if lying else image.size
+    if size != label.size:
+        raise ValueError(
+            f'{seg_map_path} is {label.width}x{label.height} pixels, but its image {img_path} is {size[0]}x{size[1]}. '
+            "Labels must have their image's size."
+        )
 
 
 def _heads(model: dict, key: str = 'model') -> Iterator[tuple[str, dict]]:
-    """Every head in a model config that states num_classes, with its key."""
-    for name, value in model.items():
-        for i, part in enumerate(value if isinstance(value, (list, tuple)) else [value]):
-            if isinstance(part, dict):
-                path = f'{key}.{name}.{i}' if isinstance(value, (list, tuple)) else f'{key}.{name}'
-                if 'num_classes' in part:
-                    yield path, part
-                yield from _heads(part, path)
+    """Every decode and auxiliary head of a model config, wrapped ones too, that states num_classes, with its key."""
+    for name in ('decode_head', 'auxiliary_head'):
+        value = model.get(name) or ()
+        several = isinstance(value, (list, tuple))
+        for i, head in enumerate(value if several else [value]):
+            path = f'{key}.{name}.{i}' if several else f'{key}.{name}'
+            if 'num_classes' in head:
+                yield path, head
+            yield from _heads(head, path)
+
+
+def _check_classes(model: dict, classes: Sequence[str], dataset: str) -> None:
+    for key, head in _heads(model):
+        if head['num_classes'] != len(classes):
+            raise ValueError(
+                f'{key}.num_classes is {head["num_classes"]}, but {dataset} has {len(classes)} classes: '
+                f'{", ".join(classes)}. Set it to {len(classes)}.'
+            )
 
 
 def check_data(cfg: Config, phases: tuple[str, ...]) -> None:
@@ -100,26 +114,19 @@ def check_data(cfg: Config, phases: tuple[str, ...]) -> None:
     """
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     for phase in phases:
-        loader = cfg.get(f'{phase}_dataloader')
-        if not loader:
-            continue
-        for key, dataset_cfg in _plain_datasets(loader, f'{phase}_dataloader'):
+        for key, dataset_cfg in _plain_datasets(cfg.get(f'{phase}_dataloader') or {}, f'{phase}_dataloader'):
             _check_folders(dataset_cfg, key)
-            dataset = DATASETS.build(dict(dataset_cfg, pipeline=[], lazy_init=False))
+            # Not serialized: MMEngine cannot serialize an empty list, and would say so in NumPy's words.
+            dataset = DATASETS.build(dict(dataset_cfg, pipeline=[], lazy_init=False, serialize_data=False))
             if len(dataset) == 0:
                 raise ValueError(
                     f'{key}: no images under {dataset_cfg.get("data_root")} with the suffix '
                     f'{dataset.img_suffix!r}. Set img_suffix and data_prefix to what is there.'
                 )
-            classes = dataset.metainfo.get('classes')
-            for head_key, head in _heads(cfg.model):
-                if classes and head['num_classes'] != len(classes):
-                    raise ValueError(
-                        f'{head_key}.num_classes is {head["num_classes"]}, but {type(dataset).__name__} ({key}) has '
-                        f'{len(classes)} classes: {", ".join(classes)}. Set it to {len(classes)}.'
-                    )
-            infos = [dataset.get_data_info(i) for i in range(len(dataset))]
-            pairs = [(info['img_path'], info['seg_map_path']) for info in infos if '://' not in info['img_path']]
-            print(f'Checking the {len(pairs)} images and labels of {key}')
-            for pair in track_iter_progress(pairs):
-                check_pair(*pair)
+            if dataset.metainfo.get('classes'):
+                _check_classes(cfg.model, dataset.metainfo['classes'], f'{type(dataset).__name__} ({key})')
+            print(f'Checking the {len(dataset)} images and labels of {key}')
+            for i in range(len(dataset)):
+                info = dataset.get_data_info(i)
+                if '://' not in info['img_path']:
+                    check_pair(info['img_path'], info.get('seg_map_path'))

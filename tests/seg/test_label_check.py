@@ -1,0 +1,65 @@
+"""Labels with ids that the classes do not have, or of another shape than their image."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.model import MMDistributedDataParallel
+from mmengine.structures import PixelData
+from toy import NUM_CLASSES, batch, build, model_cfg
+
+from dsrl_mm.seg import LabelCheckHook
+
+
+@pytest.fixture(scope='module', params=[True, False], ids=['DSRL', 'baseline'])
+def runner(request):
+    return SimpleNamespace(model=build(model_cfg(dsrl=request.param)))
+
+
+def check(runner, data: dict) -> None:
+    LabelCheckHook().before_train_iter(runner, 0, data)
+
+
+def test_classes_and_void_pass(runner):
+    data = batch()
+    present = set(torch.stack([sample.gt_sem_seg.data for sample in data['data_samples']]).flatten().tolist())
+    assert present == {*range(NUM_CLASSES), 255}
+    check(runner, data)
+
+
+def test_an_unknown_id_is_named_with_its_file(runner):
+    data = batch()
+    sample = data['data_samples'][1]
+    sample.gt_sem_seg.data[0, 3, 4] = NUM_CLASSES
+    sample.gt_sem_seg.data[0, 3, 5] = 254
+    sample.set_metainfo(dict(seg_map_path='labels/1.png'))
+    with pytest.raises(
+        ValueError, match=r'^labels/1.png: holds the class ids \[5, 254\], but the model has 5 classes '
+    ):
+        check(runner, data)
+
+
+def test_the_image_is_named_where_the_label_has_no_file(runner):
+    data = batch()
+    data['data_samples'][0].gt_sem_seg.data[0, 0, 0] = 99
+    with pytest.raises(ValueError, match=r'^the label of 0.png: holds .*Correct the label'):
+        check(runner, data)
+
+
+@pytest.mark.parametrize('shape', [(1, 24, 32), (3, 48, 64)], ids=['another size', 'three channels'])
+def test_another_shape_is_refused(runner, shape):
+    data = batch()
+    data['data_samples'][0].gt_sem_seg = PixelData(data=torch.zeros(shape, dtype=torch.long))
+    with pytest.raises(ValueError, match=r'0.png: a label of shape .* for an image of shape \(3, 48, 64\)'):
+        check(runner, data)
+
+
+def test_looks_into_a_distributed_model(runner, monkeypatch):
+    wrapper = MMDistributedDataParallel.__new__(MMDistributedDataParallel)
+    torch.nn.Module.__init__(wrapper)
+    wrapper.module = runner.model
+    data = batch()
+    check(SimpleNamespace(model=wrapper), data)
+    data['data_samples'][0].gt_sem_seg.data[0, 0, 0] = 99
+    with pytest.raises(ValueError, match=r'\[99\]'):
+        check(SimpleNamespace(model=wrapper), data)

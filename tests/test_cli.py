@@ -1,0 +1,386 @@
+"""The commands, on a made-up data set: what every option does, and how bad input ends."""
+
+import json
+import os
+import stat
+import subprocess
+from argparse import Namespace
+from pathlib import Path
+from types import SimpleNamespace
+
+import mmcv
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+from mmseg.apis import init_model
+from mmseg.registry import MODELS
+from PIL import Image
+from torch import nn
+from toy import MEAN, STD, head_cfg, model_cfg, preprocessor_cfg, sr_aux_cfg
+from toy_data import NUM_CLASSES, REPO, call, logged, write_camvid, write_config
+
+from dsrl_mm import cli
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """A data set, a config, and a short training by the command: its work dir and checkpoint."""
+    folder = tmp_path_factory.mktemp('toy')
+    data = write_camvid(folder / 'camvid')
+    config = write_config(folder, data)
+    call(cli.train, config, '--work-dir', folder / 'work')
+    return SimpleNamespace(data=data, config=config, work_dir=folder / 'work', checkpoint=folder / 'work/iter_4.pth')
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """Grows by one entry with every step of an optimizer."""
+    steps, update = [], OptimWrapper.update_params
+    monkeypatch.setattr(OptimWrapper, 'update_params', lambda *args, **kw: (steps.append(1), update(*args, **kw)))
+    return steps
+
+
+def read_ids(path: Path) -> np.ndarray:
+    return np.array(Image.open(path))
+
+
+def mean_iou(predictions: Path, labels: Path) -> float:
+    """Percent, from PNG files, over the classes that occur: written without MMSegmentation."""
+    pairs = [(read_ids(path), read_ids(labels / path.name)) for path in sorted(predictions.glob('*.png'))]
+    assert len(pairs) == len(list(labels.glob('*.png')))
+    predicted, true = (np.stack(part) for part in zip(*pairs))
+    unions = {c: ((predicted == c) | (true == c)).sum() for c in range(NUM_CLASSES)}
+    return 100 * np.mean([((predicted == c) & (true == c)).sum() / union for c, union in unions.items() if union])
+
+
+# --- train ---
+
+
+def test_train_writes_its_checkpoints_and_log_to_the_work_dir(trained):
+    assert sorted(path.name for path in trained.work_dir.glob('*.pth')) == ['iter_2.pth', 'iter_4.pth']
+    assert [entry['iter'] for entry in logged(trained.work_dir) if 'loss' in entry] == [1, 2, 3, 4]
+
+
+def test_cfg_options_override_the_config(trained, tmp_path):
+    options = ('train_cfg.max_iters=1', 'train_dataloader.batch_size=3', 'model.sr_aux.fa.loss_weight=0.5')
+    call(cli.train, trained.config, '--work-dir', tmp_path, '--cfg-options', *options)
+    saved = Config.fromfile(tmp_path / 'toy.py')
+    assert saved.train_dataloader.batch_size == 3
+    assert saved.model.sr_aux.fa.loss_weight == 0.5
+    assert [path.name for path in tmp_path.glob('*.pth')] == ['iter_1.pth']
+
+
+def test_the_work_dir_is_named_after_the_config_by_default(trained):
+    assert cli.load_config(_arguments(trained.config)).work_dir == 'work_dirs/toy'
+
+
+def test_amp_trains_in_bfloat16_on_a_cpu(trained, tmp_path):
+    seen = set()
+    hook = nn.modules.module.register_module_forward_hook(
+        lambda module, _, out: seen.add(out.dtype) if isinstance(module, nn.Conv2d) else None
+    )
+    with hook:
+        call(cli.train, trained.config, '--amp', '--work-dir', tmp_path, '--cfg-options', 'train_cfg.max_iters=1',
+             'val_cfg=None', 'val_dataloader=None', 'val_evaluator=None')  # fmt: skip
+    assert seen == {torch.bfloat16}
+    weights = torch.load(tmp_path / 'iter_1.pth', weights_only=False)['state_dict']
+    assert weights['backbone.stem.0.weight'].dtype == torch.float32
+
+
+def test_amp_is_float16_with_loss_scaling_on_cuda(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    cfg = Config(dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1))))
+    cli.use_amp(cfg)
+    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+    assert cfg.optim_wrapper.loss_scale == 'dynamic'
+
+
+def test_amp_refuses_an_optim_wrapper_it_does_not_know():
+    with pytest.raises(ValueError, match='--amp replaces .*"OptimWrapper", but the config has "ApexOptimWrapper"'):
+        cli.use_amp(Config(dict(optim_wrapper=dict(type='ApexOptimWrapper'))))
+
+
+# --- test ---
+
+
+def test_masks_pictures_and_sr_metrics(trained, tmp_path):
+    metrics = call(
+        cli.test, trained.config, trained.checkpoint, '--work-dir', tmp_path, '--out', tmp_path / 'masks',
+        '--show-dir', tmp_path / 'show', '--sr-metrics'
+    )  # fmt: skip
+    assert metrics['mIoU'] == pytest.approx(mean_iou(tmp_path / 'masks', trained.data / 'labels/val'), abs=0.006)
+    pictures = [np.array(Image.open(path)) for path in (tmp_path / 'show').rglob('*.png')]
+    assert len(pictures) == 5
+    assert {picture.shape for picture in pictures} == {(48, 128, 3)}  # truth and prediction side by side
+    assert 5 < metrics['sr/PSNR'] < 40
+    assert 0 < metrics['sr/SSIM'] < 1
+
+
+def test_tta_averages_scales_and_flips(trained, tmp_path):
+    call(cli.test, trained.config, trained.checkpoint, '--work-dir', tmp_path, '--tta', '--out', tmp_path / 'masks')
+    model = init_model(str(trained.config), str(trained.checkpoint), device='cpu')
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    for path in (tmp_path / 'masks').glob('*.png'):
+        image = mmcv.imread(trained.data / 'images/val' / path.name, channel_order='rgb')
+        total = 0
+        for ratio in (0.75, 1.0, 1.25):
+            for flip in (False, True):
+                scaled = torch.from_numpy(mmcv.imrescale(image, ratio)).permute(2, 0, 1)
+                canvas = ((scaled - mean) / std)[None]
+                with torch.no_grad():
+                    logits = model(canvas.flip(3) if flip else canvas, mode='tensor')
+                logits = logits.flip(3) if flip else logits
+                total = total + nn.functional.interpolate(logits, (48, 64), mode='bilinear').softmax(1)
+        assert (read_ids(path) == total.argmax(1)[0].numpy()).mean() > 0.999  # ties may be rounded otherwise
+
+
+def test_tta_and_sr_metrics_exclude_each_other(trained, capsys):
+    with pytest.raises(SystemExit):
+        cli.test([str(trained.config), str(trained.checkpoint), '--tta', '--sr-metrics'])
+    assert 'leave out --tta' in capsys.readouterr().err
+
+
+def test_tta_says_what_the_config_lacks():
+    with pytest.raises(ValueError, match='--tta: the config has no tta_model and no tta_pipeline. .*_base_'):
+        cli._augment(Config(dict(model=dict())))
+
+
+def test_out_needs_a_metric_that_writes_masks():
+    with pytest.raises(ValueError, match='--out: .*test_evaluator has none. Add dict'):
+        cli._keep_masks(Config(dict(test_evaluator=dict(type='SRMetric'))), 'masks')
+
+
+# --- deploy ---
+
+
+def test_a_deployed_model_tests_like_the_trained_one(trained, tmp_path):
+    reference = call(cli.test, trained.config, trained.checkpoint, '--work-dir', tmp_path)
+    call(cli.deploy, trained.config, trained.checkpoint, tmp_path / 'deploy', '--export', 48, 64)
+    files = {path.name: path for path in (tmp_path / 'deploy').iterdir()}
+    assert set(files) == {'deploy.py', 'deploy.pth', 'deploy.pt2'}
+    assert call(cli.test, files['deploy.py'], files['deploy.pth'], '--work-dir', tmp_path) == reference
+    parts = {name.split('.')[0] for name in torch.load(files['deploy.pth'], weights_only=False)['state_dict']}
+    assert parts == {'backbone', 'decode_head'}
+
+
+# --- bad input ---
+
+
+def recolour(trained, data):
+    path = data / 'labels/train/train_1.png'
+    Image.open(path).convert('RGB').save(path)
+
+
+def resize(trained, data):
+    path = data / 'labels/train/train_1.png'
+    Image.open(path).resize((32, 24)).save(path)
+
+
+def truncate(trained, data):
+    path = data / 'images/train/train_1.png'
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def unknown_id(trained, data):
+    ids = read_ids(data / 'labels/train/train_1.png').copy()
+    ids[0, 0] = 77
+    Image.fromarray(ids).save(data / 'labels/train/train_1.png')
+
+
+def no_label(trained, data):
+    (data / 'labels/train/train_1.png').unlink()
+
+
+def no_labels(trained, data):
+    for path in (data / 'labels/train').iterdir():
+        path.unlink()
+
+
+def other_architecture(trained, data):
+    checkpoint = torch.load(trained.checkpoint, weights_only=False)
+    weights = {f'{name}.other': value for name, value in checkpoint['state_dict'].items()}
+    torch.save(dict(checkpoint, state_dict=weights), data / 'other.pth')
+
+
+def fa_without_sssr(trained, data):
+    return model_cfg(dsrl=False, head=head_cfg(num_classes=NUM_CLASSES), sr_aux=sr_aux_cfg())
+
+
+def head_without_cls_seg(trained, data):
+    head = dict(type='PointHead', in_channels=[64], in_index=[3], channels=16, num_classes=NUM_CLASSES, num_fcs=1)
+    return model_cfg(head=head)
+
+
+def one_pooled_pixel(trained, data):
+    return model_cfg(head=head_cfg('PSPHead', num_classes=NUM_CLASSES))
+
+
+def small_canvas(trained, data):
+    for path in data.rglob('*.png'):
+        Image.open(path).resize((8, 8), Image.Resampling.NEAREST).save(path)
+    norm_cfg = dict(type='IN')  # cannot train on one pixel, which is what stride 8 leaves of 4x4
+    head = head_cfg('FCNHead', norm_cfg, num_classes=NUM_CLASSES)
+    return model_cfg(head=head, norm_cfg=norm_cfg, data_preprocessor=preprocessor_cfg(size=(8, 8)))
+
+
+def nothing(trained, data):
+    pass
+
+
+#: What is wrong, what damages the data or gives the model, --cfg-options, and the message: what, where, the remedy.
+BAD = [
+    ('no data root', nothing, ['train_dataloader.dataset.data_root=nowhere'],
+     r'train_dataloader.dataset.data_prefix.img_path: the folder nowhere/images/train does not exist. .*--cfg-options'),
+    ('empty folder', no_labels, [], r'seg_map_path: the folder .*labels/train is empty. Point the config at your data'),
+    ('no such suffix', nothing, ['train_dataloader.dataset.img_suffix=.bmp'], r"no images .* '.bmp'. Set img_suffix"),
+    ('label missing', no_label, [], r'labels/train/train_1.png does not exist.*Every image needs a label'),
+    ('sizes differ', resize, [], r'labels/train/train_1.png is 32x24 pixels, but its image .*images/train/train_1.png '
+     "is 64x48. Labels must have their image's size"),
+    ('colour label', recolour, [], r'labels/train/train_1.png is a colour image \(RGB\).*Convert it'),
+    ('truncated PNG', truncate, [], r'images/train/train_1.png is a truncated PNG.*Restore it'),
+    ('unknown id', unknown_id, [], r'labels/train/train_1.png: holds the class ids \[77\], but the model has 11 '
+     'classes .*Correct the label'),
+    ('num_classes', nothing, ['model.decode_head.decode_head.num_classes=19'],
+     r'model.decode_head.decode_head.num_classes is 19, but CamVidDataset .* has 11 classes: Sky, .* Set it to 11'),
+    ('scale factor 1', nothing, ['model.scale_factor=1'], r'scale_factor must be an integer of at least 2, got 1'),
+    ('scale factor 1.5', nothing, ['model.scale_factor=1.5'], r'scale_factor must be .* got 1.5'),
+    ('head without cls_seg', head_without_cls_seg, [],
+     r'SSSRHead cannot wrap PointHead: .*set model.decode_head.decode_head to one of these'),
+    ('no such stage', nothing, ['model.sr_aux.head.in_index=(0,7)'],
+     r'SISRAuxHead: in_index=\(0, 7\).*the backbone gives 4 feature maps of \[8, 16, 32, 64\] channels. Set'),
+    ('FA without SSSR', fa_without_sssr, [], r'sr_aux: FA compares .*sr_aux.fa=None'),
+    ('canvas too small', small_canvas, [], r'8x8 pixels .*too small for this network.* larger images'),
+    ('batch of one', one_pooled_pixel, ['train_dataloader.batch_size=1'],
+     r'48x64 pixels .* one value per channel.* Set train_dataloader.batch_size'),
+    ('other architecture', other_architecture, ['load_from={data}/other.pth'],
+     r'belongs to another architecture.* ResNetV1c backbone, .* Load a checkpoint that this config trained'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(('damage', 'options', 'message'), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
+def test_bad_input_stops_before_the_first_step(trained, tmp_path, steps, damage, options, message):
+    data = write_camvid(tmp_path / 'camvid', train=2, val=1)
+    model = damage(trained, data)
+    config = write_config(tmp_path, data, **(dict(model=model) if model else {}))
+    options = ['--cfg-options', *(option.format(data=data) for option in options)] if options else []
+    with pytest.raises((ValueError, TypeError, FileNotFoundError), match=f'(?s){message}'):
+        call(cli.train, config, '--work-dir', tmp_path / 'work', *options)
+    assert steps == []
+
+
+def test_a_test_refuses_another_architectures_checkpoint(trained, tmp_path):
+    other_architecture(trained, tmp_path)
+    with pytest.raises(ValueError, match='(?s)other.pth lacks weights that this model predicts with: backbone.*config'):
+        call(cli.test, trained.config, tmp_path / 'other.pth', '--work-dir', tmp_path)
+
+
+class SickLoss(nn.Module):
+    """From its third call on, gives NaN, or 0 with a gradient of NaN."""
+
+    def __init__(self, gradient_only: bool = False):
+        super().__init__()
+        self.gradient_only, self.calls = gradient_only, 0
+
+    def forward(self, prediction, target):
+        self.calls += 1
+        if self.calls < 3:
+            return (prediction - target).abs().mean()
+        return (0 * prediction.sum()).sqrt() / (1 if self.gradient_only else 0)
+
+
+def train_with_sick_loss(config, work_dir, *options) -> str:
+    """The message with which a training ends that saves a checkpoint after every iteration."""
+    MODELS.register_module(module=SickLoss, force=True)
+    options = ('model.sr_aux.head.pixel_loss.type=SickLoss', 'default_hooks.checkpoint.interval=1', *options)
+    with pytest.raises(FloatingPointError) as error:
+        call(cli.train, config, '--work-dir', work_dir, '--cfg-options', *options)
+    assert sorted(path.name for path in work_dir.glob('*.pth')) == ['iter_1.pth', 'iter_2.pth']
+    assert (work_dir / 'last_checkpoint').read_text().endswith('iter_2.pth')
+    weights = torch.load(work_dir / 'iter_2.pth', weights_only=False)['state_dict']
+    assert all(torch.isfinite(value).all() for value in weights.values())
+    return str(error.value)
+
+
+def test_a_nan_loss_stops_the_training_with_its_name_and_files(trained, tmp_path):
+    message = train_with_sick_loss(trained.config, tmp_path)
+    assert message.startswith('Iteration 3: sr.loss_sisr is nan for the images')
+    assert 'train_4.png' in message and 'train_5.png' in message and 'train_3.png' not in message
+    assert 'Lower the learning rate' in message
+
+
+def test_nan_weights_are_not_saved_though_the_loss_was_finite(trained, tmp_path):
+    message = train_with_sick_loss(trained.config, tmp_path, 'model.sr_aux.head.pixel_loss.gradient_only=True')
+    assert 'weights are NaN or infinite, backbone.' in message
+    assert 'they are not saved' in message
+
+
+def test_a_learning_rate_far_too_high_is_named(trained, tmp_path):
+    with pytest.raises(FloatingPointError, match=r'Iteration 2: .*loss_ce is (nan|inf).* Lower the learning rate'):
+        call(cli.train, trained.config, '--work-dir', tmp_path, '--cfg-options', 'optim_wrapper.optimizer.lr=1e30')
+
+
+# --- distributed runs and scripts ---
+
+
+def _arguments(config, **others) -> Namespace:
+    return Namespace(**dict(config=config, work_dir=None, cfg_options=None, launcher='none', local_rank=0) | others)
+
+
+def test_processes_on_cpus_do_without_what_needs_gpus(monkeypatch):
+    groups = []
+    monkeypatch.setattr(torch.distributed, 'init_process_group', groups.append)
+    cfg = Config(dict(launcher='pytorch', model=model_cfg(norm_cfg=dict(type='SyncBN', requires_grad=True))))
+    cli._distribute_on_cpus(cfg)
+    assert groups == ['gloo']
+    assert 'SyncBN' not in cfg.pretty_text
+    assert cfg.model.backbone.norm_cfg == dict(type='BN', requires_grad=True)
+    assert cfg.model_wrapper_cfg.device_ids is None
+
+
+def test_only_the_first_process_checks_the_data(monkeypatch):
+    cfg = Config(
+        dict(default_scope='mmseg', launcher='slurm', train_dataloader=dict(dataset=dict(data_prefix=dict(a='b'))))
+    )
+    monkeypatch.setenv('SLURM_PROCID', '1')
+    monkeypatch.setenv('RANK', '0')
+    cli._preflight(cfg, ('train',))
+    monkeypatch.setenv('SLURM_PROCID', '0')
+    with pytest.raises(FileNotFoundError, match='train_dataloader.dataset.data_prefix.a'):
+        cli._preflight(cfg, ('train',))
+
+
+def test_other_launchers_need_gpus():
+    with pytest.raises(ValueError, match='--launcher slurm needs GPUs. On CPUs, use tools/dist_train.sh'):
+        cli._distribute_on_cpus(Config(dict(launcher='slurm', model=dict())))
+
+
+@pytest.mark.parametrize('script', sorted((REPO / 'tools').glob('*.sh')), ids=lambda path: path.name)
+def test_scripts_parse_and_say_how_they_are_used(script):
+    subprocess.run(['bash', '-n', script], check=True)
+    wrong = subprocess.run(['bash', script], capture_output=True, text=True)
+    assert wrong.returncode != 0
+    assert 'Usage: ' in wrong.stderr
+
+
+def test_slurm_script_asks_for_its_processes(tmp_path):
+    fake = tmp_path / 'srun'
+    fake.write_text(
+        '#!/usr/bin/env python3\nimport json, os, sys\njson.dump(sys.argv[1:], open(os.environ["SEEN"], "w"))\n'
+    )
+    fake.chmod(fake.stat().st_mode | stat.S_IEXEC)
+    env = dict(os.environ, PATH=f'{tmp_path}:{os.environ["PATH"]}', SEEN=str(tmp_path / 'seen'), GPUS='8',
+               SRUN_ARGS='--time=1 --quiet')  # fmt: skip
+    script = REPO / 'tools/slurm_train.sh'
+    subprocess.run(
+        ['bash', script, 'gpu', 'name of job', 'a config.py', '--cfg-options', 'a=[1, 2]'], env=env, check=True
+    )
+    seen = json.loads((tmp_path / 'seen').read_text())
+    assert {'--partition=gpu', '--job-name=name of job', '--ntasks=8', '--ntasks-per-node=4', '--gres=gpu:4'} < set(
+        seen
+    )
+    assert {'--time=1', '--quiet'} < set(seen)
+    command = seen[seen.index('python') :]
+    assert command == ['python', '-u', str(REPO / 'tools/train.py'), 'a config.py', '--launcher', 'slurm',
+                       '--cfg-options', 'a=[1, 2]']  # fmt: skip

@@ -1,0 +1,66 @@
+"""Two processes (gloo, CPU) by the shell scripts, against one."""
+
+import json
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from toy_data import REPO, call, write_camvid, write_config
+
+from dsrl_mm import cli
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory):
+    """Group norm: a process has no batch statistics of its own. 5 images to test: the processes' shares differ."""
+    folder = tmp_path_factory.mktemp('distributed')
+    return write_config(folder, write_camvid(folder / 'camvid', val=5), norm_cfg=dict(type='GN', num_groups=2))
+
+
+@pytest.fixture(scope='module')
+def trained(config, tmp_path_factory) -> Path:
+    """The checkpoint of one process with batches of 4."""
+    work_dir = tmp_path_factory.mktemp('one')
+    call(cli.train, config, '--work-dir', work_dir, '--cfg-options', 'train_dataloader.batch_size=4')
+    return work_dir / 'iter_4.pth'
+
+
+def run_script(name: str, *args) -> subprocess.CompletedProcess:
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = str(free.getsockname()[1])
+    env = dict(os.environ, PORT=port, OMP_NUM_THREADS='1')
+    command = ['bash', REPO / 'tools' / name, *map(str, args)]
+    # In a temporary folder: processes exchange their results through files in the current one.
+    return subprocess.run(command, env=env, cwd=args[0].parent, capture_output=True, text=True, timeout=300)
+
+
+def test_two_processes_train_like_one_with_the_batch_of_both(config, trained, tmp_path):
+    result = run_script('dist_train.sh', config, 2, '--work-dir', tmp_path)  # batches of 2
+    assert result.returncode == 0, result.stderr
+    start = torch.load(trained.with_name('iter_2.pth'), weights_only=False)['state_dict']
+    one, two = (torch.load(path, weights_only=False)['state_dict'] for path in (trained, tmp_path / 'iter_4.pth'))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-5, atol=1e-6, msg=lambda text, n=name: f'{n}: {text}')
+    # The tolerance is small against what two iterations change.
+    assert max((one[name] - start[name]).abs().max() for name in one) > 1e-3
+
+
+def test_two_processes_test_like_one(config, trained, tmp_path):
+    reference = call(cli.test, config, trained, '--work-dir', tmp_path / 'one', '--sr-metrics')
+    result = run_script('dist_test.sh', config, trained, 2, '--work-dir', tmp_path / 'two', '--sr-metrics')
+    assert result.returncode == 0, result.stderr
+    metrics = json.loads(next((tmp_path / 'two').glob('*/*.json')).read_text())
+    assert {name: metrics[name] for name in reference} == pytest.approx(reference, rel=1e-6)
+
+
+def test_bad_data_ends_all_processes_with_the_message_last(config, tmp_path):
+    options = ('--cfg-options', 'train_dataloader.dataset.data_root=nowhere')
+    result = run_script('dist_train.sh', config, 2, '--work-dir', tmp_path, *options)
+    assert result.returncode != 0
+    assert result.stdout.count('Iter(train)') == 0
+    *_, message, _ = (line for line in result.stderr.splitlines() if line.strip())
+    assert 'FileNotFoundError: train_dataloader.dataset.data_prefix.img_path: the folder nowhere' in message

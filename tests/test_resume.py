@@ -1,0 +1,77 @@
+"""A training killed at any moment goes on from its last complete checkpoint, as if nothing had happened."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from toy_data import REPO, call, logged, write_camvid, write_config
+
+from dsrl_mm import cli
+
+ITERATIONS = ('--cfg-options', 'train_cfg.max_iters=8')
+#: A training that the operating system kills while it writes its third checkpoint, which by then is half on disk.
+KILLED_WHILE_SAVING = """
+import os, signal, sys
+from dsrl_mm import cli
+fsync, files = os.fsync, []
+def kill_at_third(fd):
+    if os.readlink(f'/proc/self/fd/{fd}').endswith('.pth.partial'):
+        files.append(fd)
+    if len(files) == 3:
+        os.ftruncate(fd, 1000)
+        os.kill(os.getpid(), signal.SIGKILL)
+    fsync(fd)
+os.fsync = kill_at_third
+cli.train(sys.argv[1:])
+"""
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('resume')
+    return write_config(folder, write_camvid(folder / 'camvid', val=1))
+
+
+@pytest.fixture(scope='module')
+def uninterrupted(config, tmp_path_factory) -> dict:
+    """The last checkpoint of a training that nothing disturbed."""
+    work_dir = tmp_path_factory.mktemp('uninterrupted')
+    call(cli.train, config, '--work-dir', work_dir, *ITERATIONS)
+    return torch.load(work_dir / 'iter_8.pth', weights_only=False)
+
+
+def test_killed_while_saving(config, tmp_path, uninterrupted):
+    command = [sys.executable, '-c', KILLED_WHILE_SAVING, str(config), '--work-dir', str(tmp_path), *ITERATIONS]
+    killed = subprocess.run(command, cwd=REPO, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert (tmp_path / 'iter_6.pth.partial').stat().st_size == 1000
+    assert sorted(path.name for path in tmp_path.glob('*.pth')) == ['iter_2.pth', 'iter_4.pth']
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'iter_4.pth')
+
+    call(cli.train, config, '--work-dir', tmp_path, '--resume', *ITERATIONS)
+    assert [entry['iter'] for entry in logged(tmp_path) if 'loss' in entry] == [5, 6, 7, 8]
+    final = torch.load(tmp_path / 'iter_8.pth', weights_only=False)
+    assert final['meta']['iter'] == 8
+    torch.testing.assert_close(final['state_dict'], uninterrupted['state_dict'])
+    momenta, expected = (
+        [state['momentum_buffer'] for state in checkpoint['optimizer']['state'].values()]
+        for checkpoint in (final, uninterrupted)
+    )
+    assert len(momenta) > 50
+    torch.testing.assert_close(momenta, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_goes_on_from_its_own_checkpoint_and_not_from_what_it_started_from(config, tmp_path, uninterrupted):
+    torch.save(uninterrupted, tmp_path / 'start.pth')
+    tuned = tmp_path / 'tuned.py'
+    tuned.write_text(f'_base_ = {str(config)!r}\nload_from = {str(tmp_path / "start.pth")!r}\n')
+    call(cli.train, tuned, '--work-dir', tmp_path / 'work')
+    call(cli.train, tuned, '--work-dir', tmp_path / 'work', '--resume', '--cfg-options', 'train_cfg.max_iters=6')
+    assert [entry['iter'] for entry in logged(tmp_path / 'work') if 'loss' in entry] == [5, 6]
+
+
+def test_resume_without_a_checkpoint_starts_anew(config, tmp_path):
+    call(cli.train, config, '--work-dir', tmp_path, '--resume', '--cfg-options', 'train_cfg.max_iters=1')
+    assert [entry['iter'] for entry in logged(tmp_path) if 'loss' in entry] == [1]
