@@ -4,8 +4,9 @@ from dsrl_mm import compat
 
 compat.prepare('mmengine', 'mmcv')
 
-from .affinity import FALoss, affinity_loss  # noqa: E402
+from .affinity import affinity_loss  # noqa: E402
 from .checkpoint import AtomicLocalBackend, SafeCheckpointHook  # noqa: E402
+from .fa_loss import FALoss, StructureDistillationLoss  # noqa: E402
 from .hooks import NonFiniteLossHook  # noqa: E402
 from .metrics import SRMetric  # noqa: E402
 from .optim import BFloat16OptimWrapper  # noqa: E402
@@ -23,6 +24,7 @@ __all__ = [
     'SISRAuxHead',
     'SRAux',
     'SRMetric',
+    'StructureDistillationLoss',
     'SafeCheckpointHook',
     'SubPixelUpsampler',
     'affinity_loss',

@@ -11,26 +11,40 @@ With x_i = [a_i; b_i] and y_i = [a_i; -b_i], S_ij^seg - S_ij^sr = x_i . y_j =: D
 - q = 2: sum D^2 = ||A'A||^2 - 2 ||A'B||^2 + ||B'B||^2 with C x C matrices. No pairs at all: time O(N C^2).
 """
 
+from functools import cache
+
 import torch
-import torch.nn as nn
 import torch.nn.functional as F
-from mmengine.registry import MODELS
 from torch import Tensor
 
-__all__ = ['FALoss', 'affinity_loss', 'pool_to_common_grid']
-
-#: Positions on a tile's side. 512 x 512 float32 is 1 MiB: with its features it stays in a core's cache.
-TILE = 512
+__all__ = ['affinity_loss', 'gram_distance', 'tile_side']
 
 
-def _tiles(n: int) -> list[slice]:
-    return [slice(start, min(start + TILE, n)) for start in range(0, n, TILE)]
+def tile_side(device: torch.device) -> int:
+    """Positions on a tile's side.
+
+    On a CPU, a float32 tile fills a core's second-level cache, so that only the matrix products touch memory. On an
+    accelerator memory is wide and launches cost, so tiles are as large as 64 MiB.
+    """
+    return _cpu_tile_side() if device.type == 'cpu' else 4096
+
+
+@cache
+def _cpu_tile_side() -> int:
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
+    cache_bytes = capabilities.get('l2_cache_size') or 2**20
+    return max(256, int((cache_bytes / 4) ** 0.5) // 64 * 64)
+
+
+def _tiles(x: Tensor) -> list[slice]:
+    n, side = len(x), tile_side(x.device)
+    return [slice(start, min(start + side, n)) for start in range(0, n, side)]
 
 
 def _sum_abs(x: Tensor, y: Tensor) -> Tensor:
     """Sum of |D| of one image, from x and y of shape (N, Ca + Cb)."""
     total = x.new_zeros(())
-    for i, rows in enumerate(tiles := _tiles(len(x))):
+    for i, rows in enumerate(tiles := _tiles(x)):
         for j, columns in enumerate(tiles[i:]):
             total += (x[rows] @ y[columns].T).abs_().sum() * (1 if j == 0 else 2)
     return total
@@ -39,8 +53,9 @@ def _sum_abs(x: Tensor, y: Tensor) -> Tensor:
 def _sign_product(x: Tensor, y: Tensor) -> Tensor:
     """R = sign(D) x of one image, (N, Ca + Cb), from x and y of that shape."""
     r, columns_of_y = torch.zeros_like(x), y.T.contiguous()
-    buffer = x.new_empty(TILE * TILE)
-    for i, rows in enumerate(tiles := _tiles(len(x))):
+    tiles = _tiles(x)
+    buffer = x.new_empty(len(x[tiles[0]]) ** 2)
+    for i, rows in enumerate(tiles):
         for j, columns in enumerate(tiles[i:]):
             height, width = len(x[rows]), len(x[columns])
             sign = buffer[: height * width].view(height, width)
@@ -79,18 +94,30 @@ def _mean_abs_difference(a: Tensor, b: Tensor) -> Tensor:
     return torch.compiler.disable(_MeanAbsDifference.apply)(a, b)
 
 
-def _mean_square_difference(a: Tensor, b: Tensor) -> Tensor:
-    """Mean (S^seg - S^sr)^2 over batch and pairs, of a (B, N, Ca) and b (B, N, Cb).
+def gram_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Sum over pairs of (a_i . a_j - b_i . b_j)^2, the squared Frobenius norm of A'A - B'B, without pairs.
 
-    The terms nearly cancel, so the C x C products are summed in float64.
+    Args:
+        a (Tensor): shape (B, N, Ca).
+        b (Tensor): shape (B, N, Cb).
+
+    Returns:
+        Tensor: shape (B,), float64: the terms nearly cancel, so the C x C products are summed in it.
     """
     x = torch.cat([a, b], 2).double()
     gram = x.transpose(1, 2) @ x
     sign = torch.cat([a.new_ones(a.shape[2]), -b.new_ones(b.shape[2])]).double()
-    return ((gram.square() @ sign @ sign).mean() / x.shape[1] ** 2).to(a.dtype)
+    return gram.square() @ sign @ sign
 
 
-def affinity_loss(seg_feat: Tensor, sr_feat: Tensor, p: float = 2, q: int = 1, eps: float = 1e-6) -> Tensor:
+def _diagonal(a: Tensor, b: Tensor, q: int) -> Tensor:
+    """The mean over batch and positions of |D_ii|^q."""
+    return (a.square().sum(2) - b.square().sum(2)).abs().pow(q).mean()
+
+
+def affinity_loss(
+    seg_feat: Tensor, sr_feat: Tensor, p: float = 2, q: int = 1, eps: float = 1e-6, population: int | None = None
+) -> Tensor:
     """The mean over every pair of positions, and over the batch, of |S_ij^seg - S_ij^sr|^q (Eq. 4 of the paper).
 
     S_ij = (F_i / ||F_i||_p)^T (F_j / ||F_j||_p), Eq. 3.
@@ -102,99 +129,19 @@ def affinity_loss(seg_feat: Tensor, sr_feat: Tensor, p: float = 2, q: int = 1, e
         q (int): 1, the paper's, or 2, the squared Frobenius norm over N^2. Defaults to 1.
         eps (float): the smallest norm divided by. A vector shorter than that (after a ReLU, often zero) is not blown
             up. Defaults to 1e-6.
+        population (int, optional): of how many positions these N >= 2 are a random sample. The result is then an
+            unbiased estimate of the mean over all pairs of the population: in a sample, pairs of a position with
+            itself are too frequent. Defaults to None: these are all.
 
     Returns:
         Tensor: a scalar. With q = 1 it can be differentiated only once.
     """
     with torch.autocast(seg_feat.device.type, enabled=False):
         a, b = (F.normalize(feat.flatten(2).transpose(1, 2), p=p, dim=2, eps=eps) for feat in (seg_feat, sr_feat))
-        return _mean_abs_difference(a, b) if q == 1 else _mean_square_difference(a, b)
-
-
-def pool_to_common_grid(seg_feat: Tensor, sr_feat: Tensor, subsample: int) -> tuple[Tensor, Tensor]:
-    """Average-pool two feature maps of one scene to one grid.
-
-    The grid is the finer map's, ``subsample`` times coarser (rounded up), and no finer than either map. Adaptive
-    pooling drops no border, whatever the sizes.
-
-    Args:
-        seg_feat (Tensor): shape (B, C1, H1, W1).
-        sr_feat (Tensor): shape (B, C2, H2, W2).
-        subsample (int): 1 compares every position of the coarser map.
-
-    Returns:
-        tuple[Tensor, Tensor]: shapes (B, C1, H', W') and (B, C2, H', W').
-    """
-    sizes = (seg_feat.shape[-2:], sr_feat.shape[-2:])
-    grid = tuple(min(-(-max(sides) // subsample), *sides) for sides in zip(*sizes))
-    seg_feat, sr_feat = (
-        feat if feat.shape[-2:] == grid else F.adaptive_avg_pool2d(feat, grid) for feat in (seg_feat, sr_feat)
-    )
-    return seg_feat, sr_feat
-
-
-@MODELS.register_module()
-class FALoss(nn.Module):
-    """Feature affinity loss (Eq. 4 of the paper): the segmentation features' affinities follow the SISR features'.
-
-    L_fa = 1 / N^2 * sum_ij ||S_ij^seg - S_ij^sr||_q, averaged over the batch.
-
-    Args:
-        loss_weight (float): w2. Defaults to 1.0, the paper's; its slides say 0.1.
-        p (float): the norm the features are divided by. Defaults to 2.
-        q (int): 1 or 2, the norm of the difference. Defaults to 1.
-        subsample (int): how many times coarser, on each side, the compared grid is than the finer of the two feature
-            maps. Defaults to 8, the paper's "1/8". For q = 1, time grows with N^2, so with ``subsample ** -4``.
-        eps (float): the smallest norm a feature is divided by. Defaults to 1e-6.
-        detach_guide (bool): whether the SISR features only guide, without a gradient from this loss. The paper does
-            not say; its formula has none detached. Defaults to False.
-        loss_name (str): the name in the log. Defaults to 'loss_fa'.
-
-    Raises:
-        ValueError: for a q, p or subsample it cannot use.
-    """
-
-    def __init__(
-        self,
-        loss_weight: float = 1.0,
-        p: float = 2,
-        q: int = 1,
-        subsample: int = 8,
-        eps: float = 1e-6,
-        detach_guide: bool = False,
-        loss_name: str = 'loss_fa',
-    ):
-        super().__init__()
-        if q not in (1, 2):
-            raise ValueError(f'FALoss: q must be 1 or 2, got {q!r}')
-        if not p >= 1:
-            raise ValueError(f'FALoss: p must be at least 1 to be a norm, got {p!r}')
-        if isinstance(subsample, bool) or not isinstance(subsample, int) or subsample < 1:
-            raise ValueError(f'FALoss: subsample must be an integer of at least 1, got {subsample!r}')
-        self.loss_weight, self.p, self.q, self.eps = loss_weight, p, q, eps
-        self.subsample, self.detach_guide, self.loss_name = subsample, detach_guide, loss_name
-
-    def forward(self, seg_feat: Tensor, sr_feat: Tensor) -> Tensor:
-        """Compute the weighted loss.
-
-        Args:
-            seg_feat (Tensor): SSSR features, shape (B, C1, H1, W1), any float dtype. float16 and bfloat16 are computed
-                in float32, also under autocast.
-            sr_feat (Tensor): SISR features of the same images, shape (B, C2, H2, W2).
-
-        Returns:
-            Tensor: a scalar, ``loss_weight`` times the loss; float32, or float64 for float64 features.
-
-        Raises:
-            ValueError: if either is not 4-dimensional, or the batches differ.
-        """
-        if seg_feat.dim() != 4 or sr_feat.dim() != 4 or len(seg_feat) != len(sr_feat):
-            raise ValueError(
-                'FALoss compares two feature maps (B, C, H, W) of the same images, got shapes '
-                f'{tuple(seg_feat.shape)} and {tuple(sr_feat.shape)}'
-            )
-        if self.detach_guide:
-            sr_feat = sr_feat.detach()
-        dtype = torch.promote_types(torch.promote_types(seg_feat.dtype, sr_feat.dtype), torch.float32)
-        seg_feat, sr_feat = pool_to_common_grid(seg_feat.to(dtype), sr_feat.to(dtype), self.subsample)
-        return self.loss_weight * affinity_loss(seg_feat, sr_feat, self.p, self.q, self.eps)
+        n = a.shape[1]
+        mean = _mean_abs_difference(a, b) if q == 1 else (gram_distance(a, b).mean() / n**2).to(a.dtype)
+        if population is None:
+            return mean
+        diagonal = _diagonal(a, b, q)
+        of_others = (n * mean - diagonal) / (n - 1)
+        return ((population - 1) * of_others + diagonal) / population

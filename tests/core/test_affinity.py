@@ -10,36 +10,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 from dsrl_mm.core import FALoss, affinity, affinity_loss
-from dsrl_mm.core.affinity import pool_to_common_grid
 
-
-def naive_affinities(feat, p=2, eps=1e-6):
-    """Eq. 3: S, (B, N, N), with every pair in memory."""
-    positions = feat.flatten(2)
-    norm = positions.abs().pow(p).sum(1, keepdim=True).pow(1 / p)
-    positions = positions / norm.clamp_min(eps)
-    return torch.einsum('bci,bcj->bij', positions, positions)
-
-
-def naive_affinity_loss(seg_feat, sr_feat, p=2, q=1, eps=1e-6):
-    """Eq. 4, averaged over the batch."""
-    difference = naive_affinities(seg_feat, p, eps) - naive_affinities(sr_feat, p, eps)
-    return difference.abs().pow(q).mean()
-
-
-def features(*shape, seed=0, dtype=torch.float32, grad=True):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=dtype).requires_grad_(grad)
-
-
-def positions(*vectors):
-    """Features (1, C, 1, N) from one C-vector for each of N positions."""
-    return torch.tensor(vectors).T[None, :, None]
-
-
-def loss_and_gradients(function, *feats):
-    loss = function(*feats)
-    return loss.detach(), *torch.autograd.grad(loss, feats)
+from .naive_affinity import features, loss_and_gradients, naive_affinities, naive_affinity_loss, positions
 
 
 # Two positions. seg: (3, 4), (4, 3); sr: (1, 0), (0, 1).
@@ -72,7 +44,7 @@ def test_gradient_by_hand():
     [(1, 4, 4, 6, 8, 512), (2, 7, 3, 5, 9, 512), (8, 3, 5, 7, 3, 4), (1, 16, 1, 11, 1, 3), (2, 2, 6, 4, 4, 16)],
 )
 def test_equals_naive(monkeypatch, p, q, batch, seg_channels, sr_channels, height, width, tile):
-    monkeypatch.setattr(affinity, 'TILE', tile)
+    monkeypatch.setattr(affinity, 'tile_side', lambda device: tile)
     feats = features(batch, seg_channels, height, width), features(batch, sr_channels, height, width, seed=1)
     expected = loss_and_gradients(partial(naive_affinity_loss, p=p, q=q), *feats)
     got = loss_and_gradients(partial(affinity_loss, p=p, q=q), *feats)
@@ -87,7 +59,7 @@ def test_equals_naive(monkeypatch, p, q, batch, seg_channels, sr_channels, heigh
 @pytest.mark.parametrize('q', [1, 2])
 @pytest.mark.parametrize('p', [1, 2, 3])
 def test_gradcheck(monkeypatch, p, q):
-    monkeypatch.setattr(affinity, 'TILE', 5)
+    monkeypatch.setattr(affinity, 'tile_side', lambda device: 5)
     seg, sr = features(2, 3, 3, 4, dtype=torch.float64), features(2, 4, 3, 4, seed=1, dtype=torch.float64)
     # |D| has a kink at 0: no pair may be near it. For p = 2 each position's pair with itself is there always, since
     # D_ii = 1 - 1; but it stays there whatever the features are, so what it adds is along them and is projected out.
@@ -184,7 +156,7 @@ class LargestTensor(TorchDispatchMode):
 @pytest.mark.parametrize('q', [1, 2])
 @pytest.mark.parametrize('grad', [True, False])
 def test_nothing_as_large_as_the_pairs_exists(monkeypatch, q, grad):
-    monkeypatch.setattr(affinity, 'TILE', 64)
+    monkeypatch.setattr(affinity, 'tile_side', lambda device: 64)
     feats = features(2, 4, 32, 40, grad=grad), features(2, 6, 32, 40, seed=1, grad=grad)
     with LargestTensor() as largest:
         loss = affinity_loss(*feats, q=q)
@@ -289,7 +261,7 @@ def test_compile_and_gradient_checkpointing_give_the_same_gradients():
 
 
 def test_compilers_see_no_loop_over_tiles(monkeypatch):
-    monkeypatch.setattr(affinity, 'TILE', 4)
+    monkeypatch.setattr(affinity, 'tile_side', lambda device: 4)
     nodes = []
 
     def count(graph, _):
@@ -300,67 +272,3 @@ def test_compilers_see_no_loop_over_tiles(monkeypatch):
     loss = torch.compile(FALoss(subsample=1), backend=count)(*feats)
     torch.testing.assert_close(loss, naive_affinity_loss(*feats))
     assert 0 < len(nodes) < 100  # of 136 tiles
-
-
-def test_loss_weight_name_and_guide():
-    fa = FALoss(loss_weight=0.1, subsample=1, detach_guide=True, loss_name='loss_affinity')
-    assert (fa.loss_name, FALoss().loss_name, FALoss().loss_weight) == ('loss_affinity', 'loss_fa', 1.0)
-    seg, sr = features(2, 4, 5, 5), features(2, 4, 5, 5, seed=1)
-    loss = fa(seg, sr)
-    loss.backward()
-    expected, gradient, guide = loss_and_gradients(lambda *feats: 0.1 * naive_affinity_loss(*feats), seg, sr)
-    torch.testing.assert_close(loss.detach(), expected, rtol=1e-5, atol=0)
-    torch.testing.assert_close(seg.grad, gradient, rtol=1e-4, atol=1e-6)
-    assert sr.grad is None
-    FALoss(loss_weight=0.1, subsample=1)(seg, sr).backward()
-    torch.testing.assert_close(sr.grad, guide, rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ('arguments', 'named'),
-    [
-        (dict(q=3), 'q must be 1 or 2, got 3'),
-        (dict(q=0), 'q must be'),
-        (dict(p=0), 'p must be at least 1'),
-        (dict(p=float('nan')), 'p must be at least 1'),
-        (dict(subsample=0), 'subsample must be'),
-        (dict(subsample=2.0), 'subsample must be'),
-        (dict(subsample=True), 'subsample must be'),
-    ],
-)
-def test_bad_arguments(arguments, named):
-    with pytest.raises(ValueError, match=named):
-        FALoss(**arguments)
-
-
-@pytest.mark.parametrize('shapes', [((2, 3, 4, 4), (1, 3, 4, 4)), ((2, 3, 4), (2, 3, 4, 4)), ((2, 3, 4, 4), (2, 3, 4))])
-def test_bad_features(shapes):
-    with pytest.raises(ValueError, match=r'same images, got shapes \(2, 3, 4'):
-        FALoss()(*(torch.ones(shape) for shape in shapes))
-
-
-@pytest.mark.parametrize(
-    ('seg_size', 'sr_size', 'subsample', 'grid'),
-    [
-        ((64, 128), (64, 128), 8, (8, 16)),
-        ((64, 128), (32, 64), 8, (8, 16)),  # 8 of the finer map's
-        ((64, 128), (4, 8), 8, (4, 8)),  # no finer than the coarser
-        ((45, 61), (45, 61), 8, (6, 8)),  # rounded up: no border is dropped
-        ((45, 61), (23, 31), 8, (6, 8)),
-        ((7, 5), (7, 5), 1, (7, 5)),
-        ((7, 5), (9, 11), 1, (7, 5)),
-        ((3, 3), (5, 2), 8, (1, 1)),
-    ],
-)
-def test_common_grid(seg_size, sr_size, subsample, grid):
-    feats = pool_to_common_grid(torch.ones(2, 3, *seg_size), torch.ones(2, 4, *sr_size), subsample)
-    assert [tuple(feat.shape) for feat in feats] == [(2, 3, *grid), (2, 4, *grid)]
-    assert all((feat == 1).all() for feat in feats)
-
-
-def test_pooling_by_hand():
-    # 3 columns on a grid of 2: columns 0 and 1, columns 1 and 2. Nothing is dropped.
-    feat = torch.tensor([[1.0, 2.0, 6.0], [3.0, 4.0, 8.0]])[None, None]
-    pooled, same = pool_to_common_grid(feat, torch.zeros(1, 1, 1, 2), 1)
-    torch.testing.assert_close(pooled, torch.tensor([[[[2.5, 5.0]]]]))
-    assert same.shape == (1, 1, 1, 2)

@@ -1,0 +1,186 @@
+"""The losses that carry the SISR branch's structure over to the segmentation features, as registered modules."""
+
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from mmengine.registry import MODELS
+from torch import Tensor
+
+from .affinity import affinity_loss, gram_distance
+
+__all__ = ['FALoss', 'StructureDistillationLoss', 'common_grid', 'common_positions']
+
+_SAMPLING = ('pool', 'stride', 'random')
+
+
+def common_grid(seg_feat: Tensor, sr_feat: Tensor, subsample: int) -> tuple[int, int]:
+    """The grid on which two feature maps (B, C, H, W) of one scene are compared.
+
+    It is the finer map's, ``subsample`` times coarser on each side (rounded up), and no finer than either map.
+    """
+    return tuple(min(-(-max(sides) // subsample), *sides) for sides in zip(seg_feat.shape[-2:], sr_feat.shape[-2:]))
+
+
+def _pool(feat: Tensor, grid: tuple[int, int]) -> Tensor:
+    # Adaptive pooling drops no border, whatever the sizes.
+    return feat if feat.shape[-2:] == grid else F.adaptive_avg_pool2d(feat, grid)
+
+
+def common_positions(seg_feat: Tensor, sr_feat: Tensor, subsample: int, sampling: str) -> tuple[Tensor, Tensor, int]:
+    """Bring two feature maps of one scene to the positions at which they are compared.
+
+    Args:
+        seg_feat (Tensor): shape (B, C1, H1, W1).
+        sr_feat (Tensor): shape (B, C2, H2, W2).
+        subsample (int): see :func:`common_grid`.
+        sampling (str): see :class:`FALoss`.
+
+    Returns:
+        tuple[Tensor, Tensor, int]: shapes (B, C1, H', W') and (B, C2, H', W'), and of how many positions these are a
+        random sample; with ``'pool'`` and ``'stride'``, of as many as they are.
+    """
+    grid = common_grid(seg_feat, sr_feat, subsample)
+    if sampling == 'stride':
+        seg_feat, sr_feat = (F.interpolate(feat, grid, mode='nearest-exact') for feat in (seg_feat, sr_feat))
+    elif sampling == 'pool':
+        seg_feat, sr_feat = _pool(seg_feat, grid), _pool(sr_feat, grid)
+    else:
+        finest = common_grid(seg_feat, sr_feat, 1)
+        seg_feat, sr_feat = (_pool(feat, finest).flatten(2) for feat in (seg_feat, sr_feat))
+        population = seg_feat.shape[2]
+        chosen = torch.randperm(population, device=seg_feat.device)[: max(grid[0] * grid[1], 2)]
+        return seg_feat[:, :, None, chosen], sr_feat[:, :, None, chosen], population
+    return seg_feat, sr_feat, grid[0] * grid[1]
+
+
+class _StructureLoss(nn.Module, ABC):
+    """What both losses share: the positions compared, precision, the guide, weight and name."""
+
+    def __init__(self, loss_weight: float, subsample: int, sampling: str, detach_guide: bool, loss_name: str):
+        super().__init__()
+        if isinstance(subsample, bool) or not isinstance(subsample, int) or subsample < 1:
+            raise ValueError(f'{type(self).__name__}: subsample must be an integer of at least 1, got {subsample!r}')
+        if sampling not in _SAMPLING:
+            raise ValueError(f'{type(self).__name__}: sampling must be one of {_SAMPLING}, got {sampling!r}')
+        self.loss_weight, self.loss_name = loss_weight, loss_name
+        self.subsample, self.sampling, self.detach_guide = subsample, sampling, detach_guide
+
+    def forward(self, seg_feat: Tensor, sr_feat: Tensor) -> Tensor:
+        """Compute the weighted loss.
+
+        Args:
+            seg_feat (Tensor): SSSR features, shape (B, C1, H1, W1), any float dtype. float16 and bfloat16 are computed
+                in float32, also under autocast.
+            sr_feat (Tensor): SISR features of the same images, shape (B, C2, H2, W2).
+
+        Returns:
+            Tensor: a scalar, ``loss_weight`` times the loss; float32, or float64 for float64 features.
+
+        Raises:
+            ValueError: if either is not 4-dimensional, or the batches differ.
+        """
+        if seg_feat.dim() != 4 or sr_feat.dim() != 4 or len(seg_feat) != len(sr_feat):
+            raise ValueError(
+                f'{type(self).__name__} compares two feature maps (B, C, H, W) of the same images, got shapes '
+                f'{tuple(seg_feat.shape)} and {tuple(sr_feat.shape)}'
+            )
+        if self.detach_guide:
+            sr_feat = sr_feat.detach()
+        dtype = torch.promote_types(torch.promote_types(seg_feat.dtype, sr_feat.dtype), torch.float32)
+        with torch.autocast(seg_feat.device.type, enabled=False):
+            feats = common_positions(seg_feat.to(dtype), sr_feat.to(dtype), self.subsample, self.sampling)
+            return self.loss_weight * self.compare(*feats)
+
+    @abstractmethod
+    def compare(self, seg_feat: Tensor, sr_feat: Tensor, population: int) -> Tensor:
+        """The loss of features (B, C1, H', W') and (B, C2, H', W'), a sample of ``population`` positions."""
+
+
+@MODELS.register_module()
+class FALoss(_StructureLoss):
+    """Feature affinity loss (Eq. 4 of the paper): the segmentation features' affinities follow the SISR features'.
+
+    L_fa = 1 / N^2 * sum_ij ||S_ij^seg - S_ij^sr||_q, averaged over the batch.
+
+    Args:
+        loss_weight (float): w2. Defaults to 1.0, the paper's; its slides say 0.1.
+        p (float): the norm the features are divided by. Defaults to 2.
+        q (int): 1 or 2, the norm of the difference. Defaults to 1.
+        subsample (int): how many times coarser, on each side, the compared grid is than the finer of the two feature
+            maps; 1 compares every position of the coarser. Defaults to 8, the paper's "1/8". For q = 1, time grows
+            with N^2, so with ``subsample ** -4``.
+        sampling (str): how the grid is filled: 'pool' averages, so that no pixel is unseen; 'stride' takes every
+            ``subsample``-th position; 'random' takes as many positions at random, anew at each step, of which the loss
+            is an unbiased estimate of the one without subsampling. Defaults to 'pool': it alone sees thin structures
+            at every step without noise. Random numbers are torch's, seeded by the config's ``randomness``.
+        eps (float): the smallest norm a feature is divided by. Defaults to 1e-6.
+        detach_guide (bool): whether the SISR features only guide, without a gradient from this loss. The paper does
+            not say; its formula has none detached. Defaults to False.
+        loss_name (str): the name in the log. Defaults to 'loss_fa'.
+
+    Raises:
+        ValueError: for a q, p, subsample or sampling it cannot use.
+    """
+
+    def __init__(
+        self,
+        loss_weight: float = 1.0,
+        p: float = 2,
+        q: int = 1,
+        subsample: int = 8,
+        sampling: str = 'pool',
+        eps: float = 1e-6,
+        detach_guide: bool = False,
+        loss_name: str = 'loss_fa',
+    ):
+        super().__init__(loss_weight, subsample, sampling, detach_guide, loss_name)
+        if q not in (1, 2):
+            raise ValueError(f'FALoss: q must be 1 or 2, got {q!r}')
+        if not p >= 1:
+            raise ValueError(f'FALoss: p must be at least 1 to be a norm, got {p!r}')
+        self.p, self.q, self.eps = p, q, eps
+
+    def compare(self, seg_feat: Tensor, sr_feat: Tensor, population: int) -> Tensor:
+        """Eq. 4, see :func:`~dsrl_mm.core.affinity_loss`."""
+        sampled = population > seg_feat.shape[-2] * seg_feat.shape[-1]
+        return affinity_loss(seg_feat, sr_feat, self.p, self.q, self.eps, population if sampled else None)
+
+
+@MODELS.register_module()
+class StructureDistillationLoss(_StructureLoss):
+    """The loss of ISDNet (Guo et al., CVPR 2022): ||F_seg' F_seg - F_sr' F_sr||, of features as they are.
+
+    The Frobenius norm over N, that is the root mean square over pairs, averaged over the batch. Against
+    :class:`FALoss` with q = 2: a root, no normalisation of the features, a guide without a gradient. Its cost grows
+    with N C^2, so every position is compared by default.
+
+    Args:
+        loss_weight (float): its weight. Defaults to 1.0.
+        subsample (int): as in :class:`FALoss`. Defaults to 1.
+        sampling (str): as in :class:`FALoss`; a random sample's root is not corrected for its size. Defaults to
+            'pool'.
+        detach_guide (bool): as in :class:`FALoss`. Defaults to True.
+        loss_name (str): the name in the log. Defaults to 'loss_structure'.
+
+    Raises:
+        ValueError: for a subsample or sampling it cannot use.
+    """
+
+    def __init__(
+        self,
+        loss_weight: float = 1.0,
+        subsample: int = 1,
+        sampling: str = 'pool',
+        detach_guide: bool = True,
+        loss_name: str = 'loss_structure',
+    ):
+        super().__init__(loss_weight, subsample, sampling, detach_guide, loss_name)
+
+    def compare(self, seg_feat: Tensor, sr_feat: Tensor, population: int) -> Tensor:
+        """The root mean square over pairs of F_i . F_j of the one branch less that of the other."""
+        a, b = (feat.flatten(2).transpose(1, 2) for feat in (seg_feat, sr_feat))
+        # At 0 a root has no gradient; rounding may also leave a sum of squares below 0.
+        distance = gram_distance(a, b).clamp_min(torch.finfo(a.dtype).tiny).sqrt() / a.shape[1]
+        return distance.mean().to(a.dtype)
