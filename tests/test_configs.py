@@ -79,7 +79,7 @@ def test_prediction_has_the_size_of_the_canvas(cfg, model):
     with torch.no_grad():
         prediction = model.test_step(random_batch(model, images=1))[0].pred_sem_seg.data
     assert prediction.shape == (1, *CANVAS)
-    assert 0 <= prediction.min() and prediction.max() < model.decode_head.num_classes
+    assert prediction.min() >= 0 and prediction.max() < model.decode_head.num_classes
 
 
 def test_pipelines_are_built(cfg):

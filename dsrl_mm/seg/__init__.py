@@ -6,6 +6,8 @@ Importing it registers everything: ``custom_imports=dict(imports=['dsrl_mm.seg']
 from dsrl_mm import compat
 
 compat.prepare('mmengine', 'mmcv', 'mmseg')
+with compat.quiet_import():
+    import mmseg.datasets  # noqa: F401
 
 import dsrl_mm.core  # noqa: E402, F401
 

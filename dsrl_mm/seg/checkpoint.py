@@ -38,7 +38,7 @@ def _is_for_training(name: str) -> bool:
 
 def _modules(names: Iterable[str], depth: int = 2) -> str:
     """Tensor names folded to the modules they belong to, for a person to read."""
-    folded = sorted({'.'.join(name.split('.')[:depth]) for name in names})
+    folded = sorted({'.'.join(name.split('.')[:depth]) for name in names}) or ['none']
     return ', '.join(folded[:8]) + (f', and {len(folded) - 8} more' if len(folded) > 8 else '')
 
 
@@ -58,8 +58,9 @@ def check_architecture(model: nn.Module, state_dict: dict, prefix: str, *_) -> N
     """Say what a checkpoint gives and what it leaves; runs before any weight is loaded into a segmentor.
 
     Raises:
-        ValueError: if fewer than half of the backbone's tensors are in the checkpoint: it is another architecture's,
-            and training or testing would silently go on from random weights.
+        ValueError: if fewer than three quarters of the backbone tensors of both sides match: the checkpoint is another
+            architecture's, and training or testing would silently go on from random weights. Both sides, because a
+            shallow ResNet's tensors are nearly all found in a deep one's.
     """
     adopt = getattr(model.decode_head, '_adopt_stock_checkpoint', None)
     if adopt is not None:
@@ -67,20 +68,22 @@ def check_architecture(model: nn.Module, state_dict: dict, prefix: str, *_) -> N
     match = match_checkpoint(
         model, {name[len(prefix) :]: value for name, value in state_dict.items() if name.startswith(prefix)}
     )
-    backbone = [name for name in model.state_dict() if name.startswith('backbone.')]
-    taken = sum(name.startswith('backbone.') for name in match.taken)
-    if 2 * taken < len(backbone):
+    taken, missing, reshaped, left = (
+        [name for name in names if name.startswith('backbone.')]
+        for names in (match.taken, match.missing, match.reshaped, match.left)
+    )
+    if len(taken) < 3 * len(missing + reshaped + left):
         raise ValueError(
-            f'The checkpoint belongs to another architecture: only {taken} of the {len(backbone)} tensors of the '
-            f'{type(model.backbone).__name__} backbone are in it with the same name and shape. Missing, for example: '
-            f'{_modules(match.missing) or "none"}; of another shape: {_modules(match.reshaped) or "none"}; in the '
-            f'checkpoint only: {_modules(match.left) or "none"}. Load a checkpoint that this config trained.'
+            f'The checkpoint belongs to another architecture. Of the tensors of the {type(model.backbone).__name__} '
+            f'backbone, {len(taken)} are in it with the same name and shape, {len(missing)} are missing '
+            f'({_modules(missing, 3)}), and {len(reshaped)} have another shape ({_modules(reshaped, 3)}); '
+            f'{len(left)} are in it only ({_modules(left, 3)}). Load a checkpoint that this config trained.'
         )
     if match.missing or match.reshaped or match.left:
         print_log(
             f'Checkpoint: {len(match.taken)} tensors taken. Not in it, so left as initialised: '
-            f'{_modules(match.missing) or "none"}. Of another shape, so not taken: {_modules(match.reshaped) or "none"}'
-            f'. In it but not in the model: {_modules(match.left) or "none"}.',
+            f'{_modules(match.missing)}. Of another shape, so not taken: {_modules(match.reshaped)}. In it but not in '
+            f'the model: {_modules(match.left)}.',
             logger='current',
         )
 

@@ -27,6 +27,7 @@ def deploy_config(cfg: Config, lr_input: bool = False) -> Config:
     cfg.model.backbone.pop('init_cfg', None)
     cfg.model.pop('pretrained', None)
     cfg.model.lr_input = lr_input
+    cfg.model.test_cfg.pop('with_sr', None)  # the SISR branch is left out
     if lr_input:
         cfg.model.test_cfg = dict(mode='whole')
     return cfg

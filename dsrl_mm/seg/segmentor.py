@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..core import SRAux, area_downsample, check_scale_factor, pad_to_multiple
 from .checkpoint import check_architecture
+from .size_errors import explain_size_error
 from .sssr_head import SSSRHead
 
 __all__ = ['DSRLSegmentor']
@@ -55,6 +56,21 @@ class DSRLSegmentor(EncoderDecoder):
             self.sr_aux = SRAux(**sr_aux, seg_channels=seg_channels)
         self._register_load_state_dict_pre_hook(check_architecture, with_module=True)
 
+    def forward(self, inputs: Tensor, data_samples: OptSampleList = None, mode: str = 'tensor'):
+        """The stock entrance to modes 'loss', 'predict' and 'tensor'.
+
+        Raises:
+            ValueError: if the images, or the batch, are too small for one of the network's layers.
+        """
+        try:
+            return super().forward(inputs, data_samples, mode)
+        except (RuntimeError, ValueError) as error:
+            factor = 1 if self.lr_input else self.scale_factor
+            explanation = explain_size_error(error, inputs.shape[-2:], factor)
+            if explanation is None:
+                raise
+            raise ValueError(explanation) from error
+
     def _network_input(self, inputs: Tensor) -> Tensor:
         """What the network reads, (B, 3, h, w), of images (B, 3, H, W)."""
         if self.lr_input:
@@ -96,9 +112,10 @@ class DSRLSegmentor(EncoderDecoder):
         """Bring the labels to the padded canvas, so that logits and labels cover the same ground."""
         for sample in data_samples:
             label = sample.gt_sem_seg.data
-            padded = pad_to_multiple(label[None], self.scale_factor, self.decode_head.ignore_index)[0]
+            # As float: without ignore_index the border's labels are repeated, and not every device does so to integers.
+            padded = pad_to_multiple(label[None].float(), self.scale_factor, self.decode_head.ignore_index)[0]
             if padded.shape != label.shape:
-                sample.gt_sem_seg = PixelData(data=padded)
+                sample.gt_sem_seg = PixelData(data=padded.to(label.dtype))
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits of the canvas's size.
@@ -143,14 +160,14 @@ class DSRLSegmentor(EncoderDecoder):
     def postprocess_result(self, seg_logits: Tensor, data_samples: OptSampleList = None) -> SampleList:
         """The stock step, from padded canvas to ``ori_shape``; LR frames' metas are first brought to the canvas."""
         if self.lr_input and data_samples is not None:
-            for sample in data_samples:
-                scaled = {
-                    key: tuple(side * self.scale_factor for side in sample.metainfo[key])
-                    for key in ('ori_shape', 'padding_size', 'img_padding_size')
-                    if key in sample.metainfo
-                }
-                sample.set_metainfo(scaled)
+            data_samples = [sample.new(metainfo=self._on_canvas(sample.metainfo)) for sample in data_samples]
         return super().postprocess_result(seg_logits, data_samples)
+
+    def _on_canvas(self, meta: dict) -> dict:
+        """Metas of an LR frame with all lengths, in pixels, as on the canvas."""
+        lengths = ('ori_shape', 'img_shape', 'pad_shape', 'padding_size', 'img_padding_size')
+        scaled = {key: tuple(n * self.scale_factor for n in meta[key]) for key in lengths if key in meta}
+        return meta | scaled
 
     def reconstruct(self, inputs: Tensor) -> Tensor:
         """Rebuild the canvas by the SISR branch.

@@ -14,6 +14,9 @@ from torch import Tensor
 
 __all__ = ['SSSRHead']
 
+#: What the upsampling stack comes between: heads that differ here predict or learn in a way it would bypass.
+_STEPS = ('cls_seg', 'loss', 'loss_by_feat', 'predict', 'predict_by_feat')
+
 
 def _identity(feat: Tensor) -> Tensor:
     return feat
@@ -29,12 +32,13 @@ class SSSRHead(BaseModule):
 
     Args:
         decode_head (dict): config of the wrapped head: any ``BaseDecodeHead`` whose ``forward`` ends in ``cls_seg``
-            (PSPHead, ASPPHead, DepthwiseSeparableASPPHead, UPerHead, FCNHead, SegformerHead, LightHamHead, ...).
+            and that keeps the stock steps after it (PSPHead, ASPPHead, DepthwiseSeparableASPPHead, UPerHead, FCNHead,
+            SegformerHead, LightHamHead, ...).
         upsampler (dict): config of the stack, without ``in_channels`` and ``out_channels``. Defaults to the paper's
             :class:`~dsrl_mm.core.DeconvUpsampler`; :class:`~dsrl_mm.core.SubPixelUpsampler` is cheaper.
 
     Raises:
-        TypeError: if the head does not end in ``cls_seg``.
+        TypeError: if the head is another: a cascade's stage, one with losses or predictions of its own, a mask head.
     """
 
     def __init__(self, decode_head: dict, upsampler: dict = dict(type='DeconvUpsampler')):
@@ -52,22 +56,23 @@ class SSSRHead(BaseModule):
 
     def _check_wrapped_head(self) -> None:
         head, name = self.decode_head, type(self.decode_head).__name__
-        if not isinstance(head, BaseDecodeHead) or isinstance(head, BaseCascadeDecodeHead):
-            reason = 'it is a stage of a cascade' if isinstance(head, BaseCascadeDecodeHead) else 'no BaseDecodeHead'
-        elif not isinstance(getattr(head, 'conv_seg', None), nn.Conv2d):
-            reason = 'it has no conv_seg layer'
-        elif type(head).cls_seg is not BaseDecodeHead.cls_seg:
-            reason = 'it has a cls_seg of its own'
-        else:
-            return
-        self._refuse(name, reason)
+        if isinstance(head, BaseCascadeDecodeHead):
+            self._refuse(name, 'it is a stage of a cascade')
+        if not isinstance(head, BaseDecodeHead):
+            self._refuse(name, 'it is no BaseDecodeHead')
+        own = [step for step in _STEPS if getattr(type(head), step) is not getattr(BaseDecodeHead, step)]
+        if own:
+            self._refuse(name, f'it has a {" and a ".join(own)} of its own')
+        if not isinstance(getattr(head, 'conv_seg', None), nn.Conv2d):
+            self._refuse(name, 'it has no conv_seg layer')
 
     @staticmethod
     def _refuse(name: str, reason: str) -> None:
         raise TypeError(
             f'SSSRHead cannot wrap {name}: {reason}. It needs a head whose forward ends in '
-            'BaseDecodeHead.cls_seg, such as PSPHead, DepthwiseSeparableASPPHead, UPerHead, FCNHead or '
-            'SegformerHead: set model.decode_head.decode_head to one of these.'
+            'BaseDecodeHead.cls_seg and whose losses are those of loss_decode, such as PSPHead, '
+            'DepthwiseSeparableASPPHead, UPerHead, FCNHead or SegformerHead: set model.decode_head.decode_head to one '
+            'of these.'
         )
 
     def init_weights(self) -> None:

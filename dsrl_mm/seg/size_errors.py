@@ -1,0 +1,44 @@
+"""What a layer's complaint about sizes means for the sizes a user sets."""
+
+import re
+from collections.abc import Sequence
+
+__all__ = ['explain_size_error']
+
+#: How PyTorch's pooling, convolution, padding, resizing and instance norm complain of feature maps too small for them.
+_TOO_SMALL = re.compile(
+    "Output size is too small|Kernel size can't be greater|Padding size should be less|sizes should be greater than 0|"
+    'more than 1 spatial element'
+)
+#: How batch norm complains of one image whose feature map is a single pixel.
+_ONE_VALUE = 'more than 1 value per channel'
+
+
+def explain_size_error(error: Exception, image_size: Sequence[int], scale_factor: int) -> str | None:
+    """Put a PyTorch error in a segmentor user's terms.
+
+    Args:
+        error (Exception): what a layer of the network raised.
+        image_size (Sequence[int]): H and W of the images the segmentor was given, in pixels.
+        scale_factor (int): by which it divides these sides.
+
+    Returns:
+        str | None: the cause and the remedy; None if the error is not about the size of the images or of the batch.
+    """
+    size = 'x'.join(str(side) for side in image_size)
+    if _ONE_VALUE in str(error):
+        return (
+            f'A batch of one image of {size} pixels leaves a normalisation layer one value per channel, and it cannot '
+            'train on that (PSPHead and the ASPP heads, for example, pool an image to one pixel). Set '
+            'train_dataloader.batch_size to at least 2 per process, and drop_last=True if the last batch of an epoch '
+            'can be smaller; or use SyncBN over several processes; or another norm, such as '
+            "norm_cfg=dict(type='GN', num_groups=...)."
+        )
+    if _TOO_SMALL.search(str(error)):
+        read = 'x'.join(str(-(-side // scale_factor)) for side in image_size)
+        return (
+            f'Images of {size} pixels are too small for this network, which reads {read} of them (scale_factor='
+            f'{scale_factor}). A layer says: {error}. Use larger images (the sizes in the pipelines; with sliding '
+            'windows, test_cfg.crop_size), a smaller scale_factor, or a network that reduces its input less.'
+        )
+    return None

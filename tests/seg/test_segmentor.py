@@ -1,0 +1,553 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from mmcv.transforms import Compose
+from mmengine.dataset import pseudo_collate
+from mmengine.optim import build_optim_wrapper
+from mmengine.structures import PixelData
+from mmseg.models import SegTTAModel
+from mmseg.structures import SegDataSample
+from PIL import Image
+from torch import nn
+from toy import (
+    CHANNELS,
+    HEADS,
+    MEAN,
+    NUM_CLASSES,
+    SIZE,
+    STD,
+    auxiliary_head_cfg,
+    batch,
+    build,
+    head_cfg,
+    losses,
+    model_cfg,
+    preprocessor_cfg,
+    spread_weights,
+    sr_aux_cfg,
+)
+
+GN = dict(type='GN', num_groups=2)
+MIT = dict(
+    backbone=dict(
+        type='MixVisionTransformer',
+        embed_dims=8,
+        num_layers=[1, 1, 1, 1],
+        num_heads=[1, 2, 2, 2],
+        sr_ratios=[4, 2, 1, 1],
+        drop_path_rate=0.0,
+    ),
+    head=head_cfg('SegformerHead', in_channels=(8, 16, 16, 16)),
+)
+NETWORKS = {name: dict(head=name) for name in HEADS} | {'MiT + SegformerHead': MIT}
+
+
+def network_cfg(name, dsrl=True, **overrides):
+    cfg = model_cfg(dsrl, **NETWORKS[name], **overrides)
+    if dsrl and name == 'MiT + SegformerHead':
+        cfg['sr_aux']['head']['in_channels'] = (8, 16)
+    return cfg
+
+
+def trained(cfg, seed=0):
+    """A model in eval mode whose weights are spread as training does."""
+    return spread_weights(build(cfg), seed).eval()
+
+
+def normalise(image):
+    """What the preprocessor makes of one uint8 BGR image, as a batch of one."""
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (MEAN, STD))
+    return ((image.flip(0).float() - mean) / std)[None]
+
+
+def logits_of(samples):
+    return torch.stack([sample.seg_logits.data for sample in samples])
+
+
+class TestModes:
+    @pytest.mark.parametrize('dsrl', [True, False], ids=['dsrl', 'baseline'])
+    @pytest.mark.parametrize('name', NETWORKS)
+    def test_loss_predict_and_tensor(self, name, dsrl):
+        model = build(network_cfg(name, dsrl))
+        values = losses(model, batch())
+        sr = {'sr.loss_sisr', 'sr.loss_fa'} if dsrl else set()
+        assert set(values) == {'decode.loss_ce', 'decode.acc_seg'} | sr
+        assert all(torch.isfinite(value) and value > 0 for value in values.values())
+
+        model.eval()
+        data = model.data_preprocessor(batch())
+        torch.manual_seed(0)  # LightHamHead draws its bases
+        logits = model(**data, mode='tensor')
+        assert logits.shape == (2, NUM_CLASSES, *SIZE)
+        torch.manual_seed(0)
+        results = model(**data, mode='predict')
+        assert torch.equal(logits_of(results), logits)
+        for result, one in zip(results, logits):
+            assert torch.equal(result.pred_sem_seg.data, one.argmax(0, keepdim=True))
+
+    def test_train_step_sums_and_logs_the_losses(self):
+        model = build(model_cfg(auxiliary_head=auxiliary_head_cfg()))
+        before = {name: weight.clone() for name, weight in model.named_parameters()}
+        wrapper = build_optim_wrapper(model, dict(optimizer=dict(type='SGD', lr=0.1)))
+        log = model.train_step(batch(), wrapper)
+        parts = {'decode.loss_ce', 'aux.loss_ce', 'sr.loss_sisr', 'sr.loss_fa'}
+        assert set(log) == {'loss', 'decode.acc_seg', 'aux.acc_seg'} | parts
+        torch.testing.assert_close(log['loss'], sum(log[part] for part in parts))
+        moved = {
+            name.split('.')[0] for name, weight in model.named_parameters() if not torch.equal(before[name], weight)
+        }
+        assert moved == {'backbone', 'decode_head', 'auxiliary_head', 'sr_aux'}
+
+    def test_val_step_takes_one_image(self):
+        # Batch norm reads its running statistics: an image's prediction does not depend on its neighbours.
+        model = trained(model_cfg())
+        pair = batch(n=2)
+        one = {key: value[:1] for key, value in batch(n=2).items()}
+        torch.testing.assert_close(logits_of(model.val_step(one)), logits_of(model.val_step(pair))[:1])
+
+    def test_ablations(self):
+        for sr_aux, expected in (
+            (None, set()),
+            (sr_aux_cfg(fa=None), {'sr.loss_sisr'}),
+            (sr_aux_cfg(fa_on='outputs'), {'sr.loss_sisr', 'sr.loss_fa'}),
+        ):
+            values = losses(build(model_cfg(sr_aux=sr_aux)), batch())
+            assert {name for name in values if name.startswith('sr.')} == expected
+
+    def test_a_baseline_may_learn_to_rebuild_but_not_affinity(self):
+        values = losses(build(model_cfg(dsrl=False, sr_aux=sr_aux_cfg(fa=None))), batch())
+        assert 'sr.loss_sisr' in values
+        with pytest.raises(ValueError, match='plain head'):
+            build(model_cfg(dsrl=False, sr_aux=sr_aux_cfg()))
+
+    @pytest.mark.parametrize('factor', [1, 0, 2.0, True])
+    def test_scale_factor_is_an_integer_of_at_least_2(self, factor):
+        with pytest.raises(ValueError, match='scale_factor must be an integer of at least 2'):
+            build(model_cfg(dsrl=False) | dict(scale_factor=factor))
+
+
+class TestLearning:
+    @pytest.mark.parametrize('name', NETWORKS)
+    def test_every_parameter_gets_a_gradient_and_is_in_the_optimizer(self, name):
+        model = spread_weights(build(network_cfg(name)))  # spread: at a residual of 0 the stack has no gradient yet
+        wrapper = build_optim_wrapper(model, dict(optimizer=dict(type='SGD', lr=0.1)))
+        sum(value for key, value in losses(model, batch()).items() if 'loss' in key).backward()
+        trained = {id(p) for group in wrapper.optimizer.param_groups for p in group['params']}
+        for name, parameter in model.named_parameters():
+            assert id(parameter) in trained, name
+            assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+            # A bias in front of a batch norm has none but rounding errors; all else has more.
+            assert parameter.grad.abs().max() > 0, name
+
+    def test_accumulated_gradients_are_the_large_batchs(self):
+        data = batch(n=2)
+        halves = [{key: value[i : i + 1] for key, value in copy.deepcopy(data).items()} for i in range(2)]
+        cfg = model_cfg(norm_cfg=GN, auxiliary_head=auxiliary_head_cfg(norm_cfg=GN))
+        optimizer = dict(optimizer=dict(type='SGD', lr=0.1))
+        whole, parts = build(cfg), build(cfg)
+        start = copy.deepcopy(whole.state_dict())
+        whole.train_step(data, build_optim_wrapper(whole, optimizer))
+        wrapper = build_optim_wrapper(parts, optimizer | dict(accumulative_counts=2))
+        wrapper.initialize_count_status(parts, 0, 2)
+        for i, half in enumerate(halves):
+            assert all(torch.equal(start[name], value) for name, value in parts.state_dict().items()), i
+            parts.train_step(half, wrapper)
+        for name, value in whole.state_dict().items():
+            torch.testing.assert_close(parts.state_dict()[name], value, rtol=1e-4, atol=1e-6, msg=name)
+        assert not torch.equal(start['backbone.stem.0.weight'], whole.state_dict()['backbone.stem.0.weight'])
+
+
+class TestWhatTheNetworkReads:
+    @pytest.mark.parametrize('factor', [2, 3, 4])
+    def test_is_the_mean_of_each_block(self, factor):
+        model = trained(model_cfg(scale_factor=factor))
+        seen = []
+        model.backbone.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+        image = torch.randn(1, 3, 4 * factor, 5 * factor)
+        model(image)
+        expected = image.numpy().reshape(1, 3, 4, factor, 5, factor).mean((3, 5))
+        np.testing.assert_allclose(seen[0], expected, rtol=1e-5, atol=1e-6)
+
+    @pytest.mark.parametrize('factor', [2, 3, 4])
+    def test_canvases_that_nothing_divides(self, factor):
+        size = (97, 131)
+        model = build(model_cfg(scale_factor=factor))
+        values = losses(model, batch(size))
+        assert all(torch.isfinite(value) for value in values.values())
+        model.eval()
+        result = model.val_step(batch(size, n=1))[0]
+        assert result.seg_logits.data.shape == (NUM_CLASSES, *size)
+        # The prediction is that of the image with its border repeated, cut back.
+        wide = F.pad(normalise(batch(size, n=1)['inputs'][0]), (0, -131 % factor, 0, -97 % factor), mode='replicate')
+        assert torch.equal(model(wide)[0, :, :97, :131], result.seg_logits.data)
+
+    def test_padded_labels_are_ignored(self):
+        # A 47x63 canvas trains as the 48x64 one with a repeated border and void labels there.
+        odd = batch((47, 63))
+        even = batch((47, 63))
+        even['inputs'] = [F.pad(x[None].float(), (0, 1, 0, 1), mode='replicate')[0].byte() for x in even['inputs']]
+        for sample in even['data_samples']:
+            label = sample.gt_sem_seg.data
+            sample.gt_sem_seg = PixelData(data=F.pad(label, (0, 1, 0, 1), value=255))
+        cfg = model_cfg(sr_aux=None, data_preprocessor=preprocessor_cfg(size=(1, 1)))
+        model = build(cfg)
+        assert losses(model, odd) == losses(model, even)
+
+    def test_padded_labels_repeat_where_nothing_is_ignored(self):
+        data = batch((47, 63))
+        for sample in data['data_samples']:
+            sample.gt_sem_seg.data.clamp_(max=NUM_CLASSES - 1)
+        head = head_cfg(ignore_index=None, loss_decode=dict(type='DiceLoss', ignore_index=None))
+        cfg = model_cfg(head=head, data_preprocessor=preprocessor_cfg(size=(1, 1)))
+        model = build(cfg)
+        data = model.data_preprocessor(data, True)
+        model(**data, mode='loss')
+        label = data['data_samples'][0].gt_sem_seg.data
+        assert label.shape == (1, 48, 64) and label.dtype == torch.int64
+        assert torch.equal(label[..., -1, :], label[..., -2, :])
+
+
+class TestSizes:
+    def test_padding_of_the_preprocessor_is_cut_off(self):
+        cfg = model_cfg(data_preprocessor=preprocessor_cfg(test_cfg=dict(size_divisor=32)))
+        model = trained(cfg)
+        data = batch((40, 50), n=1)
+        padded = F.pad(normalise(data['inputs'][0]), (0, 14, 0, 24))
+        result = model.val_step(data)[0]
+        assert torch.equal(result.seg_logits.data, model(padded)[0, :, :40, :50])
+
+    def test_padding_in_training_is_void(self):
+        # The lower right of the canvas is the preprocessor's: what the network says there must not matter.
+        cfg = model_cfg(sr_aux=None, data_preprocessor=preprocessor_cfg(size=(64, 80)), norm_cfg=GN)
+        model = build(cfg)
+        data = batch(n=2)
+        images, samples = model.data_preprocessor(copy.deepcopy(data), True).values()
+        assert images.shape[-2:] == (64, 80)
+        logits = model.eval()(images)[..., : SIZE[0], : SIZE[1]]
+        label = torch.cat([sample.gt_sem_seg.data for sample in data['data_samples']])
+        # The stock cross entropy divides by all pixels, padding and void included.
+        expected = F.cross_entropy(logits, label, ignore_index=255, reduction='sum') / (2 * 64 * 80)
+        torch.testing.assert_close(losses(model, data)['decode.loss_ce'], expected)
+
+    def test_prediction_has_the_size_of_the_file(self):
+        model = trained(model_cfg())
+        data = batch(n=1)
+        data['data_samples'][0].set_metainfo(dict(ori_shape=(90, 100)))
+        expected = F.interpolate(model(normalise(data['inputs'][0])), (90, 100), mode='bilinear')
+        assert torch.equal(model.val_step(data)[0].seg_logits.data, expected[0])
+
+    def test_without_samples(self):
+        model = trained(model_cfg())
+        image = normalise(batch((47, 63), n=1)['inputs'][0])
+        result = model(image, mode='predict')[0]
+        assert torch.equal(result.seg_logits.data, model(image)[0])
+
+
+class TestSlidingWindows:
+    def test_one_window_is_the_whole(self):
+        model = trained(model_cfg())
+        whole = logits_of(model.val_step(batch()))
+        model.test_cfg.update(mode='slide', crop_size=SIZE, stride=SIZE)
+        assert torch.equal(logits_of(model.val_step(batch())), whole)
+
+    def test_windows_are_averaged(self):
+        model = trained(model_cfg(test_cfg=dict(mode='slide', crop_size=(47, 63), stride=(47, 40))))
+        data = batch((47, 103), n=1)
+        image = normalise(data['inputs'][0])
+        total = torch.zeros(NUM_CLASSES, 47, 103)
+        for left in (0, 40):
+            total[..., left : left + 63] += model(image[..., left : left + 63])[0]
+        total[..., 40:63] /= 2
+        torch.testing.assert_close(model.val_step(data)[0].seg_logits.data, total)
+
+
+@pytest.fixture
+def image_file(tmp_path):
+    """An image of 60x83 pixels and its labels, 0 to 5."""
+    rng = np.random.default_rng(0)
+    files = dict(img_path=str(tmp_path / 'image.png'), seg_map_path=str(tmp_path / 'label.png'))
+    Image.fromarray(rng.integers(256, size=(60, 83, 3), dtype=np.uint8)).save(files['img_path'])
+    Image.fromarray(rng.integers(NUM_CLASSES + 1, size=(60, 83), dtype=np.uint8)).save(files['seg_map_path'])
+    return files
+
+
+def load(image_file, *transforms, **annotations):
+    """A batch of one through a real pipeline."""
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        *transforms,
+        dict(type='LoadAnnotations', **annotations),
+        dict(type='PackSegInputs'),
+    ]
+    reduce_zero_label = annotations.get('reduce_zero_label', False)
+    return pseudo_collate([Compose(pipeline)(dict(image_file, seg_fields=[], reduce_zero_label=reduce_zero_label))])
+
+
+def load_augmented(image_file, ratios, flips):
+    """The same through ``TestTimeAug``."""
+    augment = dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='Resize', scale_factor=ratio, keep_ratio=True) for ratio in ratios],
+            [dict(type='RandomFlip', prob=float(flip), direction='horizontal') for flip in flips],
+            [dict(type='LoadAnnotations')],
+            [dict(type='PackSegInputs')],
+        ],
+    )
+    return pseudo_collate(
+        [Compose([dict(type='LoadImageFromFile'), augment])(dict(image_file, seg_fields=[], reduce_zero_label=False))]
+    )
+
+
+class TestTestTimeAugmentation:
+    def test_the_identity_changes_nothing(self, image_file):
+        model = trained(model_cfg())
+        expected = model.test_step(load(image_file))[0].pred_sem_seg.data
+        result = SegTTAModel(module=model).test_step(load_augmented(image_file, [1.0], [False]))[0]
+        assert torch.equal(result.pred_sem_seg.data, expected)
+
+    def test_flips_and_scales_are_averaged_on_the_files_grid(self, image_file):
+        model = trained(model_cfg())
+        image = normalise(load(image_file)['inputs'][0])
+        expected = torch.zeros(NUM_CLASSES, 60, 83)
+        # 0.75: 45x62.25, to which mmcv adds 0.5 before cutting; 1.25: 75x103.75.
+        for size in ((45, 62), (60, 83), (75, 104)):
+            data = load(image_file, dict(type='Resize', scale=size[::-1]))
+            image = normalise(data['inputs'][0])
+            assert image.shape[-2:] == size
+            for flip in (False, True):
+                logits = model(image.flip(3)).flip(3) if flip else model(image)
+                expected += F.interpolate(logits, (60, 83), mode='bilinear')[0].softmax(0)
+        result = SegTTAModel(module=model).test_step(load_augmented(image_file, [0.75, 1.0, 1.25], [False, True]))[0]
+        assert torch.equal(result.pred_sem_seg.data, expected.argmax(0, keepdim=True))
+
+
+class TestLabels:
+    def test_reduce_zero_label(self, image_file):
+        # Class 0 becomes void, the others move down by one: five classes of six values.
+        data = load(image_file, reduce_zero_label=True)
+        label = torch.from_numpy(np.array(Image.open(image_file['seg_map_path'])).astype(np.int64))
+        cfg = model_cfg(norm_cfg=GN, sr_aux=None, data_preprocessor=preprocessor_cfg(size=(1, 1)))
+        model = build(cfg).eval()
+        logits = model(normalise(data['inputs'][0]))
+        expected = F.cross_entropy(logits, (label - 1)[None], ignore_index=-1, reduction='sum') / (60 * 84)
+        torch.testing.assert_close(losses(model, data)['decode.loss_ce'], expected)
+
+    def test_binary_with_one_channel(self):
+        loss_decode = dict(type='CrossEntropyLoss', use_sigmoid=True)
+        binary = head_cfg('FCNHead', num_classes=2, out_channels=1, threshold=0.55, loss_decode=loss_decode)
+        model = build(model_cfg(head=binary, norm_cfg=GN, sr_aux=sr_aux_cfg(fa_on='outputs')))
+        data = batch(classes=2)
+        label = torch.cat([sample.gt_sem_seg.data for sample in data['data_samples']])
+        inputs = model.eval().data_preprocessor(batch())['inputs']
+        logits = model(inputs)
+        assert logits.shape == (2, 1, *SIZE)
+        expected = F.binary_cross_entropy_with_logits(logits[:, 0], label.clamp(max=1).float(), reduction='none')
+        valid = label != 255
+        torch.testing.assert_close(losses(model, data)['decode.loss_ce'], expected[valid].sum() / valid.numel())
+        # A mask where the sigmoid exceeds the threshold, on both sides of which there are pixels.
+        with torch.no_grad():
+            model.decode_head.decode_head.conv_seg.bias.add_(0.2007 - logits.median())
+        probability = model(inputs).sigmoid()
+        results = model.val_step(batch())
+        mask = torch.stack([result.pred_sem_seg.data for result in results])
+        assert torch.equal(mask, (probability > 0.55).float())
+        assert 0 < mask.mean() < 1
+
+
+class TestTrainingOnlyParts:
+    def test_predictions_do_not_depend_on_them(self):
+        full = trained(model_cfg(auxiliary_head=auxiliary_head_cfg()))
+        bare = build(model_cfg(sr_aux=None), seed=1).eval()
+        weights = full.state_dict()
+        for name in list(weights):
+            if name.split('.')[0] in ('sr_aux', 'auxiliary_head'):
+                del weights[name]
+        bare.load_state_dict(weights)  # strict: these two names are all there is to leave out
+        assert torch.equal(logits_of(bare.val_step(batch())), logits_of(full.val_step(batch())))
+
+    def test_several_auxiliary_heads(self):
+        heads = [auxiliary_head_cfg(), head_cfg('FCNHead', in_channels=CHANNELS[1], in_index=1)]
+        values = losses(build(model_cfg(auxiliary_head=heads)), batch())
+        assert {'aux_0.loss_ce', 'aux_1.loss_ce'} < set(values)
+
+    def test_the_sisr_head_reads_what_is_before_the_neck(self):
+        neck = dict(type='FPN', in_channels=list(CHANNELS), out_channels=16, num_outs=4)
+        head = head_cfg('FPNHead', in_channels=[16] * 4, in_index=[0, 1, 2, 3], feature_strides=[4, 8, 8, 8])
+        model = build(model_cfg(head=head, neck=neck))
+        seen = {}
+        model.backbone.register_forward_hook(lambda _, args, feats: seen.update(backbone=feats))
+        model.sr_aux.head.register_forward_pre_hook(lambda _, args: seen.update(sisr=args[0]))
+        losses(model, batch())
+        assert seen['sisr'] is seen['backbone']
+
+
+class TestLRInput:
+    """The second entrance: frames of 24x32 pixels, masks of 48x64."""
+
+    @staticmethod
+    def frames(size=(24, 32), n=2):
+        return batch(size, n)
+
+    def pair(self, factor=2, **overrides):
+        canvas = trained(model_cfg(scale_factor=factor, **overrides))
+        frames = build(model_cfg(scale_factor=factor, lr_input=True, **overrides)).eval()
+        frames.load_state_dict(canvas.state_dict())
+        return canvas, frames
+
+    @pytest.mark.parametrize('factor', [2, 4])
+    @pytest.mark.parametrize('size', [(24, 32), (23, 33)])
+    def test_equals_the_canvas_whose_reduction_the_frame_is(self, factor, size):
+        canvas, frames = self.pair(factor)
+        small, large = self.frames(size), self.frames(size)
+        large['inputs'] = [x.repeat_interleave(factor, 1).repeat_interleave(factor, 2) for x in large['inputs']]
+        big = tuple(side * factor for side in size)
+        for sample in large['data_samples']:
+            sample.set_metainfo(dict(ori_shape=big, img_shape=big))
+        ours = logits_of(frames.test_step(small))
+        assert ours.shape == (2, NUM_CLASSES, *big)
+        torch.testing.assert_close(ours, logits_of(canvas.test_step(large)))
+        assert torch.equal(frames(frames.data_preprocessor(self.frames(size))['inputs']), ours)
+
+    def test_metas_are_the_canvas_s_and_the_callers_samples_are_left_alone(self):
+        # A 30x41 file, resized to 24x32, padded to 32x32 by the preprocessor.
+        preprocessor = preprocessor_cfg(test_cfg=dict(size_divisor=16))
+        _, model = self.pair(data_preprocessor=preprocessor)
+        data = self.frames(n=1)
+        data['data_samples'][0].set_metainfo(dict(ori_shape=(30, 41), img_shape=(24, 32)))
+        padded = model.data_preprocessor(data)
+        first, second = (model(**padded, mode='predict')[0] for _ in range(2))
+        assert (first.ori_shape, first.img_shape, first.pad_shape) == ((60, 82), (48, 64), (64, 64))
+        assert first.img_path == '0.png' and 'gt_sem_seg' in first
+        assert data['data_samples'][0].ori_shape == (30, 41)
+        expected = F.interpolate(model(padded['inputs'])[..., :48, :64], (60, 82), mode='bilinear')
+        assert torch.equal(first.seg_logits.data, expected[0])
+        assert torch.equal(second.seg_logits.data, expected[0])
+
+    def test_flipped_frames(self):
+        _, model = self.pair()
+        data = self.frames(n=1)
+        data['data_samples'][0].set_metainfo(dict(flip=True, flip_direction='horizontal'))
+        expected = model(normalise(data['inputs'][0])).flip(3)
+        assert torch.equal(logits_of(model.test_step(data)), expected)
+
+    def test_refuses_sliding_windows(self):
+        with pytest.raises(ValueError, match='lr_input=True takes whole LR frames'):
+            build(model_cfg(lr_input=True, test_cfg=dict(mode='slide', crop_size=SIZE, stride=SIZE)))
+
+    def test_refuses_to_train(self):
+        model = build(model_cfg(lr_input=True))
+        with pytest.raises(RuntimeError, match='lr_input=True is for inference'):
+            losses(model, batch())
+
+    def test_rebuilds_the_canvas(self):
+        _, model = self.pair(test_cfg=dict(mode='whole', with_sr=True))
+        assert model.test_step(self.frames(n=1))[0].sr_img.data.shape == (3, *SIZE)
+
+
+class TestRebuiltImage:
+    def model(self, value, **overrides):
+        """A model whose SISR branch says ``value``, in the network's units, everywhere."""
+        model = trained(model_cfg(test_cfg=dict(mode='whole', with_sr=True), **overrides))
+        conv = model.sr_aux.head.upsampler.predict[0]
+        with torch.no_grad():
+            conv.weight.zero_()
+            conv.bias.fill_(value)
+        return model
+
+    @pytest.mark.parametrize('size', [SIZE, (47, 61)])
+    def test_has_the_units_and_channel_order_of_the_file(self, size):
+        # 0.5 means half a standard deviation above the mean: RGB (150, 135, 120), and files are BGR.
+        image = self.model(0.5).test_step(batch(size, n=1))[0].sr_img.data
+        assert image.shape == (3, *size)
+        torch.testing.assert_close(image, torch.tensor([120.0, 135.0, 150.0]).view(3, 1, 1).expand_as(image))
+
+    def test_without_normalisation(self):
+        preprocessor = dict(type='SegDataPreProcessor', size=SIZE)
+        image = self.model(77.0, data_preprocessor=preprocessor).test_step(batch(n=1))[0].sr_img.data
+        assert torch.equal(image, torch.full_like(image, 77.0))
+
+    def test_is_left_out_by_default(self):
+        assert 'sr_img' not in trained(model_cfg()).test_step(batch(n=1))[0]
+
+    def test_needs_the_sisr_branch(self):
+        model = trained(model_cfg(sr_aux=None, test_cfg=dict(mode='whole', with_sr=True)))
+        with pytest.raises(RuntimeError, match='no SISR branch'):
+            model.test_step(batch(n=1))
+
+    def test_is_what_training_compares_with_the_canvas(self):
+        # Its squared error in units of the standard deviation is the loss over its weight.
+        model = trained(model_cfg(test_cfg=dict(mode='whole', with_sr=True)))
+        data = batch(n=1)
+        image = model.test_step(copy.deepcopy(data))[0].sr_img.data
+        std = torch.tensor(STD).flip(0).view(3, 1, 1)
+        expected = 0.1 * ((image - data['inputs'][0]) / std).square().mean()
+        torch.testing.assert_close(losses(model, data)['sr.loss_sisr'], expected)
+
+
+class TestErrors:
+    """In the user's terms: canvas, scale_factor, batch_size."""
+
+    @staticmethod
+    def network_that_pools(kernel):
+        model = build(model_cfg(dsrl=False, norm_cfg=GN))
+        model.backbone.stem.append(nn.AvgPool2d(kernel))
+        return model
+
+    @pytest.mark.parametrize('mode', ['loss', 'predict'])
+    def test_a_canvas_too_small(self, mode):
+        # The network reads 16x20 pixels, its stem makes 8x10 of them.
+        data = batch((31, 39))
+        model = self.network_that_pools(9)
+        message = (
+            r'Images of 31x39 pixels are too small for this network, which reads 16x20 of them \(scale_factor=2.*'
+            'Output size is too small.*crop_size.*a smaller scale_factor'
+        )
+        with pytest.raises(ValueError, match=message):
+            model(**model.data_preprocessor(data), mode=mode)
+
+    def test_a_canvas_just_large_enough(self):
+        model = self.network_that_pools(8).eval()
+        assert model.val_step(batch((31, 39), n=1))[0].pred_sem_seg.data.shape == (1, 31, 39)
+
+    def test_even_one_pixel_is_a_canvas_for_a_network_that_takes_it(self):
+        assert trained(model_cfg()).val_step(batch((1, 1), n=1))[0].pred_sem_seg.data.shape == (1, 1, 1)
+
+    def test_an_lr_frame_too_small(self):
+        model = build(model_cfg(lr_input=True)).eval()
+        model.backbone.stem.append(nn.AvgPool2d(9))
+        with pytest.raises(ValueError, match='Images of 16x20 pixels .* reads 16x20 of them'):
+            model.test_step(batch((16, 20), n=1))
+
+    @pytest.mark.parametrize('layer', [nn.Conv2d(8, 8, 30), nn.ReflectionPad2d(20), nn.InstanceNorm2d(8)])
+    def test_other_layers_that_need_room(self, layer):
+        model = build(model_cfg(dsrl=False, data_preprocessor=preprocessor_cfg(size=(1, 1))))
+        model.backbone.stem.append(layer)
+        with pytest.raises(ValueError, match='Images of 2x2 pixels are too small for this network'):
+            losses(model, batch((2, 2)))
+
+    @pytest.mark.parametrize('head', ['PSPHead', 'DepthwiseSeparableASPPHead'])
+    def test_batch_norm_on_one_pixel_of_one_image(self, head):
+        model = build(model_cfg(head=head))
+        with pytest.raises(
+            ValueError, match=r'A batch of one image of 48x64 pixels .*batch_size to at least 2.*SyncBN'
+        ):
+            losses(model, batch(n=1))
+        losses(model, batch(n=2))
+        losses(build(model_cfg(head=head, norm_cfg=GN)), batch(n=1))  # the remedy
+
+    def test_other_errors_pass_untouched(self):
+        model = build(model_cfg(dsrl=False, head=head_cfg('FCNHead', in_channels=63)))
+        with pytest.raises(RuntimeError, match='expected input.* to have 63 channels') as error:
+            losses(model, batch())
+        assert 'scale_factor' not in str(error.value)
+
+
+def test_samples_need_no_labels_to_be_predicted():
+    model = trained(model_cfg())
+    data = batch(n=1)
+    data['data_samples'] = [SegDataSample(metainfo=data['data_samples'][0].metainfo)]
+    assert torch.equal(logits_of(model.test_step(data)), logits_of(model.test_step(batch(n=1))))

@@ -1,0 +1,248 @@
+import copy
+import io
+
+import pytest
+import torch
+from mmseg.models import FCNHead
+from mmseg.registry import MODELS
+from toy import CHANNELS, HEADS, NUM_CLASSES, batch, build, head_cfg, losses, model_cfg, spread_weights
+
+UPSAMPLERS = [
+    dict(type='DeconvUpsampler', channels=8),
+    dict(type='DeconvUpsampler', channels=8, factors=(2, 2)),
+    dict(type='SubPixelUpsampler', channels=8, factors=(4,)),
+]
+
+
+def sssr_cfg(head='PSPHead', upsampler=UPSAMPLERS[0], **overrides):
+    return dict(type='SSSRHead', decode_head=head_cfg(head, **overrides), upsampler=upsampler)
+
+
+def feats(size=(3, 4), n=2):
+    """The backbone's outputs; the first stage is twice as fine as the others, as in the toy ResNet."""
+    scales = (2, 1, 1, 1)
+    return tuple(torch.randn(n, c, size[0] * s, size[1] * s) for c, s in zip(CHANNELS, scales))
+
+
+def twins(head, upsampler=UPSAMPLERS[0], **overrides):
+    """A baseline with weights as after training, and a DSRL model that took them."""
+    cfg = head_cfg(head, **overrides)
+    baseline = spread_weights(build(model_cfg(dsrl=False, head=cfg)))
+    decode_head = dict(type='SSSRHead', decode_head=cfg, upsampler=upsampler)
+    dsrl = build(model_cfg(head=cfg, decode_head=decode_head), seed=1)
+    dsrl.load_state_dict(baseline.state_dict(), strict=False)
+    return baseline, dsrl
+
+
+def seeded(function, *args, **kwargs):
+    """LightHamHead draws random bases, dropout random masks."""
+    torch.manual_seed(0)
+    return function(*args, **kwargs)
+
+
+class TestStartsAtTheBaseline:
+    @pytest.mark.parametrize('head', HEADS)
+    def test_logits_are_bit_equal(self, head):
+        baseline, dsrl = twins(head)
+        data = baseline.eval().data_preprocessor(batch())
+        expected = seeded(baseline, data['inputs'])
+        assert expected.std() > 0
+        assert torch.equal(seeded(dsrl.eval(), data['inputs']), expected)
+
+    @pytest.mark.parametrize('upsampler', UPSAMPLERS)
+    @pytest.mark.parametrize('align_corners', [False, True])
+    def test_whatever_the_stack(self, upsampler, align_corners):
+        baseline, dsrl = twins('PSPHead', upsampler, align_corners=align_corners)
+        inputs = baseline.eval().data_preprocessor(batch((50, 71)))['inputs']
+        assert torch.equal(dsrl.eval()(inputs), baseline(inputs))
+
+    @pytest.mark.parametrize('head', HEADS)
+    def test_losses_are_bit_equal(self, head):
+        baseline, dsrl = twins(head, dropout_ratio=0.5)
+        expected, got = (seeded(losses, model, batch()) for model in (baseline, dsrl))
+        assert set(expected) == {'decode.loss_ce', 'decode.acc_seg'}
+        assert expected == {name: got[name] for name in expected}
+
+    def test_after_init_weights_too(self):
+        head = MODELS.build(sssr_cfg())
+        torch.nn.init.ones_(head.upsampler.predict.weight)
+        head.init_weights()
+        assert head.eval().parts(feats())[2].abs().max() == 0
+
+
+class TestResidual:
+    def test_is_added_to_the_baselines_logits(self):
+        # Predicting a constant per class must shift the baseline's logits by it, on every pixel.
+        baseline, dsrl = twins('FCNHead')
+        shift = torch.arange(NUM_CLASSES) * 0.25
+        with torch.no_grad():
+            dsrl.decode_head.upsampler.predict.bias.copy_(shift)
+        inputs = baseline.eval().data_preprocessor(batch())['inputs']
+        torch.testing.assert_close(dsrl.eval()(inputs), baseline(inputs) + shift.view(1, -1, 1, 1))
+
+    def test_can_be_finer_than_the_baselines_grid(self):
+        # Bilinear enlargement cannot put +1 and -1 on neighbours of a grid finer than its own; a sub-pixel stack can.
+        cfg = sssr_cfg('FCNHead', dict(type='SubPixelUpsampler', factors=(2,)))
+        head = MODELS.build(cfg).eval()
+        conv = head.upsampler.predict[0]
+        with torch.no_grad():
+            conv.bias.copy_(torch.tensor([1.0, -1.0, -1.0, 1.0]).repeat(NUM_CLASSES))
+            head.decode_head.conv_seg.weight.zero_()
+            head.decode_head.conv_seg.bias.zero_()
+        checkers = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(3, 4)
+        assert torch.equal(head(feats()), checkers.expand(2, NUM_CLASSES, 6, 8))
+
+    def test_what_affinity_compares_is_what_enters_and_leaves_the_prediction_layer(self):
+        head = spread_weights(MODELS.build(sssr_cfg())).eval()
+        data = build(model_cfg(dsrl=False)).data_preprocessor(batch(), True)
+        inputs = feats()
+        _, (hidden, logits) = head.loss_and_features(inputs, data['data_samples'])
+        base, _, residual = head.parts(inputs)
+        assert torch.equal(head.upsampler.predict(hidden), residual)
+        assert hidden.shape == (2, 8, 6, 8)
+        enlarged = [torch.nn.functional.interpolate(x, (48, 64), mode='bilinear') for x in (base, residual)]
+        assert torch.equal(logits, enlarged[0] + enlarged[1])
+
+    def test_reads_features_before_dropout(self):
+        # The base logits vary with the mask; the residual must not, or FA would compare noise.
+        head = spread_weights(MODELS.build(sssr_cfg('FCNHead', dropout_ratio=0.5)))
+        head.decode_head.convs.eval()
+        inputs = feats()
+        first, second = (head.parts(inputs) for _ in range(2))
+        assert not torch.equal(first[0], second[0])
+        assert torch.equal(first[1], second[1])
+
+
+class TestInterface:
+    def test_shows_what_others_read_off_a_decode_head(self):
+        head = MODELS.build(sssr_cfg('FCNHead', align_corners=True, ignore_index=7))
+        binary = MODELS.build(sssr_cfg('FCNHead', num_classes=2, out_channels=1, threshold=0.4))
+        assert (head.num_classes, head.out_channels, head.align_corners, head.ignore_index) == (5, 5, True, 7)
+        assert (binary.num_classes, binary.out_channels, binary.threshold) == (2, 1, 0.4)
+
+    @pytest.mark.parametrize(
+        'overrides',
+        [
+            dict(loss_decode=[dict(type='CrossEntropyLoss'), dict(type='DiceLoss', loss_name='loss_dice')]),
+            dict(sampler=dict(type='OHEMPixelSampler', min_kept=20)),
+            dict(ignore_index=3),
+            dict(align_corners=True),
+        ],
+        ids=['two losses', 'pixel sampler', 'ignore_index', 'align_corners'],
+    )
+    def test_losses_and_label_handling_are_the_wrapped_heads(self, overrides):
+        if 'ignore_index' in overrides:
+            data = [batch(classes=3) for _ in range(2)]
+            for samples in data:
+                for sample in samples['data_samples']:
+                    sample.gt_sem_seg.data[sample.gt_sem_seg.data == 255] = 3
+        else:
+            data = [batch(), batch()]
+        baseline, dsrl = twins('FCNHead', **overrides)
+        expected, got = losses(baseline, data[0]), losses(dsrl, data[1])
+        assert expected == {name: got[name] for name in expected}
+        assert expected != losses(twins('FCNHead')[0], batch())  # the setting does change them
+
+    def test_loss_is_the_stock_interface(self):
+        head = spread_weights(MODELS.build(sssr_cfg('FCNHead', ignore_index=255))).eval()
+        samples = batch(n=1)['data_samples']
+        features = feats(n=1)
+        assert head.loss(features, samples, {}) == head.loss_and_features(features, samples)[0]
+
+    def test_serves_as_auxiliary_head(self):
+        model = build(model_cfg(auxiliary_head=sssr_cfg('FCNHead')))
+        assert 'aux.loss_ce' in losses(model, batch())
+
+    def test_copies_and_pickles(self):
+        head = spread_weights(MODELS.build(sssr_cfg())).eval()
+        inputs = feats()
+        file = io.BytesIO()
+        torch.save(head, file)
+        file.seek(0)
+        for twin in (copy.deepcopy(head), torch.load(file, weights_only=False)):
+            assert torch.equal(twin(inputs), head(inputs))
+            # The copy is one: it must not write through to the original.
+            with torch.no_grad():
+                twin.upsampler.predict.bias.add_(1)
+            assert not torch.equal(twin(inputs), head(inputs))
+
+
+@MODELS.register_module()
+class _TwoBranchHead(FCNHead):
+    def forward(self, inputs):
+        feat = self._forward_feature(inputs)
+        return self.cls_seg(feat), feat
+
+
+@MODELS.register_module()
+class _LateConvHead(FCNHead):
+    """Goes on after ``cls_seg``."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.after = torch.nn.Conv2d(self.channels, 3, 1)
+
+    def forward(self, inputs):
+        return self.after(super().forward(inputs))
+
+
+class TestRefuses:
+    @pytest.mark.parametrize(
+        ('head', 'reason'),
+        [
+            (head_cfg('OCRHead', ocr_channels=8), 'a stage of a cascade'),
+            (head_cfg('PointHead', in_channels=[64], in_index=[3]), 'a stage of a cascade'),
+            (head_cfg('STDCHead'), 'loss_by_feat of its own'),
+            (dict(type='PIDHead', in_channels=64, channels=16, num_classes=5), 'loss_by_feat of its own'),
+            (dict(type='DDRHead', in_channels=64, channels=16, num_classes=5), 'loss_by_feat of its own'),
+            (head_cfg('DAHead', pam_channels=8), 'loss_by_feat and a predict of its own'),
+            (head_cfg('EncHead', in_channels=(64,), in_index=(3,), num_codes=4), 'loss_by_feat and a predict'),
+            (
+                dict(
+                    type='SegmenterMaskTransformerHead',
+                    **dict(in_channels=64, channels=16, num_classes=5, num_layers=1, num_heads=1, embed_dims=16),
+                ),
+                'no conv_seg layer',
+            ),
+            (dict(type='CrossEntropyLoss'), 'no BaseDecodeHead'),
+        ],
+        ids=lambda x: x['type'] if isinstance(x, dict) else '',
+    )
+    def test_heads_that_do_not_end_in_cls_seg(self, head, reason):
+        with pytest.raises(TypeError) as error:
+            MODELS.build(dict(type='SSSRHead', decode_head=head))
+        assert f'SSSRHead cannot wrap {head["type"]}: it ' in str(error.value)
+        assert reason in str(error.value)
+        assert 'model.decode_head.decode_head' in str(error.value)
+
+    def test_cascades(self):
+        with pytest.raises(TypeError, match='SSSRHead cannot wrap Sequential: it is no BaseDecodeHead'):
+            MODELS.build(dict(type='SSSRHead', decode_head=[head_cfg('FCNHead'), head_cfg('OCRHead', ocr_channels=8)]))
+
+    @pytest.mark.parametrize(
+        ('kind', 'got'), [('_TwoBranchHead', 'gives a tuple'), ('_LateConvHead', r'gives shape \(2, 3, 3, 4\)')]
+    )
+    def test_at_the_first_forward_what_only_shows_there(self, kind, got):
+        cfg = head_cfg(kind, num_convs=1)
+        model = build(model_cfg(head=cfg))
+        with pytest.raises(TypeError, match=f'SSSRHead cannot wrap {kind}: its forward {got}'):
+            losses(model, batch())
+
+
+class TestStockCheckpoint:
+    def test_every_tensor_goes_to_the_wrapped_head(self):
+        stock = spread_weights(MODELS.build(head_cfg('PSPHead')))
+        head = MODELS.build(sssr_cfg('PSPHead'))
+        weights = stock.state_dict()
+        keys = list(weights)
+        result = head.load_state_dict(weights, strict=False)
+        assert list(weights) == keys  # the caller's dictionary is left alone
+        assert result.unexpected_keys == []
+        assert all(name.startswith('upsampler.') for name in result.missing_keys)
+        for name, tensor in stock.state_dict().items():
+            assert torch.equal(head.decode_head.state_dict()[name], tensor), name
+
+    def test_a_checkpoint_of_its_own_is_taken_as_it_is(self):
+        head, twin = (spread_weights(MODELS.build(sssr_cfg()), seed) for seed in (0, 1))
+        twin.load_state_dict(head.state_dict())  # strict
+        assert all(torch.equal(a, b) for a, b in zip(head.state_dict().values(), twin.state_dict().values()))

@@ -1,0 +1,224 @@
+"""compat's remedies, each in its own process: what is imported, and with what, cannot be undone."""
+
+import importlib.util
+import os
+import pickle
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+
+from dsrl_mm import compat
+
+ROOT = Path(__file__).parents[1]
+
+
+def run_python(code: str, *options: str, path: Path = ROOT) -> subprocess.CompletedProcess:
+    environment = dict(os.environ, PYTHONPATH=f'{path}{os.pathsep}{ROOT}', OMP_NUM_THREADS='1')
+    return subprocess.run([sys.executable, *options, '-c', code], capture_output=True, text=True, env=environment)
+
+
+def fake_package(folder: Path, name: str, **files: str) -> None:
+    (folder / name).mkdir()
+    for stem, text in {'__init__': '', **files}.items():
+        (folder / name / f'{stem}.py').write_text(text)
+
+
+def test_import_says_nothing_and_warns_of_nothing():
+    done = run_python('import dsrl_mm.seg', '-W', 'error::UserWarning', '-W', 'error::FutureWarning')
+    assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
+
+
+def test_quiet_import_drops_one_line_only(capsys):
+    with compat.quiet_import():
+        print('Could not import OneDL')
+        print('Could not import OneDL 3')
+    assert capsys.readouterr().out == 'Could not import OneDL 3\n'
+
+
+def test_quiet_import_shows_what_was_printed_before_an_error(capsys):
+    with pytest.raises(ImportError), compat.quiet_import():
+        print('the reason')
+        raise ImportError
+    assert capsys.readouterr().out == 'the reason\n'
+
+
+@pytest.mark.parametrize('package', ['mmengine', 'mmcv', 'mmseg'])
+def test_missing_package_names_itself_and_the_remedy(monkeypatch, package):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if name == package else find_spec(name))
+    with pytest.raises(ImportError, match=rf'dsrl_mm needs {package}, .* pip install -r requirements/onedl\.txt'):
+        compat.prepare('mmengine', 'mmcv', 'mmseg')
+    assert (ROOT / 'requirements/onedl.txt').is_file()
+
+
+def test_mmcv_operators_are_found_and_raise_when_used(tmp_path):
+    fake_package(tmp_path, 'mmcv')
+    done = run_python(
+        """
+import importlib, importlib.util, sys
+from dsrl_mm import compat
+
+compat.prepare('mmcv')
+ext = importlib.import_module('mmcv._ext')  # as mmcv.utils.ext_loader does
+assert hasattr(ext, 'ms_deform_attn_forward')
+try:
+    ext.ms_deform_attn_forward(1, offset=2)
+except ImportError as error:
+    print(error)
+compat.prepare('mmcv')
+assert sys.modules['mmcv._ext'] is ext
+""",
+        path=tmp_path,
+    )
+    assert 'operator "ms_deform_attn_forward" is not installed' in done.stdout, done.stderr
+
+
+def test_compiled_mmcv_operators_are_left_alone(tmp_path):
+    fake_package(tmp_path, 'mmcv', _ext='nms = "compiled"')
+    done = run_python(
+        'from dsrl_mm import compat; compat.prepare("mmcv"); import mmcv._ext; print(mmcv._ext.nms)', path=tmp_path
+    )
+    assert done.stdout == 'compiled\n', done.stderr
+
+
+# What torchvision does with its compiled operators while it is imported.
+TORCHVISION = """
+import torch
+
+@torch.library.register_fake('torchvision::nms')
+def nms(dets, scores, iou_threshold):
+    return scores
+"""
+
+
+def test_torchvision_is_importable_without_its_compiled_operators(tmp_path):
+    fake_package(tmp_path, 'torchvision', __init__=TORCHVISION)
+    done = run_python(
+        """
+import torch
+from dsrl_mm import compat
+
+try:
+    import torchvision
+except RuntimeError as error:
+    print(error)
+compat.prepare()
+compat.prepare()
+import torchvision
+try:
+    torch.ops.torchvision.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
+except NotImplementedError as error:
+    print(error)
+""",
+        path=tmp_path,
+    )
+    without, when_used = done.stdout.splitlines()[:2]
+    assert 'operator torchvision::nms does not exist' in without
+    assert "Could not run 'torchvision::nms'" in when_used
+
+
+def test_torchvision_with_operators_keeps_them(tmp_path):
+    """A second definition of a schema is an error of torch's, so it would show here."""
+    fake_package(tmp_path, 'torchvision', __init__=TORCHVISION)
+    (tmp_path / 'torchvision' / '_C.so').touch()
+    done = run_python(
+        """
+import torch
+from dsrl_mm import compat
+
+library = torch.library.Library('torchvision', 'DEF')
+
+def load_library(path):
+    library.define('nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+    library.impl('nms', lambda dets, scores, iou_threshold: scores + 1, 'CPU')
+
+torch.ops.load_library = load_library
+compat.prepare()
+import torchvision
+print(torch.ops.torchvision.nms(torch.zeros(1, 4), torch.zeros(1), 0.5).item())
+""",
+        path=tmp_path,
+    )
+    assert done.stdout == '1.0\n', done.stderr
+
+
+@pytest.mark.parametrize(
+    'installed',
+    [('mmcv', 'onedl-mmcv'), ('mmcv', 'mmcv-lite'), ('mmcv-lite', 'onedl-mmcv')],
+)
+def test_two_distributions_in_one_folder_are_warned_of(monkeypatch, installed):
+    monkeypatch.setattr(compat, '_is_installed', lambda name: name in installed)
+    with pytest.warns(UserWarning, match=f'{" and ".join(installed)} are both installed.*pip uninstall'):
+        compat._warn_of_two_stacks.__wrapped__('mmcv')
+
+
+@pytest.mark.parametrize('installed', [('mmcv',), ('onedl-mmcv',), ('mmcv', 'onedl-mmengine')])
+def test_one_distribution_is_not_warned_of(monkeypatch, recwarn, installed):
+    monkeypatch.setattr(compat, '_is_installed', lambda name: name in installed)
+    compat._warn_of_two_stacks.__wrapped__('mmcv')
+    assert not recwarn.list
+
+
+def test_is_installed_knows_distributions():
+    assert compat._is_installed('torch')
+    assert not compat._is_installed('no-such-distribution')
+    assert metadata.version('torch')
+
+
+needs_weights_only = pytest.mark.skipif(torch.__version__ < (2, 6), reason='torch.load reads everything before 2.6')
+
+
+@pytest.fixture
+def original_mmengine(monkeypatch):
+    """Mmengine 0.10.7 has no safe globals of its own."""
+    from mmengine.runner import checkpoint
+
+    monkeypatch.delattr(checkpoint, 'get_torch_safe_globals', raising=False)
+    before = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    yield
+    torch.serialization.clear_safe_globals()
+    torch.serialization.add_safe_globals(before)
+
+
+@needs_weights_only
+def test_checkpoints_of_the_original_mmengine_are_read(original_mmengine, tmp_path):
+    losses = HistoryBuffer([2.0, 1.0], [1, 1])
+    torch.save(dict(loss=losses, best=np.float64(0.5), labels=np.arange(3, dtype=np.uint8)), tmp_path / 'a.pth')
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(tmp_path / 'a.pth')
+    compat._allow_what_checkpoints_hold()
+    read = torch.load(tmp_path / 'a.pth')
+    assert read['loss'].statistics('mean') == 1.5
+    assert read['best'] == 0.5
+    assert read['labels'].tolist() == [0, 1, 2]
+
+
+class Getattr:
+    """Pickles as a call of getattr, with which a file could reach any function."""
+
+    def __reduce__(self):
+        return getattr, (np.ndarray, 'tofile')
+
+
+@needs_weights_only
+def test_checkpoints_get_no_other_attributes(original_mmengine, tmp_path):
+    torch.save(Getattr(), tmp_path / 'a.pth')
+    compat._allow_what_checkpoints_hold()
+    with pytest.raises(pickle.UnpicklingError, match='only methods of HistoryBuffer'):
+        torch.load(tmp_path / 'a.pth')
+
+
+@needs_weights_only
+def test_an_mmengine_that_sees_to_it_itself_is_left_alone(monkeypatch):
+    from mmengine.runner import checkpoint
+
+    monkeypatch.setattr(checkpoint, 'get_torch_safe_globals', list, raising=False)
+    monkeypatch.setattr(torch.serialization, 'add_safe_globals', pytest.fail)
+    compat._allow_what_checkpoints_hold()

@@ -1,0 +1,120 @@
+"""What a user gets from ``pip install``: read from the metadata of a source distribution that is really built."""
+
+import ast
+import shutil
+import subprocess
+import sys
+import tarfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import dsrl_mm
+
+ROOT = Path(__file__).parents[1]
+EXTRAS = ('onedl', 'openmmlab', 'test')
+# OpenCV comes with mmcv, in the build the user chose (opencv-python or -headless: they share a folder as well).
+OPENMMLAB_MODULES = {'mmengine', 'mmcv', 'mmseg', 'mmpose', 'cv2'}
+DISTRIBUTIONS = {'PIL': 'pillow'}
+
+
+@pytest.fixture(scope='module')
+def sdist(tmp_path_factory) -> Path:
+    """The unpacked source distribution, with its wheel's metadata built from it."""
+    pytest.importorskip('setuptools')
+    folder = tmp_path_factory.mktemp('sdist')
+    checkout = folder / 'checkout'
+    checkout.mkdir()
+    for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 'CHANGELOG.md', 'CITATION.cff'):
+        shutil.copy(ROOT / name, checkout)
+    for name in ('dsrl_mm', 'requirements'):
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns('__pycache__'))
+    build('build_sdist', checkout, folder)
+    (archive,) = folder.glob('*.tar.gz')
+    with tarfile.open(archive) as f:
+        f.extractall(folder, **(dict(filter='data') if hasattr(tarfile, 'data_filter') else {}))
+    (unpacked,) = (path for path in folder.iterdir() if path.is_dir() and path != checkout)
+    build('prepare_metadata_for_build_wheel', unpacked, unpacked)
+    return unpacked
+
+
+def build(hook: str, folder: Path, out: Path) -> None:
+    code = f'from setuptools import build_meta; build_meta.{hook}({str(out)!r})'
+    done = subprocess.run([sys.executable, '-c', code], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope='module')
+def dist(sdist) -> metadata.Distribution:
+    (folder,) = sdist.glob('*.dist-info')
+    return metadata.Distribution.at(folder)
+
+
+def required(dist: metadata.Distribution, extra: str = '') -> set[str]:
+    requirements = [Requirement(text) for text in dist.requires]
+    if not extra:
+        return {str(requirement) for requirement in requirements if requirement.marker is None}
+    return {
+        str(requirement).split(';')[0]
+        for requirement in requirements
+        if requirement.marker is not None and f'extra == "{extra}"' in str(requirement.marker)
+    }
+
+
+def in_file(name: str) -> set[str]:
+    lines = (line.split('#')[0].strip() for line in (ROOT / f'requirements/{name}.txt').read_text().splitlines())
+    return {str(Requirement(line)) for line in lines if line}
+
+
+def test_version_is_the_packages(dist):
+    assert dist.version == dsrl_mm.__version__
+
+
+def test_python_versions(dist):
+    assert dist.metadata['Requires-Python'] == '>=3.10'
+
+
+def test_no_openmmlab_distribution_is_forced_on_anyone(dist):
+    names = {canonicalize_name(Requirement(text).name) for text in required(dist)}
+    assert 'torch' in names
+    assert not [name for name in names if name.startswith(('mm', 'onedl'))]
+
+
+def test_torch_is_not_pinned(dist):
+    (torch,) = (requirement for requirement in map(Requirement, required(dist)) if requirement.name == 'torch')
+    assert {specifier.operator for specifier in torch.specifier} == {'>='}
+
+
+def test_requirements_are_those_of_the_files(dist):
+    assert required(dist) == in_file('runtime')
+    assert {extra: required(dist, extra) for extra in EXTRAS} == {extra: in_file(extra) for extra in EXTRAS}
+    assert set(dist.metadata.get_all('Provides-Extra')) == set(EXTRAS)
+
+
+def test_stacks_are_either_or():
+    names = {stack: {Requirement(text).name for text in in_file(stack)} for stack in ('onedl', 'openmmlab')}
+    assert names['onedl'] == {'onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation'}
+    assert {'mmengine', 'mmcv-lite', 'mmsegmentation'} <= names['openmmlab']
+    assert not [name for name in names['openmmlab'] if name.startswith('onedl')]
+
+
+def test_everything_imported_is_required():
+    imported, files = set(), sorted((ROOT / 'dsrl_mm').rglob('*.py'))
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split('.')[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(node.module.split('.')[0])
+    third_party = imported - set(sys.stdlib_module_names) - OPENMMLAB_MODULES - {'dsrl_mm'}
+    assert len(files) > 20
+    assert {DISTRIBUTIONS.get(name, name) for name in third_party} == {Requirement(r).name for r in in_file('runtime')}
+
+
+def test_wheel_has_every_module(sdist):
+    """A folder without ``__init__.py`` would be left out, and missed only by who installs the package."""
+    in_checkout = {path.relative_to(ROOT) for path in (ROOT / 'dsrl_mm').rglob('*.py')}
+    assert in_checkout == {path.relative_to(sdist) for path in (sdist / 'dsrl_mm').rglob('*.py')}
