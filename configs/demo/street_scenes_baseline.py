@@ -10,8 +10,8 @@ randomness = dict(seed=0)
 model = dict(
     data_preprocessor=dict(size={{_base_.crop_size}}),
     backbone=dict(stem_channels=32, base_channels=32, init_cfg=None),
-    decode_head=dict(in_channels=256, channels=64, num_classes=9),
-    auxiliary_head=dict(in_channels=128, channels=32, num_classes=9),
+    decode_head=dict(in_channels=256, channels=64, num_classes=9, loss_decode=dict(avg_non_ignore=True)),
+    auxiliary_head=dict(in_channels=128, channels=32, num_classes=9, loss_decode=dict(avg_non_ignore=True)),
 )
 max_iters = 500
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)

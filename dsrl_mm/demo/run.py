@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from ..seg.compare import Trained, compare, to_markdown
+from ..seg.compare import Trained, compare, quiet, to_markdown
 from .scenes import THIN_CLASSES, write_scenes
 
 __all__ = ['main']
@@ -29,6 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--out', default='demo_out', type=Path, help='folder for data, logs, table and picture')
     parser.add_argument('--iters', type=int, default=500, help='training iterations of each model')
     args = parser.parse_args(argv)
+    quiet()
     start = time.monotonic()
     data = (args.out / 'street_scenes').resolve()
     write_scenes(data)

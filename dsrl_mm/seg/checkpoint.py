@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import CheckpointLoader
 from mmseg.registry import HOOKS
 from torch import nn
 
@@ -15,6 +17,7 @@ __all__ = [
     'TRAINING_ONLY',
     'check_architecture',
     'check_complete',
+    'load_for_inference',
     'match_checkpoint',
 ]
 
@@ -106,6 +109,28 @@ def check_complete(model: nn.Module, state_dict: dict, filename: str) -> None:
             f'{filename} lacks weights that this model predicts with: {_modules(absent, depth=3)}. They would stay '
             'random. Test with the config that trained the checkpoint.'
         )
+
+
+def load_for_inference(model: nn.Module, checkpoint: str | Path) -> nn.Module:
+    """Load a checkpoint into a segmentor and set it to eval mode.
+
+    What only training needs and the model does not have is left in the checkpoint, without a word.
+
+    Args:
+        model (nn.Module): a segmentor.
+        checkpoint (str | Path): a file, or an address that MMEngine can read.
+
+    Raises:
+        ValueError: if the checkpoint lacks weights that inference needs.
+    """
+    read = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu', logger='silent')
+    state_dict = read.get('state_dict', read)
+    check_complete(model, state_dict, str(checkpoint))
+    own = set(model.state_dict())
+    model.load_state_dict(
+        {name: value for name, value in state_dict.items() if name in own or not _is_for_training(name)}, strict=False
+    )
+    return model.eval()
 
 
 @HOOKS.register_module()

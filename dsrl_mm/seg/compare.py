@@ -15,18 +15,19 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.evaluator import Evaluator
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner, load_checkpoint
+from mmengine.runner import Runner
 from mmseg.registry import DATASETS, MODELS
 from rich.progress import track
 from torch import nn
 
 from ..core import area_downsample, pad_to_multiple
-from .checkpoint import check_complete
+from .checkpoint import load_for_inference
 from .complexity import measure_complexity
 from .deploy import build_deploy_model
 
-__all__ = ['Trained', 'compare', 'draw', 'evaluate', 'latencies', 'main', 'to_markdown']
+__all__ = ['Trained', 'compare', 'draw', 'evaluate', 'latencies', 'main', 'quiet', 'to_markdown']
 
 
 class Trained:
@@ -49,10 +50,7 @@ class Trained:
         cfg = Config(self.cfg.model.to_dict())
         cfg.backbone.pop('init_cfg', None)
         cfg.test_cfg.with_sr = self.rebuilds
-        model = MODELS.build(cfg)
-        weights = load_checkpoint(model, self.checkpoint, map_location='cpu', logger='silent')
-        check_complete(model, weights.get('state_dict', weights), self.checkpoint)
-        return model.to(get_device()).eval()
+        return load_for_inference(MODELS.build(cfg), self.checkpoint).to(get_device())
 
     def deployed(self) -> nn.Module:
         """The model as it is shipped: it reads LR frames, and has no training-only parts."""
@@ -92,6 +90,11 @@ def latencies(models: dict[str, nn.Module], size: tuple[int, int], repeats: int 
                 if turn >= 2:  # the first turns warm up
                     times[name].append(time.perf_counter() - start)
     return {name: 1000 * median(values) for name, values in times.items()}
+
+
+def quiet() -> None:
+    """Leave out what MMEngine logs of configs and metrics from now on: the comparison's table says it."""
+    MMLogger.get_instance('compare', log_level='ERROR')
 
 
 def _lr_size(trained: Trained) -> tuple[int, int]:
@@ -226,6 +229,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--out', default='work_dirs/comparison', help='folder for the table and the picture')
     parser.add_argument('--pictures', type=int, default=3, help='rows of the picture')
     args = parser.parse_args(argv)
+    quiet()
     entries = {name: Trained(config, checkpoint) for name, config, checkpoint in args.model}
     print('\n' + to_markdown(compare(entries, args.out, args.pictures)))
     print(f'Written to {args.out}')

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.runner import load_checkpoint
 from mmseg.registry import MODELS
 from torch import nn
 
-from .checkpoint import TRAINING_ONLY, check_complete
+from .checkpoint import TRAINING_ONLY, load_for_inference
 
 __all__ = ['build_deploy_model', 'deploy_config', 'export_program', 'save_deploy']
 
@@ -39,10 +38,7 @@ def build_deploy_model(cfg: Config, checkpoint: str | Path, lr_input: bool = Fal
     Raises:
         ValueError: if the checkpoint lacks weights that inference needs.
     """
-    model = MODELS.build(deploy_config(cfg, lr_input).model)
-    weights = load_checkpoint(model, str(checkpoint), map_location='cpu')
-    check_complete(model, weights.get('state_dict', weights), str(checkpoint))
-    return model.eval()
+    return load_for_inference(MODELS.build(deploy_config(cfg, lr_input).model), checkpoint)
 
 
 def export_program(model: nn.Module, size: tuple[int, int]) -> torch.export.ExportedProgram:
