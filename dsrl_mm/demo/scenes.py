@@ -230,7 +230,7 @@ def _paint_markings(painter: _Painter, kerb: float) -> None:
 _WALLS = ((175, 200, 215), (85, 100, 155), (105, 130, 170), (165, 170, 172), (190, 185, 170), (140, 190, 215))
 _GROUND_FLOOR, _FLOOR = 4.0, 3.1  # m
 _ROOFS = ((60, 75, 130), (80, 78, 80))
-_SHOPS = ((60, 60, 62), (70, 85, 120), (120, 90, 60), (60, 95, 75))
+_SHOPS = ((60, 60, 62), (70, 85, 120), (95, 85, 75), (75, 88, 78))
 _VIVID = ((40, 45, 215), (190, 95, 30), (40, 185, 235), (80, 140, 40), (35, 110, 235), (150, 60, 150), (225, 225, 230))
 
 
@@ -284,7 +284,7 @@ def _paint_wall(painter: _Painter, corner, along, length: float, floors: int, st
     shops = panels(np.arange(0.5, length - 3, 3.6), 2.8, [0.6], 2.0)
     painter.fill(shops, (100, 150, 190) if lamps else style['glass'], None, 1.3 if lamps > 0.2 else light)
     awnings = panels(np.arange(0.5, length - 3, 3.6), 2.8, [2.5], 0.8)
-    painter.fill(awnings[rng.random(len(awnings)) < 0.4], style['awning'], None, light)
+    painter.fill(awnings[rng.random(len(awnings)) < 0.25], style['awning'], None, light)
 
 
 _LEAVES = ((45, 110, 70), (40, 125, 85), (60, 105, 60), (60, 120, 75), (55, 135, 120), (45, 100, 165))
@@ -384,13 +384,13 @@ def _paint_car_side(painter: _Painter, x: float, z: float, profile: np.ndarray, 
         painter.fill(outline(0.18 * rim + (hub, 0.33)), (140, 140, 145), None, light)
 
 
-_METAL = ((75, 78, 80), (150, 155, 158), (60, 75, 55), (45, 45, 48))
+_METAL = ((48, 46, 44), (60, 54, 50), (46, 54, 42))  # darker than walls and sky, as nothing else on the pavement is
 _THICKEST = 4.0  # pixels, a pole's greatest width
 
 
 def _paint_lamp_post(painter: _Painter, side: int, x: float, z: float, height: float, metal: np.ndarray) -> None:
-    painter.stroke(((x, 0, z), (x, 1.2, z)), 0.26, metal, 'pole', most=_THICKEST)
-    painter.stroke(((x, 0, z), (x, height, z)), 0.17, metal, 'pole', most=_THICKEST)
+    painter.stroke(((x, 0, z), (x, 1.2, z)), 0.3, metal, 'pole', most=_THICKEST)
+    painter.stroke(((x, 0, z), (x, height, z)), 0.22, metal, 'pole', most=_THICKEST)
     bend, tip, end = (x - side * reach for reach in (0.8, 1.8, 2.4))
     painter.stroke(((x, height, z), (bend, height + 0.35, z), (tip, height + 0.4, z)), 0.1, metal, 'pole', most=2)
     lamp = (150, 225, 255) if painter.weather.lamps > 0.2 else (185, 190, 192)
@@ -399,21 +399,21 @@ def _paint_lamp_post(painter: _Painter, side: int, x: float, z: float, height: f
         _paint_sign(painter, x, painter.rng.uniform(2.6, 3.4), z)
 
 
-def _paint_sign_post(painter: _Painter, x: float, z: float) -> None:
-    height = painter.rng.uniform(2.3, 3.1)
-    painter.stroke(((x, 0, z), (x, height, z)), 0.1, (140, 145, 148), 'pole', most=_THICKEST)
+def _paint_sign_post(painter: _Painter, x: float, z: float, metal: np.ndarray) -> None:
+    height = painter.rng.uniform(2.5, 3.2)
+    painter.stroke(((x, 0, z), (x, height, z)), 0.14, metal, 'pole', most=_THICKEST)
     _paint_sign(painter, x, height, z)
     if painter.rng.random() < 0.35:
-        _paint_sign(painter, x, height - 0.95, z)
+        _paint_sign(painter, x, height - 1.2, z)
 
 
 _RED, _BLUE, _YELLOW, _GREEN, _WHITE = (35, 30, 205), (190, 85, 20), (20, 190, 245), (90, 130, 20), (235, 235, 235)
 
 
 def _paint_sign(painter: _Painter, x: float, y: float, z: float) -> None:
-    """A traffic sign about 0.8 m across, at least 4 pixels: saturated colours with a white mark."""
+    """A traffic sign about 1 m across, at least 6 pixels: saturated colours with a white mark."""
     rng, light = painter.rng, 1.12 + 0.5 * painter.weather.sunlight
-    radius = max(rng.uniform(0.34, 0.44), 2 * _SS / painter.scale(z))
+    radius = max(rng.uniform(0.46, 0.56), 3 * _SS / painter.scale(z))
 
     def plate(corners, colour) -> None:
         painter.fill([(x + u * radius, y + v * radius, z) for u, v in corners], colour, 'sign', light)
@@ -421,7 +421,7 @@ def _paint_sign(painter: _Painter, x: float, y: float, z: float) -> None:
     kind = rng.choice(('prohibition', 'obligation', 'warning', 'priority', 'direction'))
     if kind == 'prohibition':
         painter.disc((x, y, z), radius, _RED, 'sign', light)
-        painter.disc((x, y, z), radius * 0.55, _WHITE, 'sign', light)
+        painter.disc((x, y, z), radius * 0.45, _WHITE, 'sign', light)
     elif kind == 'obligation':
         painter.disc((x, y, z), radius, _BLUE, 'sign', light)
         plate(((-0.2, -0.55), (0.2, -0.55), (0.2, 0.55), (-0.2, 0.55)), _WHITE)
@@ -429,7 +429,7 @@ def _paint_sign(painter: _Painter, x: float, y: float, z: float) -> None:
         plate(((-1.25, -0.95), (1.25, -0.95), (0, 1.2)), _RED)
         plate(((-0.6, -0.55), (0.6, -0.55), (0, 0.5)), _YELLOW)
     elif kind == 'priority':
-        for size, colour in ((1.25, _YELLOW), (0.55, _WHITE)):
+        for size, colour in ((1.25, _YELLOW), (0.45, _WHITE)):
             plate(((-size, 0), (0, -size), (size, 0), (0, size)), colour)
     else:
         plate(((-1.5, -0.7), (1.5, -0.7), (1.5, 0.7), (-1.5, 0.7)), _GREEN if rng.random() < 0.5 else _BLUE)
@@ -437,7 +437,7 @@ def _paint_sign(painter: _Painter, x: float, y: float, z: float) -> None:
 
 
 def _paint_bollard(painter: _Painter, x: float, z: float, metal: np.ndarray) -> None:
-    painter.stroke(((x, 0, z), (x, 0.95, z)), 0.13, metal, 'pole', most=_THICKEST)
+    painter.stroke(((x, 0, z), (x, 0.95, z)), 0.18, metal, 'pole', most=_THICKEST)
 
 
 def _paint_wire(painter: _Painter, half_width: float, height: float, z: float) -> None:
@@ -524,12 +524,12 @@ def _place_buildings(painter: _Painter, side: int, kerb: float) -> list[_Thing]:
 def _place_pavement(painter: _Painter, side: int, kerb: float) -> list[_Thing]:
     rng, things = painter.rng, []
     x, height, metal = side * (kerb + 0.6), rng.uniform(5, 8), painter.vary(_METAL)
-    for z in np.arange(rng.uniform(7, 13), 55, rng.uniform(9, 15)):
+    for z in np.arange(rng.uniform(7, 13), 45, rng.uniform(9, 15)):
         things.append((z, partial(_paint_lamp_post, painter, side, x, z, height, metal)))
         if rng.random() < 0.15:
             things.append((z, partial(_paint_wire, painter, kerb + 0.6, height, z)))
-    for z in rng.uniform(7, 30, rng.integers(1, 4)):
-        things.append((z, partial(_paint_sign_post, painter, side * (kerb + rng.uniform(0.5, 1.4)), z)))
+    for z in rng.uniform(7, 26, rng.integers(1, 4)):
+        things.append((z, partial(_paint_sign_post, painter, side * (kerb + rng.uniform(0.5, 1.4)), z, metal)))
     if rng.random() < 0.5:
         bollards = np.arange(rng.uniform(6, 12), 26, 2.2)
         things += [(z, partial(_paint_bollard, painter, x, z, metal)) for z in bollards]
