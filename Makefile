@@ -1,0 +1,44 @@
+# Everything runs in $(VENV), which `make setup` fills once, and again when the requirements change.
+PYTHON ?= python3
+VENV ?= .venv
+# Installed first, since what the others ask for is any torch: the newest. A torch that is already in $(VENV) stays.
+TORCH ?= $(if $(wildcard $(VENV)/lib/python3*/site-packages/torch),torch,torch==2.13.0)
+# onedl or openmmlab: see requirements/.
+STACK ?= onedl
+
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed-$(STACK)
+
+.PHONY: help setup test lint format demo clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## install everything in .venv (PYTHON=python3.12, TORCH=..., STACK=openmmlab)
+
+$(STAMP): setup.py $(wildcard requirements/*.txt)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || { \
+	    echo 'dsrl_mm needs Python 3.10 to 3.12, but $(PYTHON) is another, or missing. Type: make setup PYTHON=python3.11'; \
+	    exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install '$(TORCH)'
+	$(PY) -m pip install -e '.[$(STACK),test]'
+	@touch $@
+
+# PATH: tools/*.sh call torchrun.
+test: $(STAMP)  ## run the tests
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(PY) -m pytest
+
+lint: $(STAMP)  ## check style and format
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: $(STAMP)  ## mend what lint can mend
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+demo: $(STAMP)  ## train and compare DSRL and its baseline on generated scenes
+	$(PY) tools/demo.py
+
+clean:  ## remove .venv
+	rm -rf $(VENV)
