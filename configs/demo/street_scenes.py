@@ -6,8 +6,8 @@ model = dict(
         _delete_=True,
         type='SSSRHead',
         decode_head={{_base_.model.decode_head}},
-        # From stride 8 of the reduced image, 1/16 of the canvas, to 1/4.
-        upsampler=dict(type='DeconvUpsampler', factors=(2, 2), norm_cfg=norm_cfg),
+        # From stride 4 of the reduced image, 1/8 of the canvas, to 1/4.
+        upsampler=dict(type='DeconvUpsampler', factors=(2,), norm_cfg=norm_cfg),
     ),
     sr_aux=dict(
         # Stage 1 has stride 4 on the reduced image, so 8 on the canvas.

@@ -1,6 +1,6 @@
-# The demo's baseline: PSPNet with a ResNet-18 of half the width, small enough for minutes on two cores.
+# The demo's baseline: DeepLabV3+ with a ResNet-18 of half the width, small enough for minutes on two cores.
 _base_ = [
-    '../_base_/models/pspnet_r18.py',
+    '../_base_/models/deeplabv3plus_r101.py',
     '../_base_/datasets/street_scenes.py',
     '../_base_/schedules/sgd_poly_80k.py',
     '../_base_/default_runtime.py',
@@ -9,11 +9,20 @@ custom_imports = dict(imports=['dsrl_mm.seg', 'dsrl_mm.demo.dataset'], allow_fai
 randomness = dict(seed=0)
 model = dict(
     data_preprocessor=dict(size={{_base_.crop_size}}),
-    backbone=dict(stem_channels=32, base_channels=32, init_cfg=None),
-    decode_head=dict(in_channels=256, channels=64, num_classes=9, loss_decode=dict(avg_non_ignore=True)),
+    backbone=dict(depth=18, stem_channels=32, base_channels=32, init_cfg=None),
+    decode_head=dict(
+        in_channels=256,
+        channels=64,
+        dilations=(1, 3, 6, 9),
+        c1_in_channels=32,
+        c1_channels=16,
+        num_classes=9,
+        loss_decode=dict(avg_non_ignore=True),
+    ),
     auxiliary_head=dict(in_channels=128, channels=32, num_classes=9, loss_decode=dict(avg_non_ignore=True)),
 )
 max_iters = 500
+optim_wrapper = dict(optimizer=dict(lr=0.05))
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, begin=0, end=20, by_epoch=False),

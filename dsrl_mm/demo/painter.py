@@ -1,0 +1,197 @@
+"""The camera, the weather and the canvas of a generated street scene.
+
+A scene is a straight street in metres, seen by a pinhole camera: X to the right, Y up from the ground, Z ahead of the
+camera. Each shape is painted by one call into the image and into the label, so that the two always agree. Both are
+painted ``SUPERSAMPLING`` times larger; the image is then averaged, while a label pixel takes the class at its centre.
+Colours are BGR, as OpenCV has them.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+__all__ = ['CLASSES', 'IDS', 'IGNORE', 'THIN_CLASSES', 'Painter', 'develop', 'ground', 'smooth_noise', 'upright']
+
+# Name and palette colour (RGB) of every class; a class's id is its place.
+CLASSES = {
+    'sky': (130, 190, 235),
+    'building': (115, 105, 110),
+    'road': (128, 64, 128),
+    'pavement': (232, 180, 205),
+    'tree': (80, 150, 50),
+    'car': (25, 40, 150),
+    'pole': (250, 245, 235),
+    'sign': (250, 205, 0),
+    'rider': (225, 30, 45),
+}
+THIN_CLASSES = ('pole', 'sign', 'rider')
+IGNORE = 255
+IDS = {name: i for i, name in enumerate(CLASSES)} | {'ignore': IGNORE}
+
+SUPERSAMPLING = 3  # odd, so that a pixel has a sample at its centre
+NEAR, FAR = 1.5, 130.0  # m, the street's nearest and farthest painted point
+
+
+@dataclass(frozen=True)
+class _Weather:
+    zenith: tuple[int, int, int]
+    horizon: tuple[int, int, int]  # also the colour of the haze
+    tint: tuple[float, float, float]  # what a white wall in the shade looks like, relative to 255
+    sunlight: float  # how much brighter than in the shade it is in the sun
+    haze: float  # m, where 63 % of a colour is lost
+    clouds: float  # share of the sky
+    lamps: float  # share of lit windows
+
+
+_WEATHERS = (
+    _Weather((205, 135, 70), (240, 220, 190), (0.92, 0.86, 0.84), 0.35, 350, 0.35, 0.0),  # sun
+    _Weather((215, 150, 90), (245, 230, 210), (0.90, 0.88, 0.86), 0.30, 260, 0.55, 0.0),  # sun and clouds
+    _Weather((190, 180, 172), (222, 216, 210), (0.84, 0.82, 0.80), 0.0, 200, 0.8, 0.05),  # overcast
+    _Weather((205, 202, 198), (216, 213, 209), (0.84, 0.83, 0.81), 0.0, 75, 0.3, 0.1),  # fog
+    _Weather((175, 130, 95), (150, 195, 245), (0.68, 0.76, 0.86), 0.35, 180, 0.5, 0.1),  # evening sun
+    _Weather((110, 72, 50), (130, 120, 165), (0.68, 0.60, 0.60), 0.0, 220, 0.5, 0.45),  # dusk
+)
+
+
+class Painter:
+    """The street's camera, weather and canvas.
+
+    Args:
+        size (tuple[int, int]): height and width of the scene in pixels.
+        rng (np.random.Generator): draws the camera, the weather, and whatever is left to chance in the painting.
+    """
+
+    def __init__(self, size: tuple[int, int], rng: np.random.Generator):
+        height, width = (SUPERSAMPLING * length for length in size)
+        self.rng = rng
+        self.image = np.zeros((height, width, 3), np.uint8)
+        self.label = np.zeros((height, width), np.uint8)
+        self.weather = _WEATHERS[rng.integers(len(_WEATHERS))]
+        self.sun = rng.choice((-1, 1))  # the side of the street it stands over
+        self.focal = width * rng.uniform(0.75, 0.95)
+        self.vanishing_point = width * rng.uniform(0.36, 0.64), height * rng.uniform(0.4, 0.5)
+        self.eye = rng.uniform(-2.2, 2.2), rng.uniform(1.5, 2.1)
+
+    def project(self, points) -> np.ndarray:
+        """Points (..., 3) in metres to canvas positions (..., 2), rounded."""
+        x, y, z = np.moveaxis(np.asarray(points, np.float64), -1, 0)
+        scale = self.focal / np.maximum(z, NEAR)
+        across, down = (
+            self.vanishing_point[0] + (x - self.eye[0]) * scale,
+            self.vanishing_point[1] - (y - self.eye[1]) * scale,
+        )
+        return np.rint(np.stack((across, down), -1)).astype(np.int32)
+
+    def scale(self, z: float) -> float:
+        """Canvas pixels per metre at depth ``z`` (m)."""
+        return self.focal / max(z, NEAR)
+
+    def colour(self, colour: Sequence[float], z: float, light: float = 1.0) -> list[float]:
+        """What a surface looks like from ``z`` metres in ``light`` (1: in the shade)."""
+        clear = math.exp(-z / self.weather.haze)
+        seen = zip(colour, self.weather.tint, self.weather.horizon)
+        return [float(clear * light * own * tint + (1 - clear) * haze) for own, tint, haze in seen]
+
+    def vary(self, colours: Sequence[Sequence[float]]) -> np.ndarray:
+        """One of ``colours``, a little changed."""
+        colour = np.array(colours[self.rng.integers(len(colours))])
+        return (colour * self.rng.uniform(0.85, 1.12) + self.rng.normal(0, 3.5, 3)).clip(0, 255)
+
+    def in_sun(self, side: int) -> float:
+        """Light on a wall at this side of the street, which faces the other side."""
+        return 1 + self.weather.sunlight * (1 if side != self.sun else -0.3)
+
+    @property
+    def sunlit(self) -> float:
+        """Light on what nothing shades."""
+        return 1 + self.weather.sunlight
+
+    def fill(self, polygons, colour: Sequence[float], name: str | None, light: float = 1.0) -> None:
+        """Paint polygons, (points, 3) or (n, points, 3) in metres. With ``name`` None the class below stays."""
+        polygons = np.asarray(polygons, np.float64)
+        if not polygons.size:
+            return
+        corners = self.project(polygons).reshape(-1, polygons.shape[-2], 2)
+        z = max(3 * polygons[..., 2].sum() / polygons.size, NEAR)
+        cv2.fillPoly(self.image, corners, self.colour(colour, z, light))
+        if name:
+            cv2.fillPoly(self.label, corners, IDS[name])
+
+    def stroke(self, points, width: float, colour, name: str, light: float = 1.0, most: float = math.inf) -> None:
+        """Paint a line through ``points`` (points, 3), ``width`` metres thick, from 1 to ``most`` pixels."""
+        z = sum(point[2] for point in points) / len(points)
+        thickness = round(min(max(width * self.scale(z), SUPERSAMPLING), most * SUPERSAMPLING))
+        line = self.project(points)[None]
+        cv2.polylines(self.image, line, False, self.colour(colour, z, light), thickness)
+        cv2.polylines(self.label, line, False, IDS[name], thickness)
+
+    def disc(self, centre, radius: float, colour, name: str, light: float = 1.0) -> None:
+        """Paint a disc of ``radius`` metres that faces the camera."""
+        x, y, z = centre
+        scale = self.scale(z)
+        position = (
+            round(self.vanishing_point[0] + (x - self.eye[0]) * scale),
+            round(self.vanishing_point[1] - (y - self.eye[1]) * scale),
+        )
+        cv2.circle(self.image, position, round(radius * scale), self.colour(colour, z, light), -1)
+        cv2.circle(self.label, position, round(radius * scale), IDS[name], -1)
+
+    def shade(self, polygon, light: float) -> None:
+        """Darken what lies in a polygon (points, 3) by the factor ``light``."""
+        corners = self.project(polygon)
+        height, width = self.label.shape
+        left, top = corners.min(0).clip(0, (width, height))
+        right, bottom = (corners.max(0) + 1).clip(0, (width, height))
+        if left < right and top < bottom:
+            window = self.image[top:bottom, left:right]
+            mask = np.zeros(window.shape[:2], np.uint8)
+            cv2.fillPoly(mask, (corners - (left, top))[None], 1)
+            cv2.copyTo(cv2.convertScaleAbs(window, alpha=light), mask, window)
+
+
+def smooth_noise(shape: tuple[int, int], cell: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Noise (H, W) of standard deviation below 1 whose blobs have the height and width ``cell``."""
+    height, width = shape
+    grid = rng.standard_normal((height // cell[0] + 2, width // cell[1] + 2), np.float32)
+    return cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def ground(x0, x1, z0, z1, y: float = 0.0) -> np.ndarray:
+    """A level rectangle (4, 3); with arrays of n limits, n of them: (n, 4, 3)."""
+    x0, x1, z0, z1 = np.broadcast_arrays(x0, x1, z0, z1)
+    x = np.stack((x0, x1, x1, x0), -1)
+    return np.stack((x, np.full(x.shape, y), np.stack((z0, z0, z1, z1), -1)), -1)
+
+
+def upright(x0, x1, y0, y1, z) -> np.ndarray:
+    """A rectangle (4, 3) that faces the camera."""
+    return np.array(((x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)))
+
+
+# How much the brightness of each class varies from place to place.
+_TEXTURE = dict(
+    building=0.02, road=0.05, pavement=0.04, tree=0.045, car=0.015, pole=0.02, sign=0.02, rider=0.02, ignore=0.02
+)
+
+
+def develop(painter: Painter) -> tuple[np.ndarray, np.ndarray]:
+    """The photograph (H, W, 3), with texture, exposure, blur and sensor noise, and its label (H, W)."""
+    rng, shape = painter.rng, tuple(length // SUPERSAMPLING for length in painter.label.shape)
+    spread = np.zeros(256, np.float32)
+    spread[[IDS[name] for name in _TEXTURE]] = list(_TEXTURE.values())
+    noise = sum(smooth_noise(shape, cell, rng) for cell in ((1, 1), (4, 10), (9, 30)))
+    image = _average(painter.image) * (1 + noise * _average(cv2.LUT(painter.label, spread)))[..., None]
+    image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.25, 0.6))
+    image *= rng.uniform(0.88, 1.08) * rng.uniform(0.96, 1.04, 3)  # exposure and white balance
+    image += rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(1, 4))
+    contrast = 255 * np.linspace(0, 1, 256) ** rng.uniform(0.8, 1.2)
+    photograph = cv2.LUT(image.clip(0, 255).astype(np.uint8), np.rint(contrast).astype(np.uint8))
+    centre = slice(SUPERSAMPLING // 2, None, SUPERSAMPLING)
+    return photograph, painter.label[centre, centre].copy()
+
+
+def _average(canvas: np.ndarray) -> np.ndarray:
+    return cv2.resize(canvas, None, fx=1 / SUPERSAMPLING, fy=1 / SUPERSAMPLING, interpolation=cv2.INTER_AREA)
