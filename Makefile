@@ -25,9 +25,9 @@ $(STAMP): setup.py $(wildcard requirements/*.txt)
 	$(PY) -m pip install -e '.[$(STACK),test]'
 	@touch $@
 
-# PATH: tools/*.sh call torchrun.
+# PATH: tools/*.sh call torchrun. One thread: more of them on the tests' small tensors mostly wait for each other.
 test: $(STAMP)  ## run the tests
-	PATH="$(abspath $(VENV))/bin:$$PATH" $(PY) -m pytest
+	PATH="$(abspath $(VENV))/bin:$$PATH" OMP_NUM_THREADS=1 $(PY) -m pytest
 
 lint: $(STAMP)  ## check style and format
 	$(PY) -m ruff check .
