@@ -10,6 +10,7 @@ feature affinity loss compares (the authors' answer in their tracker; the paper 
 from collections.abc import Sequence
 from math import prod
 
+import torch
 import torch.nn as nn
 from mmcv.cnn import ConvModule, build_norm_layer
 from mmengine.model import BaseModule
@@ -98,6 +99,13 @@ class DeconvUpsampler(_Upsampler):
         self.predict = nn.Conv2d(channels, out_channels, 1)
 
 
+def _start_without_checkerboard(conv: nn.Conv2d, factor: int) -> None:
+    """Let all pixels of a sub-pixel block start with the same weights (ICNR, https://arxiv.org/abs/1707.02937)."""
+    with torch.no_grad():
+        for parameter in conv.parameters():
+            parameter.copy_(parameter[:: factor**2].repeat_interleave(factor**2, dim=0))
+
+
 @MODELS.register_module()
 class SubPixelUpsampler(_Upsampler):
     """The sub-pixel stack of Shi et al. (CVPR 2016): cheaper, all work at low resolution.
@@ -128,6 +136,6 @@ class SubPixelUpsampler(_Upsampler):
         super().__init__()
         self.channels, self.factor = channels, prod(factors)
         self.body = ConvModule(in_channels, channels, kernel_size, padding=kernel_size // 2, norm_cfg=norm_cfg)
-        self.predict = nn.Sequential(
-            nn.Conv2d(channels, out_channels * self.factor**2, 3, padding=1), nn.PixelShuffle(self.factor)
-        )
+        conv = nn.Conv2d(channels, out_channels * self.factor**2, 3, padding=1)
+        _start_without_checkerboard(conv, self.factor)
+        self.predict = nn.Sequential(conv, nn.PixelShuffle(self.factor))

@@ -27,11 +27,11 @@ def main(argv: list[str] | None = None) -> None:
     """Train and test DSRL and its baseline on generated street scenes."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument('--out', default='demo_out', type=Path, help='folder for data, logs, table and picture')
-    parser.add_argument('--iters', type=int, default=500, help='training iterations of each model')
+    parser.add_argument('--iters', type=int, default=400, help='training iterations of each model')
     args = parser.parse_args(argv)
     quiet()
     start = time.monotonic()
-    data = (args.out / 'street_scenes').resolve()
+    data = (args.out / 'data').resolve()
     write_scenes(data)
     os.environ['STREET_SCENES_ROOT'] = str(data)
     work_dirs = {name: args.out / config.stem for name, config in CONFIGS.items()}

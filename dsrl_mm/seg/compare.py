@@ -70,13 +70,13 @@ def evaluate(trained: Trained, name: str = 'the model') -> dict[str, float]:
     return {key: float(value) for key, value in evaluator.evaluate(len(loader.dataset)).items()}
 
 
-def latencies(models: dict[str, nn.Module], size: tuple[int, int], repeats: int = 20) -> dict[str, float]:
+def latencies(models: dict[str, nn.Module], size: tuple[int, int], repeats: int = 50) -> dict[str, float]:
     """Median milliseconds per image of models that take turns, so that a busy machine slows all of them alike.
 
     Args:
         models (dict[str, nn.Module]): in eval mode, on one device.
         size (tuple[int, int]): height and width in pixels of what each reads.
-        repeats (int): turns of each. Defaults to 20.
+        repeats (int): turns of each. Defaults to 50.
     """
     image = torch.rand(1, 3, *size, device=get_device())
     times = {name: [] for name in models}

@@ -51,6 +51,15 @@ def test_zero_prediction_can_be_learned(stack):
     assert [name for name, p in upsampler.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
+@pytest.mark.parametrize('factor', [2, 3])
+def test_sub_pixel_prediction_starts_without_checkerboard(factor):
+    _, out = SubPixelUpsampler(4, 3, channels=8, factors=(factor,))(torch.randn(2, 4, 5, 6))
+    blocks = nn.functional.pixel_unshuffle(out, factor).view(2, 3, factor**2, 5, 6)
+    torch.testing.assert_close(blocks, blocks[:, :, :1].expand_as(blocks))
+    assert out.std() > 0.01  # across blocks and channels it does differ
+    assert not torch.allclose(out[:, 0], out[:, 1])
+
+
 @pytest.mark.parametrize('factor', [2, 3, 4, 5])
 def test_deconvolution_covers_every_pixel_equally(factor):
     upsampler = DeconvUpsampler(1, 1, channels=1, factors=(factor,))
