@@ -19,12 +19,12 @@ setup(
     name='dsrl_mm',
     # Read, not imported: installing must not need torch.
     version=re.search(r"^__version__ = '(.+)'$", read('dsrl_mm/__init__.py'), re.MULTILINE)[1],
-    description='Dual Super-Resolution Learning (CVPR 2020) as a plugin for MMSegmentation and MMPose',
+    description='Dual Super-Resolution Learning (CVPR 2020) as a plugin for MMSegmentation',
     long_description=read('README.md'),
     long_description_content_type='text/markdown',
     author='The dsrl_mm developers',
     license='Apache-2.0',
-    keywords='semantic segmentation, super-resolution, pose estimation, OpenMMLab, PyTorch',
+    keywords='semantic segmentation, super-resolution, OpenMMLab, PyTorch',
     classifiers=[
         'Intended Audience :: Science/Research',
         'Programming Language :: Python :: 3.10',

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,18 @@ def _build_runner(cfg: Config) -> Runner:
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
+def _mend_last_checkpoint(work_dir: Path) -> None:
+    """Write ``last_checkpoint`` anew where a kill came between MMEngine's emptying the file and filling it."""
+    note = work_dir / 'last_checkpoint'
+    if not note.exists() or note.read_text().strip():
+        return
+    saved = [file for file in work_dir.glob('*.pth') if re.fullmatch(r'(iter|epoch)_\d+', file.stem)]
+    if saved:
+        note.write_text(str(max(saved, key=lambda file: int(file.stem.split('_')[1]))))
+    else:
+        note.unlink()
+
+
 @record
 def train(argv: Sequence[str] | None = None) -> None:
     """Train the model of a config file."""
@@ -120,6 +133,7 @@ def train(argv: Sequence[str] | None = None) -> None:
         use_amp(cfg)
     if args.resume:
         cfg.resume = True
+        _mend_last_checkpoint(Path(cfg.work_dir))
         if 'load_from' not in (args.cfg_options or {}) and Path(cfg.work_dir, 'last_checkpoint').exists():
             cfg.load_from = None  # what the training started from; MMEngine would prefer it
     _preflight(cfg, ('train', 'val'))
@@ -180,6 +194,11 @@ def test(argv: Sequence[str] | None = None) -> dict[str, float]:
         parser.error('--sr-metrics compares one rebuilt image with one canvas: leave out --tta')
     cfg = load_config(args)
     cfg.load_from = args.checkpoint
+    if cfg.model.get('lr_input'):
+        raise ValueError(
+            'The config is for LR frames without labels (model.lr_input=True): there is nothing to test on. Test with '
+            'the config the model was trained with; its network reads the same, reduced from canvases.'
+        )
     if args.show or args.show_dir:
         _draw_predictions(cfg, args.show, args.show_dir, args.wait_time)
     if args.out:

@@ -1,3 +1,3 @@
-# Table 1 of the paper, "+ SSSR + SISR": without the affinity loss.
+# The row "+ SSSR + SISR" of the paper's ablation (its Table 1, there at other sizes): no affinity loss.
 _base_ = './deeplabv3plus_r101_cityscapes.py'
 model = dict(sr_aux=dict(fa=None))

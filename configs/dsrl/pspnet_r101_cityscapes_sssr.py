@@ -1,3 +1,3 @@
-# Table 1 of the paper, "+ SSSR": without anything that exists only while training.
+# The row "+ SSSR" of the paper's ablation (its Table 1, there at other sizes): nothing exists only while training.
 _base_ = './pspnet_r101_cityscapes.py'
 model = dict(sr_aux=None)

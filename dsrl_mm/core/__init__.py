@@ -1,4 +1,4 @@
-"""What the paper is made of, shared by segmentation and pose; registered in MMEngine's root registries."""
+"""What the paper is made of; registered in MMEngine's root registries."""
 
 from dsrl_mm import compat
 

@@ -90,7 +90,7 @@ class _MeanAbsDifference(torch.autograd.Function):
 
 
 def _mean_abs_difference(a: Tensor, b: Tensor) -> Tensor:
-    # A compiler would unroll the loop over tiles. Disabled on call, since that imports the compiler: as slow as torch.
+    # A compiler would unroll the loop over tiles. Disabled here and not on import, where it would load the compiler.
     return torch.compiler.disable(_MeanAbsDifference.apply)(a, b)
 
 

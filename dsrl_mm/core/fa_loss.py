@@ -109,8 +109,9 @@ class FALoss(_StructureLoss):
         p (float): the norm the features are divided by. Defaults to 2.
         q (int): 1 or 2, the norm of the difference. Defaults to 1.
         subsample (int): how many times coarser, on each side, the compared grid is than the finer of the two feature
-            maps; 1 compares every position of the coarser. Defaults to 8, the paper's "1/8". For q = 1, time grows
-            with N^2, so with ``subsample ** -4``.
+            maps; 1 compares every position of the coarser. Defaults to 8, the paper's "1/8", for features on the
+            output's grid; for features on a quarter of it, as SSSR's mostly are, that is 2. For q = 1, time grows with
+            N^2, so with ``subsample ** -4``.
         sampling (str): how the grid is filled: 'pool' averages, so that no pixel is unseen; 'stride' takes every
             ``subsample``-th position; 'random' takes as many positions at random, anew at each step, of which the loss
             is an unbiased estimate of the one without subsampling. Defaults to 'pool': it alone sees thin structures

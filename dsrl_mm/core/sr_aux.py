@@ -2,12 +2,18 @@
 
 from collections.abc import Sequence
 
+import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor
 
 __all__ = ['SRAux']
+
+
+def _blank(feat: Tensor, valid: Tensor) -> Tensor:
+    """Features (B, C, h, w) with zeros in the padding, whose pairs then neither cost nor teach anything."""
+    return feat * (F.adaptive_avg_pool2d(valid, feat.shape[-2:]) > 0.5)
 
 
 class SRAux(BaseModule):
@@ -48,13 +54,16 @@ class SRAux(BaseModule):
             self.fa = MODELS.build(fa)
             self.transform = ConvModule(seg_channels, self.head.channels, 1, norm_cfg=norm_cfg)
 
-    def loss(self, feats: Sequence[Tensor], seg: tuple[Tensor, Tensor] | None, target: Tensor) -> dict[str, Tensor]:
+    def loss(
+        self, feats: Sequence[Tensor], seg: tuple[Tensor, Tensor] | None, target: Tensor, valid: Tensor
+    ) -> dict[str, Tensor]:
         """Compute the SISR loss and, where configured, the FA loss.
 
         Args:
             feats (Sequence[Tensor]): the backbone's outputs, each (B, C_i, H_i, W_i).
             seg (tuple[Tensor, Tensor], optional): the super-resolution head's features (B, C, h, w) and its output.
             target (Tensor): the canvas, (B, 3, H, W), normalised as the network's input is.
+            valid (Tensor): (B, 1, H, W), 1 where the canvas holds an image, 0 where it is padded.
 
         Returns:
             dict[str, Tensor]: the weighted losses by name; all names start with ``loss_``.
@@ -63,5 +72,6 @@ class SRAux(BaseModule):
         losses = self.head.loss_by_feat(sr[1], target)
         if self.fa is not None:
             which = ('features', 'outputs').index(self.fa_on)
-            losses[self.fa.loss_name] = self.fa(self.transform(seg[which]), sr[which])
+            compared = _blank(self.transform(seg[which]), valid), _blank(sr[which], valid)
+            losses[self.fa.loss_name] = self.fa(*compared)
         return losses

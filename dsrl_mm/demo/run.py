@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from ..seg.compare import Trained, compare, quiet, to_markdown
+from ..analysis.compare import Trained, compare, quiet, to_markdown
 from .scenes import THIN_CLASSES, write_scenes
 
 __all__ = ['main']
@@ -74,16 +74,17 @@ def _train_all(work_dirs: dict[str, Path], iters: int) -> None:
 def _start_training(config: Path, work_dir: Path, iters: int) -> subprocess.Popen:
     work_dir.mkdir(parents=True, exist_ok=True)
     options = [f'{key}={iters}' for key in ('train_cfg.max_iters', 'train_cfg.val_interval', 'param_scheduler.1.end')]
+    options += [f'{key}={min(20, iters // 2)}' for key in ('param_scheduler.0.end', 'param_scheduler.1.begin')]
     options.append(f'default_hooks.checkpoint.interval={iters}')
     command = [sys.executable, ROOT / 'tools/train.py', config, '--work-dir', work_dir, '--cfg-options', *options]
-    if _bfloat16_is_fast():
+    if _amp_pays():
         command.insert(3, '--amp')
     environment = dict(os.environ, OMP_NUM_THREADS='1')
     with open(work_dir / 'train.log', 'w') as log:
         return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
 
 
-def _bfloat16_is_fast() -> bool:
+def _amp_pays() -> bool:
     """Whether mixed precision pays here: a CPU without bfloat16 instructions emulates them, slower than float32."""
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
     return torch.cuda.is_available() or bool(capabilities.get('avx512_bf16') or capabilities.get('amx_bf16'))

@@ -61,9 +61,9 @@ def check_architecture(model: nn.Module, state_dict: dict, prefix: str, *_) -> N
     """Say what a checkpoint gives and what it leaves; runs before any weight is loaded into a segmentor.
 
     Raises:
-        ValueError: if fewer than three quarters of the backbone tensors of both sides match: the checkpoint is another
-            architecture's, and training or testing would silently go on from random weights. Both sides, because a
-            shallow ResNet's tensors are nearly all found in a deep one's.
+        ValueError: if it holds nothing of the model, or a backbone that matches the model's in fewer than three
+            quarters of both sides' tensors: it is another architecture's, and training or testing would silently go on
+            from random weights. Both sides, because a shallow ResNet's tensors are nearly all found in a deep one's.
     """
     adopt = getattr(model.decode_head, '_adopt_stock_checkpoint', None)
     if adopt is not None:
@@ -75,7 +75,8 @@ def check_architecture(model: nn.Module, state_dict: dict, prefix: str, *_) -> N
         [name for name in names if name.startswith('backbone.')]
         for names in (match.taken, match.missing, match.reshaped, match.left)
     )
-    if len(taken) < 3 * len(missing + reshaped + left):
+    holds_a_backbone = bool(taken + reshaped + left)
+    if not match.taken or (holds_a_backbone and len(taken) < 3 * len(missing + reshaped + left)):
         raise ValueError(
             f'The checkpoint belongs to another architecture. Of the tensors of the {type(model.backbone).__name__} '
             f'backbone, {len(taken)} are in it with the same name and shape, {len(missing)} are missing '

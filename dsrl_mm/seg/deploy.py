@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.runner import CheckpointLoader
 from mmseg.registry import MODELS
 from torch import nn
 
@@ -18,17 +19,30 @@ def deploy_config(cfg: Config, lr_input: bool = False) -> Config:
     Args:
         cfg (Config): of a trained model.
         lr_input (bool): whether the model shall take LR frames straight from a camera, see
-            :class:`~dsrl_mm.seg.DSRLSegmentor`. Defaults to False.
+            :class:`~dsrl_mm.seg.DSRLSegmentor`. The config is then for inference alone, without data sets. Defaults
+            to False.
+
+    Raises:
+        ValueError: if the model is no DSRLSegmentor.
     """
+    if cfg.model.type != 'DSRLSegmentor':
+        raise ValueError(
+            f'model.type is {cfg.model.type!r}, but only a DSRLSegmentor has two entrances and training-only parts. A '
+            'baseline is a DSRLSegmentor with a stock decode head.'
+        )
     cfg = Config(cfg.to_dict())
     for part in TRAINING_ONLY:
         cfg.model[part] = None
     cfg.model.backbone.pop('init_cfg', None)
     cfg.model.pop('pretrained', None)
     cfg.model.lr_input = lr_input
-    cfg.model.test_cfg.pop('with_sr', None)  # the SISR branch is left out
+    cfg.model.setdefault('test_cfg', {}).pop('with_sr', None)  # the SISR branch is left out
     if lr_input:
         cfg.model.test_cfg = dict(mode='whole')
+        # Frames come at the network's size; data sets hold canvases, of which there is nothing to train or test on.
+        for key in [key for key in cfg if key.startswith(('train_', 'val_', 'test_', 'tta_'))]:
+            cfg.pop(key)
+        cfg.test_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
     return cfg
 
 
@@ -78,7 +92,7 @@ def save_deploy(
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     model = build_deploy_model(cfg, checkpoint, lr_input)
-    meta = torch.load(checkpoint, map_location='cpu', weights_only=False).get('meta', {})
+    meta = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu', logger='silent').get('meta', {})
     files = [out_dir / 'deploy.py', out_dir / 'deploy.pth']
     deploy_config(cfg, lr_input).dump(files[0])
     kept = {key: meta[key] for key in ('dataset_meta', 'epoch', 'iter') if key in meta}

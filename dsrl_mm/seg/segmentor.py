@@ -105,17 +105,27 @@ class DSRLSegmentor(EncoderDecoder):
         if self.with_auxiliary_head:
             losses.update(self._auxiliary_head_forward_train(feats, data_samples))
         if self.sr_aux is not None:
-            losses.update(add_prefix(self.sr_aux.loss(shared, seg, inputs), 'sr'))
+            losses.update(add_prefix(self.sr_aux.loss(shared, seg, inputs, self._valid(inputs, data_samples)), 'sr'))
         return losses
+
+    @staticmethod
+    def _valid(inputs: Tensor, data_samples: SampleList) -> Tensor:
+        """1 where a canvas holds its image, 0 where the preprocessor padded it, (B, 1, H, W)."""
+        valid = inputs.new_zeros(len(inputs), 1, *inputs.shape[-2:])
+        for mask, sample in zip(valid, data_samples):
+            height, width = sample.metainfo.get('img_shape', inputs.shape[-2:])[:2]
+            mask[:, :height, :width] = 1
+        return valid
 
     def _pad_labels(self, data_samples: SampleList) -> None:
         """Bring the labels to the padded canvas, so that logits and labels cover the same ground."""
         for sample in data_samples:
             label = sample.gt_sem_seg.data
+            if not any(side % self.scale_factor for side in label.shape[-2:]):
+                continue
             # As float: without ignore_index the border's labels are repeated, and not every device does so to integers.
             padded = pad_to_multiple(label[None].float(), self.scale_factor, self.decode_head.ignore_index)[0]
-            if padded.shape != label.shape:
-                sample.gt_sem_seg = PixelData(data=padded.to(label.dtype))
+            sample.gt_sem_seg = PixelData(data=padded.to(label.dtype))
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits of the canvas's size.

@@ -14,10 +14,14 @@ def batch():
     return [torch.randn(2, 8, 4, 6)], (torch.randn(2, 6, 8, 12), torch.randn(2, 3, 16, 24)), torch.randn(2, 3, 16, 24)
 
 
+#: No padding.
+VALID = torch.ones(2, 1, 16, 24)
+
+
 def test_without_fa():
     feats, _, target = batch()
     aux = SRAux(HEAD)
-    losses = aux.loss(feats, None, target)
+    losses = aux.loss(feats, None, target, VALID)
     image = aux.head(feats)[1]
     assert set(losses) == {'loss_sisr'}
     torch.testing.assert_close(losses['loss_sisr'], 0.1 * (image - target).square().mean())
@@ -29,7 +33,7 @@ def test_without_fa():
 def test_what_fa_compares(fa_on, seg_channels):
     feats, seg, target = batch()
     aux = SRAux(HEAD, fa=dict(type='FALoss', loss_weight=0.5, subsample=1), fa_on=fa_on, seg_channels=seg_channels)
-    losses = aux.loss(feats, seg, target)
+    losses = aux.loss(feats, seg, target, VALID)
     assert set(losses) == {'loss_sisr', 'loss_fa'}
     hidden, image = aux.head(feats)
     if fa_on == 'features':
@@ -38,6 +42,20 @@ def test_what_fa_compares(fa_on, seg_channels):
     else:
         expected = affinity_loss(aux.transform(seg[1]), image)
     torch.testing.assert_close(losses['loss_fa'], 0.5 * expected)
+
+
+def test_fa_leaves_out_padding():
+    feats, seg, target = batch()
+    aux = SRAux(HEAD, fa=dict(type='FALoss', subsample=1), seg_channels=6)
+    valid = VALID.clone()
+    valid[..., 16:] = 0  # the right third: columns 4 and 5 of the common grid of 4x6
+    transformed = aux.transform(seg[0])
+    loss = aux.loss(feats, seg, target, valid)['loss_fa']
+    hidden = aux.head(feats)[0]
+    inside = affinity_loss(nn.functional.avg_pool2d(transformed, 2)[..., :4], hidden[..., :4])
+    # Pairs with padding add 0 to a mean over all pairs: (16 / 24)^2 of them are inside.
+    torch.testing.assert_close(loss, inside * (2 / 3) ** 2)
+    assert aux.loss(feats, seg, target, VALID)['loss_fa'] > loss
 
 
 def test_feature_transform():
@@ -53,14 +71,14 @@ def test_feature_transform():
 def test_loss_names_are_those_configured():
     feats, seg, target = batch()
     aux = SRAux(dict(HEAD, loss_name='loss_rebuild'), fa=dict(type='FALoss', loss_name='loss_pairs'), seg_channels=6)
-    assert set(aux.loss(feats, seg, target)) == {'loss_rebuild', 'loss_pairs'}
+    assert set(aux.loss(feats, seg, target, VALID)) == {'loss_rebuild', 'loss_pairs'}
 
 
 def test_every_parameter_learns_and_so_do_both_branches():
     feats, seg, target = batch()
     leaves = [feats[0].requires_grad_(), seg[0].requires_grad_()]
     aux = SRAux(HEAD, fa=dict(type='FALoss', subsample=1), seg_channels=6)
-    sum(aux.loss(feats, seg, target).values()).backward()
+    sum(aux.loss(feats, seg, target, VALID).values()).backward()
     assert [name for name, p in aux.named_parameters() if p.grad is None or not p.grad.any()] == []
     assert all(leaf.grad.any() for leaf in leaves)
 
@@ -79,5 +97,5 @@ def test_sync_batch_norm_can_be_reverted_for_a_cpu():
     norm_cfg = dict(type='SyncBN', requires_grad=True)
     aux = SRAux(dict(HEAD, norm_cfg=norm_cfg), fa=dict(type='FALoss'), seg_channels=6, norm_cfg=norm_cfg)
     assert sum(isinstance(m, nn.SyncBatchNorm) for m in aux.modules()) == 3
-    losses = revert_sync_batchnorm(aux).loss(*batch())
+    losses = revert_sync_batchnorm(aux).loss(*batch(), VALID)
     assert all(loss.isfinite() for loss in losses.values())

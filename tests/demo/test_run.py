@@ -9,7 +9,7 @@ from dsrl_mm.demo import run
 
 def test_demo_prints_a_table_and_draws_a_picture(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(run, 'write_scenes', partial(run.write_scenes, splits=dict(train=10, val=2)))
-    run.main(['--out', str(tmp_path / 'out'), '--iters', '21'])
+    run.main(['--out', str(tmp_path / 'out'), '--iters', '6'])
     printed = capsys.readouterr().out
     for row in ('mIoU', 'thin classes', 'IoU.pole', 'IoU.sign', 'IoU.rider', 'GFLOPs', 'ms/image', 'sr/PSNR'):
         assert f'| {row} ' in printed
@@ -19,4 +19,4 @@ def test_demo_prints_a_table_and_draws_a_picture(tmp_path, monkeypatch, capsys):
 def test_failed_training_stops_the_other_and_shows_its_log(tmp_path, monkeypatch):
     monkeypatch.setattr(run, 'CONFIGS', run.CONFIGS | {'baseline': tmp_path / 'missing.py'})
     with pytest.raises(RuntimeError, match=r'(?s)Training baseline failed.*missing\.py'):
-        run._train_all({name: tmp_path / name for name in run.CONFIGS}, 21)
+        run._train_all({name: tmp_path / name for name in run.CONFIGS}, 6)

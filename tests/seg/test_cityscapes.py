@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+import toy_data
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_validation_set_is_found_and_read():
-    cfg = Config.fromfile('configs/dsrl/pspnet_r101_cityscapes.py')
+    cfg = Config.fromfile(toy_data.REPO / 'configs/dsrl/pspnet_r101_cityscapes.py')
     init_default_scope('mmseg')
     dataset = DATASETS.build(cfg.val_dataloader.dataset)
     assert len(dataset) >= 1

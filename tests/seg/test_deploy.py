@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
+from mmseg.apis import inference_model, init_model
 from toy import NUM_CLASSES, auxiliary_head_cfg, batch, build, head_cfg, model_cfg, spread_weights
 
 from dsrl_mm.seg.deploy import build_deploy_model, deploy_config, export_program, save_deploy
@@ -49,6 +51,26 @@ class TestConfig:
         assert deploy_config(cfg).model.test_cfg.mode == 'slide'
         deployed = deploy_config(cfg, lr_input=True).model
         assert deployed.lr_input is True and deployed.test_cfg == dict(mode='whole')
+
+    def test_frames_are_not_resized_to_the_canvas(self, run, tmp_path):
+        cfg, path, _ = run
+        resize = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(64, 48)), dict(type='PackSegInputs')]
+        cfg.test_pipeline = cfg.tta_pipeline = resize
+        cfg.test_dataloader = dict(dataset=dict(pipeline=resize))
+        cfg.test_evaluator = cfg.test_cfg = dict()
+        save_deploy(cfg, path, tmp_path, lr_input=True)
+        model = init_model(str(tmp_path / 'deploy.py'), str(tmp_path / 'deploy.pth'), device='cpu')
+        read = []
+        model.backbone.register_forward_pre_hook(lambda _, args: read.append(args[0].shape[-2:]))
+        mask = inference_model(model, np.zeros((*FRAME, 3), np.uint8)).pred_sem_seg.data
+        assert read == [FRAME]
+        assert mask.shape == (1, 2 * FRAME[0], 2 * FRAME[1])
+
+    def test_refuses_a_segmentor_that_is_not_ours(self, run):
+        cfg, _, _ = run
+        cfg.model.type = 'EncoderDecoder'
+        with pytest.raises(ValueError, match="model.type is 'EncoderDecoder'"):
+            deploy_config(cfg)
 
 
 class TestModel:

@@ -23,7 +23,7 @@ tta_pipeline = [
     dict(
         type='TestTimeAug',
         transforms=[
-            [dict(type='Resize', scale_factor=ratio, keep_ratio=True) for ratio in (0.75, 1.0, 1.25)],
+            [dict(type='Resize', scale=size, keep_ratio=True) for size in ((360, 270), (480, 360), (600, 450))],
             [
                 dict(type='RandomFlip', prob=0.0, direction='horizontal'),
                 dict(type='RandomFlip', prob=1.0, direction='horizontal'),
@@ -57,7 +57,8 @@ val_dataloader = dict(
         pipeline=test_pipeline,
     ),
 )
+# The paper's Table 4 is on the test split: override test_dataloader.dataset.data_prefix with images/test, labels/test.
 test_dataloader = val_dataloader
 
-val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+val_evaluator = dict(type='ClassIoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from rich.progress import track
 from torch import Tensor
 
-from .affinity import affinity_loss
+from ..core import affinity_loss
 
 __all__ = ['main', 'naive_affinity_loss']
 
@@ -137,7 +137,8 @@ def _plot(rows: list[dict]) -> Figure:
                     for row in rows
                     if row['C'] == channels and row['q'] == 1 and isinstance(row[f'{name} {unit}'], float)
                 ]
-                axis.plot(*zip(*points), style, label=f'{name}, C = {channels}')
+                if points:
+                    axis.plot(*zip(*points), style, label=f'{name}, C = {channels}')
         axis.set(xscale='log', yscale='log', xlabel='positions N', ylabel=unit)
     axis.legend(fontsize=8)
     return figure

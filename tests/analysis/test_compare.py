@@ -10,8 +10,8 @@ import toy_data
 from mmengine.config import Config
 
 from dsrl_mm import cli
-from dsrl_mm.seg import compare as module
-from dsrl_mm.seg.compare import Trained, compare, latencies, to_markdown
+from dsrl_mm.analysis import compare as module
+from dsrl_mm.analysis.compare import Trained, compare, latencies, to_markdown
 from dsrl_mm.seg.complexity import measure_complexity
 
 

@@ -7,12 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-import numpy as np
 import torch
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
@@ -22,12 +18,12 @@ from mmseg.registry import DATASETS, MODELS
 from rich.progress import track
 from torch import nn
 
-from ..core import area_downsample, pad_to_multiple
-from .checkpoint import load_for_inference
-from .complexity import measure_complexity
-from .deploy import build_deploy_model
+from ..seg.checkpoint import load_for_inference
+from ..seg.complexity import measure_complexity
+from ..seg.deploy import build_deploy_model
+from .pictures import draw
 
-__all__ = ['Trained', 'compare', 'draw', 'evaluate', 'latencies', 'main', 'quiet', 'to_markdown']
+__all__ = ['Trained', 'compare', 'evaluate', 'latencies', 'main', 'quiet', 'to_markdown']
 
 
 class Trained:
@@ -49,7 +45,7 @@ class Trained:
         """The whole model in eval mode, which also rebuilds images where it was trained to."""
         cfg = Config(self.cfg.model.to_dict())
         cfg.backbone.pop('init_cfg', None)
-        cfg.test_cfg.with_sr = self.rebuilds
+        cfg.setdefault('test_cfg', {})['with_sr'] = self.rebuilds
         return load_for_inference(MODELS.build(cfg), self.checkpoint).to(get_device())
 
     def deployed(self) -> nn.Module:
@@ -58,10 +54,13 @@ class Trained:
 
 
 def evaluate(trained: Trained, name: str = 'the model') -> dict[str, float]:
-    """Test a model on its config's test set: mIoU and every class (percent), PSNR (dB) and SSIM where it rebuilds."""
+    """Test a model as its config says: mIoU and every class (percent); PSNR (dB) and SSIM where it rebuilds images."""
     model = trained.model()
     loader = Runner.build_dataloader(trained.cfg.test_dataloader)
-    metrics = [dict(type='ClassIoUMetric'), *([dict(type='SRMetric')] if trained.rebuilds else [])]
+    metrics = trained.cfg.test_evaluator
+    metrics = [*(metrics if isinstance(metrics, list) else [metrics])]
+    if trained.rebuilds:
+        metrics.append(dict(type='SRMetric'))
     evaluator = Evaluator(metrics)
     evaluator.dataset_meta = loader.dataset.metainfo
     with torch.no_grad():
@@ -114,7 +113,7 @@ def compare(entries: dict[str, Trained], out_dir: str | Path, pictures: int = 3)
 
     Returns:
         dict[str, dict[str, float]]: by name: ``mIoU`` and ``IoU.CLASS`` (percent), ``parameters (M)``, ``GFLOPs``
-        (a multiply-add counts as 2), ``ms/image``, ``sr/PSNR`` (dB), ``sr/SSIM``.
+        (a multiply-add counts as 2), ``GMACs`` (as 1), ``ms/image``, ``sr/PSNR`` (dB), ``sr/SSIM``.
     """
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -125,7 +124,12 @@ def compare(entries: dict[str, Trained], out_dir: str | Path, pictures: int = 3)
     deployed = {name: trained.deployed() for name, trained in entries.items()}
     for name, milliseconds in latencies(deployed, size).items():
         cost = measure_complexity(deployed[name], size)
-        table[name] |= {'parameters (M)': cost.params / 1e6, 'GFLOPs': cost.flops / 1e9, 'ms/image': milliseconds}
+        table[name] |= {
+            'parameters (M)': cost.params / 1e6,
+            'GFLOPs': cost.flops / 1e9,
+            'GMACs': cost.macs / 1e9,
+            'ms/image': milliseconds,
+        }
     (out_dir / 'comparison.json').write_text(json.dumps(table, indent=1))
     (out_dir / 'comparison.md').write_text(to_markdown(table))
     draw(entries, pictures).savefig(out_dir / 'comparison.png', dpi=120, bbox_inches='tight')
@@ -155,64 +159,6 @@ def to_markdown(table: dict[str, dict[str, float]], rows: Sequence[str] | None =
 
 def _number(value: float | None) -> str:
     return '-' if value is None else f'{value:.2f}'
-
-
-def draw(entries: dict[str, Trained], pictures: int = 3) -> Figure:
-    """Input, truth, each model's mask and the rebuilt image, a row per test image.
-
-    Args:
-        entries (dict[str, Trained]): see :func:`compare`.
-        pictures (int): rows; evenly spaced over the first entry's test set. Defaults to 3.
-    """
-    first = next(iter(entries.values()))
-    dataset = DATASETS.build(first.cfg.test_dataloader.dataset)
-    palette = np.zeros((256, 3), np.uint8)
-    palette[: len(dataset.metainfo['palette'])] = dataset.metainfo['palette']
-    models = {name: trained.model() for name, trained in entries.items()}
-    rows = []
-    for index in np.linspace(0, len(dataset) - 1, pictures).round().astype(int):
-        sample = dataset[int(index)]
-        panels = {
-            'input': _lr_image(sample['inputs'], first.cfg.model.get('scale_factor', 2)),
-            'truth': palette[sample['data_samples'].gt_sem_seg.data[0].numpy()],
-        }
-        for name, model in models.items():
-            with torch.no_grad():
-                prediction = model.test_step(pseudo_collate([sample]))[0]
-            panels[name] = palette[prediction.pred_sem_seg.data[0].cpu().numpy()]
-            if entries[name].rebuilds:
-                panels[f'{name}: rebuilt image'] = _to_rgb(prediction.sr_img.data.cpu())
-        rows.append(panels)
-    return _grid(rows, dataset.metainfo)
-
-
-def _lr_image(canvas: torch.Tensor, scale_factor: int) -> np.ndarray:
-    return _to_rgb(area_downsample(pad_to_multiple(canvas[None].float(), scale_factor), scale_factor)[0])
-
-
-def _to_rgb(image: torch.Tensor) -> np.ndarray:
-    """RGB bytes, (H, W, 3), of a BGR image (3, H, W) in the range 0 to 255."""
-    return image.clamp(0, 255).round().byte().numpy()[::-1].transpose(1, 2, 0)
-
-
-def _grid(rows: list[dict[str, np.ndarray]], metainfo: dict) -> Figure:
-    height, width, _ = rows[0]['truth'].shape
-    panel = 3.2
-    figure = Figure(figsize=(panel * len(rows[0]), panel * height / width * len(rows) + 0.6), layout='constrained')
-    axes = figure.subplots(len(rows), len(rows[0]), squeeze=False)
-    for row, line in zip(rows, axes):
-        for (title, image), axis in zip(row.items(), line):
-            # Every panel on the canvas's extent; the LR input shows its own, larger pixels.
-            axis.imshow(image, extent=(0, width, height, 0), interpolation='nearest')
-            axis.set_axis_off()
-            if row is rows[0]:
-                axis.set_title(title)
-    patches = [
-        Patch(color=[channel / 255 for channel in colour], label=name)
-        for name, colour in zip(metainfo['classes'], metainfo['palette'])
-    ]
-    figure.legend(handles=patches, loc='outside lower center', ncols=min(len(patches), 12), frameon=False)
-    return figure
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -8,7 +8,7 @@ import toy_data
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 
-from dsrl_mm.seg import step_benchmark
+from dsrl_mm.analysis import step_benchmark
 
 
 def test_steps_update_the_weights(tmp_path, monkeypatch):
