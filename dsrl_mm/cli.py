@@ -147,7 +147,7 @@ def _draw_predictions(cfg: Config, show: bool, show_dir: str | None, wait_time: 
             '--show and --show-dir need default_hooks.visualization in the config: '
             'visualization=dict(type="SegVisualizationHook")'
         )
-    hook.draw = True
+    hook.update(draw=True, interval=1)
     if show:
         hook.update(show=True, wait_time=wait_time)
     if show_dir:

@@ -138,9 +138,9 @@ class DSRLSegmentor(EncoderDecoder):
             Tensor: (B, K, H, W); with ``lr_input``, (B, K, scale_factor H, scale_factor W).
         """
         lr = self._network_input(inputs)
-        canvas = torch.Size(side * self.scale_factor for side in lr.shape[-2:])
+        canvas = torch.Size([side * self.scale_factor for side in lr.shape[-2:]])
         # Stock heads enlarge their logits to a torch.Size under 'img_shape', as sliding windows give it.
-        metas = [dict(meta, img_shape=canvas) for meta in batch_img_metas]
+        metas = [{**meta, 'img_shape': canvas} for meta in batch_img_metas]
         logits = self.decode_head.predict(self.extract_feat(lr), metas, self.test_cfg)
         if self.lr_input:
             return logits
@@ -202,4 +202,6 @@ class DSRLSegmentor(EncoderDecoder):
         preprocessor = self.data_preprocessor
         if preprocessor._enable_normalize:
             image = image * preprocessor.std + preprocessor.mean
-        return image.flip(1) if preprocessor._channel_conversion else image
+        # The continuation's name, and the original's.
+        swapped = any(getattr(preprocessor, name, False) for name in ('_channel_conversion', 'channel_conversion'))
+        return image.flip(1) if swapped else image
