@@ -6,7 +6,6 @@ from mmengine.registry import init_default_scope
 
 import dsrl_mm.seg  # noqa: F401  (first of all: it stands in for compiled parts that mmseg imports)
 
-
 # Fixtures of whole modules are made before those of single tests.
 init_default_scope('mmseg')
 
