@@ -53,6 +53,9 @@ def _summary(table: dict[str, dict[str, float]]) -> str:
 
 def _train_all(work_dirs: dict[str, Path], iters: int) -> None:
     """Train every model at once, each in a process of one thread: on few cores, faster than one after the other."""
+    # yapf, with which MMEngine prints configs, writes a cache when first imported ever; two processes would collide.
+    import yapf.yapflib.yapf_api  # noqa: F401
+
     processes = {name: _start_training(CONFIGS[name], folder, iters) for name, folder in work_dirs.items()}
     columns = ['{task.description}', BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
     try:
