@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import torch
+from mmengine.config import Config
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from ..analysis.compare import Trained, compare, quiet, to_markdown
@@ -53,8 +54,8 @@ def _summary(table: dict[str, dict[str, float]]) -> str:
 
 def _train_all(work_dirs: dict[str, Path], iters: int) -> None:
     """Train every model at once, each in a process of one thread: on few cores, faster than one after the other."""
-    # yapf, with which MMEngine prints configs, writes a cache when first imported ever; two processes would collide.
-    import yapf.yapflib.yapf_api  # noqa: F401
+    # The formatter behind this writes a cache when it is first imported ever; there the two processes would collide.
+    Config().pretty_text  # noqa: B018
 
     processes = {name: _start_training(CONFIGS[name], folder, iters) for name, folder in work_dirs.items()}
     columns = ['{task.description}', BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
