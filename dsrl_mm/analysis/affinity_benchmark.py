@@ -28,7 +28,8 @@ def naive_affinity_loss(seg_feat: Tensor, sr_feat: Tensor, q: int = 1) -> Tensor
     for feat in (seg_feat, sr_feat):
         unit = F.normalize(feat.flatten(2), dim=1, eps=1e-6)
         affinity.append(unit.transpose(1, 2) @ unit)
-    return (affinity[0] - affinity[1]).abs().pow(q).mean()
+    difference = affinity[0] - affinity[1]
+    return (difference.abs() if q == 1 else difference.square()).mean()
 
 
 LOSSES: dict[str, Callable] = {'ours': affinity_loss, 'naive': naive_affinity_loss}

@@ -33,7 +33,9 @@ def tile_side(device: torch.device) -> int:
 def _cpu_tile_side() -> int:
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
     cache_bytes = capabilities.get('l2_cache_size') or 2**20
-    return max(256, int((cache_bytes / 4) ** 0.5) // 64 * 64)
+    side = max(256, int((cache_bytes / 4) ** 0.5) // 64 * 64)
+    # A power of two would put a tile's columns into few of the cache's sets, and make its transposed product slower.
+    return side - 64 if side & (side - 1) == 0 else side
 
 
 def _tiles(x: Tensor) -> list[slice]:

@@ -8,8 +8,6 @@ from mmengine.registry import METRICS
 
 from dsrl_mm.core import SRMetric
 
-pytest.importorskip('torchmetrics')
-
 
 def evaluate(*pairs):
     """Metrics of (canvas, rebuilt image) pairs, both (3, H, W)."""
