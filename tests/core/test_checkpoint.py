@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,13 +20,15 @@ from torch.utils.data import DataLoader
 from dsrl_mm.core import AtomicLocalBackend, SafeCheckpointHook
 
 
-@pytest.fixture
+@contextmanager
 def small_disk():
-    """No file may grow beyond 1000 bytes: what a full disk does to a write."""
+    """No file may grow beyond 1000 bytes: what a full disk does to a write. Not around a test's own output."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_backend_writes_what_it_is_given(tmp_path):
@@ -42,13 +45,12 @@ def test_backend_writes_into_the_current_folder(tmp_path, monkeypatch):
     assert (tmp_path / 'x.pth').read_bytes() == b'here'
 
 
-@pytest.mark.usefixtures('small_disk')
 @pytest.mark.parametrize('old', [None, b'old'])
 def test_failed_write_leaves_the_old_file_and_no_part_of_the_new(tmp_path, old):
     file = tmp_path / 'x.pth'
     if old is not None:
         file.write_bytes(old)
-    with pytest.raises(OSError, match='File too large'):
+    with small_disk(), pytest.raises(OSError, match='File too large'):
         AtomicLocalBackend().put(b'new' * 1000, file)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == ({'x.pth': old} if old else {})
 
