@@ -130,8 +130,9 @@ def _text(value: float | str) -> str:
 
 def _plot(rows: list[dict]) -> Figure:
     figure = Figure(figsize=(9, 4), layout='constrained')
+    positions = sorted({row['N'] for row in rows})
     for axis, unit in zip(figure.subplots(1, 2), ('s', 'MiB')):
-        for channels in sorted({row['C'] for row in rows}):
+        for i, channels in enumerate(sorted({row['C'] for row in rows})):
             for name, style in (('ours', '-o'), ('naive', '--x')):
                 points = [
                     (row['N'], row[f'{name} {unit}'])
@@ -139,8 +140,10 @@ def _plot(rows: list[dict]) -> Figure:
                     if row['C'] == channels and row['q'] == 1 and isinstance(row[f'{name} {unit}'], float)
                 ]
                 if points:
-                    axis.plot(*zip(*points), style, label=f'{name}, C = {channels}')
+                    axis.plot(*zip(*points), style, color=f'C{i}', label=f'{name}, C = {channels}')
         axis.set(xscale='log', yscale='log', xlabel='positions N', ylabel=unit)
+        axis.set_xticks(positions, labels=positions)
+        axis.minorticks_off()
     axis.legend(fontsize=8)
     return figure
 
