@@ -5,9 +5,9 @@ normalised SSSR and SISR features at position i (Ca and Cb numbers), S_ij^seg = 
 
 With x_i = [a_i; b_i] and y_i = [a_i; -b_i], S_ij^seg - S_ij^sr = x_i . y_j =: D_ij, one product of width Ca + Cb:
 
-- q = 1: with R_i = sum_j sign(D_ij) x_j, sum |D| is sum_i y_i . R_i, and its gradient 2 R (negated on b's side).
-  R is formed tile by tile in the forward pass; no tile outlives its turn, D's symmetry halves the products, and the
-  backward pass is a scaling. Memory O(N C), time O(N^2 C).
+- q = 1: sum |D| has the gradient 2 R, with R_i = sum_j sign(D_ij) x_j (negated on b's side). Both are formed tile by
+  tile in the forward pass; no tile outlives its turn, D's symmetry halves the products, and the backward pass is a
+  scaling. Memory O(N C), time O(N^2 C).
 - q = 2: sum D^2 = ||A'A||^2 - 2 ||A'B||^2 + ||B'B||^2 with C x C matrices. No pairs at all: time O(N C^2).
 """
 
@@ -43,29 +43,24 @@ def _tiles(x: Tensor) -> list[slice]:
     return [slice(start, min(start + side, n)) for start in range(0, n, side)]
 
 
-def _sum_abs(x: Tensor, y: Tensor) -> Tensor:
-    """Sum of |D| of one image, from x and y of shape (N, Ca + Cb)."""
-    total = x.new_zeros(())
-    for i, rows in enumerate(tiles := _tiles(x)):
-        for j, columns in enumerate(tiles[i:]):
-            total += (x[rows] @ y[columns].T).abs_().sum() * (1 if j == 0 else 2)
-    return total
-
-
-def _sign_product(x: Tensor, y: Tensor) -> Tensor:
-    """R = sign(D) x of one image, (N, Ca + Cb), from x and y of that shape."""
-    r, columns_of_y = torch.zeros_like(x), y.T.contiguous()
+def _tiled_sums(x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of |D|, a scalar, and R = sign(D) z, (N, C), of one image, from x and y (N, Ca + Cb) and z (N, C or 0)."""
+    total, r, columns_of_y = x.new_zeros(()), torch.zeros_like(z), y.T.contiguous()
     tiles = _tiles(x)
-    buffer = x.new_empty(len(x[tiles[0]]) ** 2)
+    buffers = x.new_empty(2, len(x[tiles[0]]) ** 2)
     for i, rows in enumerate(tiles):
         for j, columns in enumerate(tiles[i:]):
             height, width = len(x[rows]), len(x[columns])
-            sign = buffer[: height * width].view(height, width)
-            torch.mm(x[rows], columns_of_y[:, columns], out=sign).sign_()
-            r[rows].addmm_(sign, x[columns])
+            d, magnitude = (buffer[: height * width].view(height, width) for buffer in buffers)
+            torch.mm(x[rows], columns_of_y[:, columns], out=d)
+            total += torch.abs(d, out=magnitude).sum() * (1 if j == 0 else 2)
+            if z.shape[1] == 0:
+                continue
+            sign = d.sign_()
+            r[rows].addmm_(sign, z[columns])
             if j > 0:
-                r[columns].addmm_(sign.T, x[rows])
-    return r
+                r[columns].addmm_(sign.T, z[rows])
+    return total, r
 
 
 class _MeanAbsDifference(torch.autograd.Function):
@@ -75,20 +70,20 @@ class _MeanAbsDifference(torch.autograd.Function):
     def forward(ctx, a: Tensor, b: Tensor) -> Tensor:
         x, y = torch.cat([a, b], 2), torch.cat([a, -b], 2)
         pairs = len(x) * x.shape[1] ** 2
-        if not any(ctx.needs_input_grad):
-            return sum(_sum_abs(*image) for image in zip(x, y)) / pairs
-        r = torch.stack([_sign_product(*image) for image in zip(x, y)])
-        loss = (y * r).sum() / pairs
-        grad_a, grad_b = r.mul_(2 / pairs).split([a.shape[2], b.shape[2]], dim=2)
-        ctx.save_for_backward(grad_a, grad_b)
-        return loss
+        # Only the sides that learn: a detached guide spares a third of the work, no gradient at all two thirds.
+        learning = [feat for feat, learns in zip((a, b), ctx.needs_input_grad) if learns]
+        z = torch.cat([a[..., :0], *learning], 2)
+        totals, r = zip(*(_tiled_sums(*image) for image in zip(x, y, z)))
+        gradients = iter(torch.stack(r).mul_(2 / pairs).split([0, *(feat.shape[2] for feat in learning)], dim=2)[1:])
+        ctx.save_for_backward(*(next(gradients) if learns else None for learns in ctx.needs_input_grad))
+        return sum(totals) / pairs
 
     @staticmethod
     def backward(ctx, grad: Tensor):
         if torch.is_grad_enabled():  # create_graph=True
             raise RuntimeError('affinity_loss with q=1 can be differentiated only once: its gradient has no graph')
         grad_a, grad_b = ctx.saved_tensors
-        return (grad * grad_a if ctx.needs_input_grad[0] else None, -grad * grad_b if ctx.needs_input_grad[1] else None)
+        return (None if grad_a is None else grad * grad_a, None if grad_b is None else -grad * grad_b)
 
 
 def _mean_abs_difference(a: Tensor, b: Tensor) -> Tensor:
