@@ -19,7 +19,7 @@ from ..core import affinity_loss
 __all__ = ['main', 'naive_affinity_loss']
 
 #: N x N matrices alive at once in the naive loss's backward pass, seen in its measured peak.
-NAIVE_MATRICES = 6
+NAIVE_MATRICES = 4
 
 
 def naive_affinity_loss(seg_feat: Tensor, sr_feat: Tensor, q: int = 1) -> Tensor:

@@ -20,7 +20,7 @@ def test_both_sides_compute_the_same(q):
 
 @pytest.mark.skipif(not benchmark.Path('/proc/self/clear_refs').exists(), reason='memory is measured on Linux only')
 def test_table_and_files(tmp_path, monkeypatch, capsys):
-    # Room for the naive loss at 512 positions (6 MiB), not at 1024.
+    # Room for the naive loss at 512 positions (4 MiB), not at 1024 (16 MiB).
     monkeypatch.setattr(benchmark, '_free_memory', lambda device: 10 * 2**20)
     benchmark.main(
         ['--positions', '512', '1024', '--channels', '4', '--q', '1', '2', '--repeats', '1', '--out', str(tmp_path)]
