@@ -15,6 +15,7 @@ from rich.progress import track
 from torch import Tensor
 
 from ..core import affinity_loss
+from ..core.affinity import matrix_product
 
 __all__ = ['main', 'naive_affinity_loss']
 
@@ -106,7 +107,7 @@ def _measure(n: int, channels: int, q: int, repeats: int, device: str) -> dict[s
     feats = _features(n, channels, device)
     square = torch.rand(2048, 2048, device=device)
     functions = {name: lambda name=name: _step(LOSSES[name], feats, q) for name in names}
-    seconds = _alternate({**functions, 'peak': lambda: square @ square}, repeats, device)
+    seconds = _alternate({**functions, 'peak': lambda: matrix_product(square, square)}, repeats, device)
     flops = 3 * n * n * 2 * channels if q == 1 else 2 * n * (2 * channels) ** 2 * 2
     row = {
         'q': q,

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ['affinity_loss', 'gram_distance', 'tile_side']
+__all__ = ['affinity_loss', 'gram_distance', 'matrix_product', 'tile_side']
 
 
 def tile_side(device: torch.device) -> int:
@@ -43,23 +43,45 @@ def _tiles(x: Tensor) -> list[slice]:
     return [slice(start, min(start + side, n)) for start in range(0, n, side)]
 
 
+def _has_onednn(x: Tensor) -> bool:
+    usable = x.device.type == 'cpu' and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    return usable and hasattr(torch.ops.mkldnn, '_linear_pointwise')
+
+
+def matrix_product(x: Tensor, y: Tensor) -> Tensor:
+    """The product x y', (M, N), of x (M, K) and y (N, K), outside of autograd.
+
+    In float32 on a CPU by oneDNN where PyTorch has it: ``torch.mm`` calls MKL there, which leaves half of the vector
+    units of a processor that is not Intel's unused. The operator is the one that PyTorch's own compiler emits.
+    """
+    if _has_onednn(x):
+        return torch.ops.mkldnn._linear_pointwise(x, y, None, 'none', [], '')
+    return x @ y.T
+
+
 def _tiled_sums(x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum of |D|, a scalar, and R = sign(D) z, (N, C), of one image, from x and y (N, Ca + Cb) and z (N, C or 0)."""
-    total, r, columns_of_y = x.new_zeros(()), torch.zeros_like(z), y.T.contiguous()
+    """Sum of |D| and R' = (sign(D) z)' of one image.
+
+    Args:
+        x (Tensor): shape (N, Ca + Cb).
+        y (Tensor): shape (N, Ca + Cb), D = x y'.
+        z (Tensor): shape (C, N), transposed as the result is: both products then read and write along rows. C may be 0.
+
+    Returns:
+        tuple[Tensor, Tensor]: a scalar, and (C, N).
+    """
+    total, r = x.new_zeros(()), torch.zeros_like(z)
     tiles = _tiles(x)
-    buffers = x.new_empty(2, len(x[tiles[0]]) ** 2)
     for i, rows in enumerate(tiles):
         for j, columns in enumerate(tiles[i:]):
-            height, width = len(x[rows]), len(x[columns])
-            d, magnitude = (buffer[: height * width].view(height, width) for buffer in buffers)
-            torch.mm(x[rows], columns_of_y[:, columns], out=d)
-            total += torch.abs(d, out=magnitude).sum() * (1 if j == 0 else 2)
-            if z.shape[1] == 0:
+            d = matrix_product(x[rows], y[columns])
+            total += d.abs().sum() * (1 if j == 0 else 2)
+            if len(z) == 0:
                 continue
             sign = d.sign_()
-            r[rows].addmm_(sign, z[columns])
+            r[:, rows] += matrix_product(z[:, columns], sign)
             if j > 0:
-                r[columns].addmm_(sign.T, z[rows])
+                r[:, columns] += matrix_product(z[:, rows], sign.T)
     return total, r
 
 
@@ -72,9 +94,10 @@ class _MeanAbsDifference(torch.autograd.Function):
         pairs = len(x) * x.shape[1] ** 2
         # Only the sides that learn: a detached guide spares a third of the work, no gradient at all two thirds.
         learning = [feat for feat, learns in zip((a, b), ctx.needs_input_grad) if learns]
-        z = torch.cat([a[..., :0], *learning], 2)
+        z = torch.cat([a[..., :0], *learning], 2).transpose(1, 2).contiguous()
         totals, r = zip(*(_tiled_sums(*image) for image in zip(x, y, z)))
-        gradients = iter(torch.stack(r).mul_(2 / pairs).split([0, *(feat.shape[2] for feat in learning)], dim=2)[1:])
+        r = torch.stack(r).mul_(2 / pairs).transpose(1, 2)
+        gradients = iter(r.split([0, *(feat.shape[2] for feat in learning)], dim=2)[1:])
         ctx.save_for_backward(*(next(gradients) if learns else None for learns in ctx.needs_input_grad))
         return sum(totals) / pairs
 

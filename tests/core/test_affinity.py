@@ -165,29 +165,34 @@ def test_nothing_as_large_as_the_pairs_exists(monkeypatch, q, grad):
     assert 0 < largest.numel <= 2 * (4 + 6) * 1280  # of 2 * 1280^2 pairs
 
 
-class ProductsCounter(TorchDispatchMode):
-    """Multiply-adds of the matrix products that are run."""
-
-    def __init__(self):
-        super().__init__()
-        self.macs = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm_):
-            left, right = args[-2:]
-            self.macs += left.shape[0] * left.shape[1] * right.shape[1]
-        return func(*args, **(kwargs or {}))
-
-
 def test_only_what_learns_is_paid_for(monkeypatch):
     # 12 positions in tiles of 6: a triangle of 3 tile pairs, D of width 4 + 2 for each. R takes one product on the
     # diagonal (2 pairs) and two off it (1 pair), of the width of what learns.
     monkeypatch.setattr(affinity, 'tile_side', lambda device: 6)
+    multiply_adds = []
+
+    def counted(x, y):
+        multiply_adds.append(len(x) * len(y) * x.shape[1])
+        return x @ y.T
+
+    monkeypatch.setattr(affinity, 'matrix_product', counted)
     for learns, width in (((True, True), 6), ((True, False), 4), ((False, True), 2), ((False, False), 0)):
         feats = [features(1, channels, 3, 4, seed=channels, grad=grad) for channels, grad in zip((4, 2), learns)]
-        with ProductsCounter() as counter:
-            affinity_loss(*feats)
-        assert counter.macs == 6 * 6 * (3 * 6 + 4 * width)
+        multiply_adds.clear()
+        affinity_loss(*feats)
+        assert sum(multiply_adds) == 6 * 6 * (3 * 6 + 4 * width)
+
+
+@pytest.mark.skipif(not affinity._has_onednn(torch.ones(1)), reason='this PyTorch has no oneDNN')
+def test_products_are_the_same_with_onednn_and_without(monkeypatch):
+    x, y = torch.randn(2, 70, 33, generator=torch.Generator().manual_seed(0))
+    for left, right in ((x, y), (x[::2], y[:5]), (x.T, y.T), (x[:, 3:7], y[:, 3:7])):
+        torch.testing.assert_close(affinity.matrix_product(left, right), left @ right.T, rtol=1e-5, atol=1e-5)
+    seg, sr = features(1, 4, 9, 9), features(1, 6, 9, 9, seed=1)
+    with_onednn = loss_and_gradients(affinity_loss, seg, sr)
+    monkeypatch.setattr(affinity, '_has_onednn', lambda x: False)
+    for got, expected in zip(with_onednn, loss_and_gradients(affinity_loss, seg, sr)):
+        torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-8)
 
 
 def test_no_graph_when_nothing_requires_grad():
