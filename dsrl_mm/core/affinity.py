@@ -38,9 +38,10 @@ def _cpu_tile_side() -> int:
     return side - 64 if side & (side - 1) == 0 else side
 
 
-def _tiles(x: Tensor) -> list[slice]:
-    n, side = len(x), tile_side(x.device)
-    return [slice(start, min(start + side, n)) for start in range(0, n, side)]
+def _even_side(n: int, device: torch.device) -> int:
+    """The side of equal tiles that cover ``n`` positions: a narrow last tile would waste the processor on its edges."""
+    tiles = -(-n // tile_side(device))
+    return -(-n // tiles)
 
 
 def _has_onednn(x: Tensor) -> bool:
@@ -60,29 +61,23 @@ def matrix_product(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _tiled_sums(x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum of |D| and R' = (sign(D) z)' of one image.
-
-    Args:
-        x (Tensor): shape (N, Ca + Cb).
-        y (Tensor): shape (N, Ca + Cb), D = x y'.
-        z (Tensor): shape (C, N), transposed as the result is: both products then read and write along rows. C may be 0.
-
-    Returns:
-        tuple[Tensor, Tensor]: a scalar, and (C, N).
-    """
-    total, r = x.new_zeros(()), torch.zeros_like(z)
-    tiles = _tiles(x)
-    for i, rows in enumerate(tiles):
-        for j, columns in enumerate(tiles[i:]):
-            d = matrix_product(x[rows], y[columns])
-            total += d.abs().sum() * (1 if j == 0 else 2)
-            if len(z) == 0:
+    """Sum of |D|, a scalar, and R = sign(D) z, (N, C), of one image, from x and y (N, Ca + Cb) and z (N, C or 0)."""
+    side = _even_side(len(x), x.device)
+    xs, ys = x.split(side), y.split(side)
+    # Transposed, as the sums R': both products then run along rows.
+    zs = [rows.T.contiguous() for rows in z.split(side)]
+    total, rs = x.new_zeros(()), [torch.zeros_like(columns) for columns in zs]
+    for i in range(len(xs)):
+        for j in range(i, len(xs)):
+            d = matrix_product(xs[i], ys[j])
+            total += d.abs().sum() * (1 if i == j else 2)
+            if z.shape[1] == 0:
                 continue
             sign = d.sign_()
-            r[:, rows] += matrix_product(z[:, columns], sign)
-            if j > 0:
-                r[:, columns] += matrix_product(z[:, rows], sign.T)
-    return total, r
+            rs[i] += matrix_product(zs[j], sign)
+            if i != j:
+                rs[j] += matrix_product(zs[i], sign.T)
+    return total, torch.cat(rs, 1).T
 
 
 class _MeanAbsDifference(torch.autograd.Function):
@@ -94,10 +89,9 @@ class _MeanAbsDifference(torch.autograd.Function):
         pairs = len(x) * x.shape[1] ** 2
         # Only the sides that learn: a detached guide spares a third of the work, no gradient at all two thirds.
         learning = [feat for feat, learns in zip((a, b), ctx.needs_input_grad) if learns]
-        z = torch.cat([a[..., :0], *learning], 2).transpose(1, 2).contiguous()
+        z = torch.cat([a[..., :0], *learning], 2)
         totals, r = zip(*(_tiled_sums(*image) for image in zip(x, y, z)))
-        r = torch.stack(r).mul_(2 / pairs).transpose(1, 2)
-        gradients = iter(r.split([0, *(feat.shape[2] for feat in learning)], dim=2)[1:])
+        gradients = iter(torch.stack(r).mul_(2 / pairs).split([0, *(feat.shape[2] for feat in learning)], dim=2)[1:])
         ctx.save_for_backward(*(next(gradients) if learns else None for learns in ctx.needs_input_grad))
         return sum(totals) / pairs
 

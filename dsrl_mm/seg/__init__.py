@@ -14,8 +14,17 @@ import dsrl_mm.core  # noqa: E402, F401
 from .camvid import CamVidDataset  # noqa: E402
 from .checkpoint import CompleteCheckpointHook  # noqa: E402
 from .class_iou import ClassIoUMetric  # noqa: E402
+from .convert import to_dsrl  # noqa: E402
 from .label_check import LabelCheckHook  # noqa: E402
 from .segmentor import DSRLSegmentor  # noqa: E402
 from .sssr_head import SSSRHead  # noqa: E402
 
-__all__ = ['CamVidDataset', 'ClassIoUMetric', 'CompleteCheckpointHook', 'DSRLSegmentor', 'LabelCheckHook', 'SSSRHead']
+__all__ = [
+    'CamVidDataset',
+    'ClassIoUMetric',
+    'CompleteCheckpointHook',
+    'DSRLSegmentor',
+    'LabelCheckHook',
+    'SSSRHead',
+    'to_dsrl',
+]

@@ -12,7 +12,7 @@ from mmseg.registry import MODELS
 from mmseg.utils import SampleList
 from torch import Tensor
 
-__all__ = ['SSSRHead']
+__all__ = ['SSSRHead', 'check_wrappable']
 
 #: What the upsampling stack comes between: heads that differ here predict or learn in a way it would bypass.
 _STEPS = ('cls_seg', 'loss', 'loss_by_feat', 'predict', 'predict_by_feat')
@@ -20,6 +20,25 @@ _STEPS = ('cls_seg', 'loss', 'loss_by_feat', 'predict', 'predict_by_feat')
 
 def _identity(feat: Tensor) -> Tensor:
     return feat
+
+
+def _refuse(name: str, reason: str) -> None:
+    raise TypeError(
+        f'SSSRHead cannot wrap {name}: {reason}. It needs a head whose forward ends in BaseDecodeHead.cls_seg and '
+        'whose losses are those of loss_decode, such as PSPHead, DepthwiseSeparableASPPHead, UPerHead, FCNHead or '
+        'SegformerHead: set model.decode_head.decode_head to one of these.'
+    )
+
+
+def check_wrappable(head: type) -> None:
+    """Raise a TypeError that says why, if SSSR cannot be put on top of a class of decode heads."""
+    if issubclass(head, BaseCascadeDecodeHead):
+        _refuse(head.__name__, 'it is a stage of a cascade')
+    if not issubclass(head, BaseDecodeHead):
+        _refuse(head.__name__, 'it is no BaseDecodeHead with logits for every pixel (mask classification, perhaps)')
+    own = [step for step in _STEPS if getattr(head, step) is not getattr(BaseDecodeHead, step)]
+    if own:
+        _refuse(head.__name__, f'it has a {" and a ".join(own)} of its own')
 
 
 @MODELS.register_module()
@@ -44,7 +63,9 @@ class SSSRHead(BaseModule):
     def __init__(self, decode_head: dict, upsampler: dict = dict(type='DeconvUpsampler')):
         super().__init__()
         self.decode_head = head = MODELS.build(decode_head)
-        self._check_wrapped_head()
+        check_wrappable(type(head))
+        if not isinstance(getattr(head, 'conv_seg', None), nn.Conv2d):
+            _refuse(type(head).__name__, 'it has no conv_seg layer')
         self.upsampler = MODELS.build(dict(upsampler, in_channels=head.channels, out_channels=head.out_channels))
         self.upsampler.init_prediction_to_zero()
         # Shadows the method: the wrapped head's forward now ends with the features that enter cls_seg.
@@ -53,27 +74,6 @@ class SSSRHead(BaseModule):
         # What segmentors, test-time augmentation and hooks read off a decode head.
         self.num_classes, self.out_channels, self.threshold = head.num_classes, head.out_channels, head.threshold
         self.align_corners, self.ignore_index = head.align_corners, head.ignore_index
-
-    def _check_wrapped_head(self) -> None:
-        head, name = self.decode_head, type(self.decode_head).__name__
-        if isinstance(head, BaseCascadeDecodeHead):
-            self._refuse(name, 'it is a stage of a cascade')
-        if not isinstance(head, BaseDecodeHead):
-            self._refuse(name, 'it is no BaseDecodeHead')
-        own = [step for step in _STEPS if getattr(type(head), step) is not getattr(BaseDecodeHead, step)]
-        if own:
-            self._refuse(name, f'it has a {" and a ".join(own)} of its own')
-        if not isinstance(getattr(head, 'conv_seg', None), nn.Conv2d):
-            self._refuse(name, 'it has no conv_seg layer')
-
-    @staticmethod
-    def _refuse(name: str, reason: str) -> None:
-        raise TypeError(
-            f'SSSRHead cannot wrap {name}: {reason}. It needs a head whose forward ends in '
-            'BaseDecodeHead.cls_seg and whose losses are those of loss_decode, such as PSPHead, '
-            'DepthwiseSeparableASPPHead, UPerHead, FCNHead or SegformerHead: set model.decode_head.decode_head to one '
-            'of these.'
-        )
 
     def init_weights(self) -> None:
         super().init_weights()
@@ -109,7 +109,7 @@ class SSSRHead(BaseModule):
         feat = head(inputs)
         if not isinstance(feat, Tensor) or feat.shape[1] != head.channels:
             got = f'shape {tuple(feat.shape)}' if isinstance(feat, Tensor) else f'a {type(feat).__name__}'
-            self._refuse(type(head).__name__, f'its forward gives {got}, not what enters conv_seg')
+            _refuse(type(head).__name__, f'its forward gives {got}, not what enters conv_seg')
         return BaseDecodeHead.cls_seg(head, feat), *self.upsampler(feat)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:

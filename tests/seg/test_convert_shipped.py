@@ -1,0 +1,148 @@
+"""Every config that MMSegmentation ships is converted, or refused for a reason named here."""
+
+import importlib.util
+from collections import Counter
+from math import prod
+from pathlib import Path
+
+import mmseg
+import pytest
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.model import revert_sync_batchnorm
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+from dsrl_mm.seg import to_dsrl
+
+ROOT = Path(mmseg.__file__).parent / '.mim' / 'configs'
+CONFIGS = sorted(path for path in ROOT.glob('*/*.py') if '_base_' not in path.parts)
+
+#: Why a segmentor or a decode head cannot become part of a DSRL model.
+REFUSED = dict(
+    CascadeEncoderDecoder='refines the logits of the one before',
+    MultimodalEncoderDecoder='only an EncoderDecoder',
+    DepthEstimator='only an EncoderDecoder',
+    EncHead='loss_by_feat',
+    DAHead='loss_by_feat',
+    IterativeDecodeHead='loss_by_feat',
+    PIDHead='loss_by_feat',
+    DDRHead='loss_by_feat',
+    MaskFormerHead='mask classification',
+    Mask2FormerHead='mask classification',
+    SegmenterMaskTransformerHead='no conv_seg',
+    # Its pooling window of 49x49, on 1/8 of the input, does not fit into 1/8 of 256x512.
+    LRASPPHead='too small',
+    # DPT reads pairs of feature maps and class tokens; SSSR alone can be added.
+    DPTHead='no plain sequence of feature maps',
+)
+
+
+def _type(cfg) -> str:
+    return cfg.type if isinstance(cfg.type, str) else cfg.type.__name__
+
+
+def _reason(model: ConfigDict) -> str | None:
+    head = model.decode_head
+    parts = [_type(model), *([_type(head)] if isinstance(head, dict) else [])]
+    return next((REFUSED[part] for part in parts if part in REFUSED), None)
+
+
+def _missing(model: ConfigDict) -> str | None:
+    """What this environment lacks for a model that could be converted."""
+    if any(_type(part).startswith('mmpretrain.') for part in (model.backbone,)) and not importlib.util.find_spec(
+        'mmpretrain'
+    ):
+        return 'mmpretrain'
+    if _type(model.decode_head) == 'PSAHead' and not importlib.util.find_spec('mmcv._ext').origin:
+        return "mmcv's operators"
+    return None
+
+
+def _architecture(value, ignored=('num_classes', 'init_cfg', 'pretrained', 'align_corners', 'data_preprocessor')):
+    """A model config as something that is equal for configs whose conversion is the same."""
+    ignored = (*ignored, 'loss_decode', 'sampler', 'test_cfg', 'train_cfg')
+    if isinstance(value, dict):
+        return tuple((key, _architecture(value[key])) for key in sorted(value) if key not in ignored)
+    if isinstance(value, (list, tuple)):
+        return tuple(_architecture(item) for item in value)
+    return repr(value)
+
+
+def _kind(model: ConfigDict) -> tuple[str, ...]:
+    neck = _type(model.neck) if model.get('neck') else ''
+    return _type(model.backbone), neck, _type(model.decode_head)
+
+
+def _weight(backbone: ConfigDict) -> float:
+    """Grows with the size of a backbone, among those of one type."""
+    sizes = [
+        sum(value) if isinstance(value, (list, tuple)) else value
+        for key, value in backbone.items()
+        if key in ('depth', 'depths', 'num_layers', 'embed_dims', 'base_channels', 'channels')
+        and not isinstance(value, str)
+    ]
+    return prod(size for size in sizes if isinstance(size, (int, float)))
+
+
+@pytest.fixture(scope='module')
+def walked():
+    """Converted models by architecture, and what came of every config."""
+    outcomes, models = Counter(), {}
+    for path in CONFIGS:
+        cfg = Config.fromfile(path, import_custom_modules=False)
+        key, reason, missing = _architecture(cfg.model), _reason(cfg.model), _missing(cfg.model)
+        if key not in models:
+            models[key] = None
+            if reason:
+                with pytest.raises(TypeError, match=reason):
+                    to_dsrl(cfg)
+            elif missing:
+                with pytest.raises(ImportError):
+                    to_dsrl(cfg)
+            else:
+                models[key] = to_dsrl(cfg).model
+        outcomes[reason or (f'needs {missing}' if missing else 'converted')] += 1
+    return outcomes, [model for model in models.values() if model is not None]
+
+
+def test_every_config_converts_or_is_refused_with_its_reason(walked):
+    outcomes, _ = walked
+    print(outcomes)
+    assert outcomes.total() == len(CONFIGS) >= 600
+    assert outcomes['converted'] >= 500
+    assert set(REFUSED.values()) <= set(outcomes)
+
+
+def test_one_of_each_kind_takes_a_training_step(walked):
+    _, models = walked
+    smallest = {}
+    for model in sorted(models, key=lambda model: _weight(model.backbone)):
+        smallest.setdefault(_kind(model), model)
+    assert len(smallest) >= 40
+    for kind, model in smallest.items():
+        try:
+            losses = _training_step(model)
+        except Exception as error:
+            raise AssertionError(f'{kind}: no training step') from error
+        assert {'sr.loss_sisr', 'sr.loss_fa'} <= set(losses), kind
+        assert all(torch.isfinite(torch.as_tensor(value)).all() for value in losses.values()), kind
+
+
+def _training_step(cfg: ConfigDict) -> dict[str, torch.Tensor]:
+    model = revert_sync_batchnorm(MODELS.build(dict(cfg, data_preprocessor=None)))
+    side = cfg.backbone.get('img_size', 64)
+    size = [2 * length for length in ((side, side) if isinstance(side, int) else side)]
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, cfg.backbone.get('in_channels', 3), *size, generator=generator)
+    samples = []
+    for _ in images:
+        label = torch.randint(model.decode_head.num_classes, (1, *size), generator=generator)
+        metas = dict(img_shape=size, ori_shape=size)
+        samples.append(SegDataSample(gt_sem_seg=PixelData(data=label), metainfo=metas))
+    losses = model(images, samples, mode='loss')
+    sum(value.sum() for name, value in losses.items() if 'loss' in name).backward()
+    upsampler = model.decode_head.upsampler.predict
+    assert upsampler.weight.grad.any() and any(p.grad is not None and p.grad.any() for p in model.backbone.parameters())
+    return losses
