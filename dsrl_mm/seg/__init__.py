@@ -15,6 +15,7 @@ from .camvid import CamVidDataset  # noqa: E402
 from .checkpoint import CompleteCheckpointHook  # noqa: E402
 from .class_iou import ClassIoUMetric  # noqa: E402
 from .convert import to_dsrl  # noqa: E402
+from .dabnet import DABNet  # noqa: E402
 from .label_check import LabelCheckHook  # noqa: E402
 from .segmentor import DSRLSegmentor  # noqa: E402
 from .sssr_head import SSSRHead  # noqa: E402
@@ -23,6 +24,7 @@ __all__ = [
     'CamVidDataset',
     'ClassIoUMetric',
     'CompleteCheckpointHook',
+    'DABNet',
     'DSRLSegmentor',
     'LabelCheckHook',
     'SSSRHead',
