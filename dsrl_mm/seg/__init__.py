@@ -16,6 +16,8 @@ from .checkpoint import CompleteCheckpointHook  # noqa: E402
 from .class_iou import ClassIoUMetric  # noqa: E402
 from .convert import to_dsrl  # noqa: E402
 from .dabnet import DABNet  # noqa: E402
+from .espnetv2 import ESPNetv2  # noqa: E402
+from .espnetv2_head import ESPNetv2Head  # noqa: E402
 from .label_check import LabelCheckHook  # noqa: E402
 from .segmentor import DSRLSegmentor  # noqa: E402
 from .sssr_head import SSSRHead  # noqa: E402
@@ -26,6 +28,8 @@ __all__ = [
     'CompleteCheckpointHook',
     'DABNet',
     'DSRLSegmentor',
+    'ESPNetv2',
+    'ESPNetv2Head',
     'LabelCheckHook',
     'SSSRHead',
     'to_dsrl',
