@@ -1,12 +1,12 @@
-# PSPNet-R18 with DSRL on CamVid: the network reads 180x240 and predicts on 360x480.
-_base_ = ['./pspnet_r18_camvid_baseline.py', '../_base_/models/sr_aux_resnet18.py']
+# PSPNet-R18 with DSRL on a 360x480 canvas of CamVid, reading 180x240. Trains on a CPU.
+_base_ = [
+    '../_base_/models/pspnet_r18_dsrl.py',
+    '../_base_/datasets/camvid.py',
+    '../_base_/schedules/sgd_poly_camvid_30e.py',
+    '../_base_/short_runtime.py',
+]
 model = dict(
-    decode_head=dict(
-        _delete_=True,
-        type='SSSRHead',
-        decode_head={{_base_.model.decode_head}},
-        # Two deconvolutions: from stride 8 of the reduced image, 1/16 of the canvas, to 1/4.
-        upsampler=dict(type='DeconvUpsampler', factors=(2, 2), norm_cfg={{_base_.sr_norm_cfg}}),
-    ),
-    sr_aux={{_base_.sr_aux}},
+    data_preprocessor=dict(size={{_base_.crop_size}}),
+    decode_head=dict(decode_head=dict(num_classes=11)),
+    auxiliary_head=dict(num_classes=11),
 )

@@ -1,6 +1,7 @@
 """Every config that MMSegmentation ships is converted, or refused for a reason named here."""
 
 import importlib.util
+import sys
 from collections import Counter
 from math import prod
 from pathlib import Path
@@ -18,6 +19,9 @@ from dsrl_mm.seg import to_dsrl
 
 ROOT = Path(mmseg.__file__).parent / '.mim' / 'configs'
 CONFIGS = sorted(path for path in ROOT.glob('*/*.py') if '_base_' not in path.parts)
+
+#: Whether mmcv's compiled operators are real: the package's stand-in has no file.
+HAS_OPERATORS = sys.modules['mmcv._ext'].__spec__.origin is not None
 
 #: Why a segmentor or a decode head cannot become part of a DSRL model.
 REFUSED = dict(
@@ -51,11 +55,9 @@ def _reason(model: ConfigDict) -> str | None:
 
 def _missing(model: ConfigDict) -> str | None:
     """What this environment lacks for a model that could be converted."""
-    if any(_type(part).startswith('mmpretrain.') for part in (model.backbone,)) and not importlib.util.find_spec(
-        'mmpretrain'
-    ):
+    if _type(model.backbone).startswith('mmpretrain.') and not importlib.util.find_spec('mmpretrain'):
         return 'mmpretrain'
-    if _type(model.decode_head) == 'PSAHead' and not importlib.util.find_spec('mmcv._ext').origin:
+    if _type(model.decode_head) == 'PSAHead' and not HAS_OPERATORS:
         return "mmcv's operators"
     return None
 
@@ -92,7 +94,8 @@ def walked():
     outcomes, models = Counter(), {}
     for path in CONFIGS:
         cfg = Config.fromfile(path, import_custom_modules=False)
-        key, reason, missing = _architecture(cfg.model), _reason(cfg.model), _missing(cfg.model)
+        key, reason = _architecture(cfg.model), _reason(cfg.model)
+        missing = None if reason else _missing(cfg.model)
         if key not in models:
             models[key] = None
             if reason:

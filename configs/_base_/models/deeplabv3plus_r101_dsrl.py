@@ -1,0 +1,12 @@
+# DeepLabV3+-R101 with DSRL.
+_base_ = ['./deeplabv3plus_r101.py', './sr_aux_resnet.py']
+model = dict(
+    decode_head=dict(
+        _delete_=True,
+        type='SSSRHead',
+        decode_head={{_base_.model.decode_head}},
+        # DeepLabV3+ predicts on stride 4 of the reduced image, 1/8 of the canvas: one deconvolution, to 1/4.
+        upsampler=dict(type='DeconvUpsampler', factors=(2,), norm_cfg={{_base_.sr_norm_cfg}}),
+    ),
+    sr_aux={{_base_.sr_aux}},
+)

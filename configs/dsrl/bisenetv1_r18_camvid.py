@@ -1,0 +1,12 @@
+# BiSeNet-R18 with DSRL on a 360x480 canvas of CamVid, reading 180x240. Trains on a CPU.
+_base_ = [
+    '../_base_/models/bisenetv1_r18_dsrl.py',
+    '../_base_/datasets/camvid.py',
+    '../_base_/schedules/sgd_poly_camvid_30e.py',
+    '../_base_/short_runtime.py',
+]
+model = dict(
+    data_preprocessor=dict(size={{_base_.crop_size}}),
+    decode_head=dict(decode_head=dict(num_classes=11)),
+    auxiliary_head=[dict(head, num_classes=11) for head in _base_.model.auxiliary_head],
+)

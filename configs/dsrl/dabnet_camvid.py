@@ -1,0 +1,11 @@
+# DABNet with DSRL on a 360x480 canvas of CamVid, reading 180x240. Trains on a CPU.
+_base_ = [
+    '../_base_/models/dabnet_dsrl.py',
+    '../_base_/datasets/camvid.py',
+    '../_base_/schedules/sgd_poly_camvid_30e.py',
+    '../_base_/short_runtime.py',
+]
+model = dict(
+    data_preprocessor=dict(size={{_base_.crop_size}}),
+    decode_head=dict(decode_head=dict(num_classes=11, sampler=None, loss_decode=dict(class_weight=None))),
+)

@@ -1,0 +1,8 @@
+# DeepLabV3+-R101 with DSRL on a 512x1024 canvas, reading 256x512: Tables 1 and 2 of the paper.
+_base_ = [
+    '../_base_/models/deeplabv3plus_r101_dsrl.py',
+    '../_base_/datasets/cityscapes_512x1024.py',
+    '../_base_/schedules/sgd_poly_80k.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(data_preprocessor=dict(size={{_base_.crop_size}}))

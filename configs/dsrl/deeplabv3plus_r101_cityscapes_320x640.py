@@ -1,0 +1,8 @@
+# DeepLabV3+-R101 with DSRL on a 640x1280 canvas, reading 320x640: Table 2 of the paper.
+_base_ = [
+    '../_base_/models/deeplabv3plus_r101_dsrl.py',
+    '../_base_/datasets/cityscapes_640x1280.py',
+    '../_base_/schedules/sgd_poly_80k.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(data_preprocessor=dict(size={{_base_.crop_size}}))

@@ -1,0 +1,8 @@
+# ESPNetv2 with DSRL on a 896x1792 canvas, reading 448x896: Table 2 of the paper.
+_base_ = [
+    '../_base_/models/espnetv2_dsrl.py',
+    '../_base_/datasets/cityscapes_896x1792.py',
+    '../_base_/schedules/sgd_poly_80k.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(data_preprocessor=dict(size={{_base_.crop_size}}))
