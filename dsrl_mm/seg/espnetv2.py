@@ -19,7 +19,7 @@ from torch import Tensor
 
 __all__ = ['EESP', 'EESPUnit', 'ESPNetv2', 'StridedEESPUnit', 'conv_norm_act', 'norm_act']
 
-#: Those whose channels the groups of all EESP units divide.
+#: The paper's: those from 0.5 to 2.0 at which the groups of all EESP units divide their channels.
 WIDEN_FACTORS = (0.5, 1.0, 1.25, 1.5, 1.75, 2.0)
 #: Of levels 2 to 5: dilations of the strided unit, number of EESP units after it, their dilations. The coarser the
 #: grid, the smaller the largest kernel; a branch that would exceed it is undilated instead.
@@ -240,8 +240,8 @@ class ESPNetv2(BaseModule):
     ):
         if widen_factor not in WIDEN_FACTORS:
             raise ValueError(
-                f'ESPNetv2: widen_factor must be one of {WIDEN_FACTORS}, got {widen_factor}: the groups of EESP units '
-                'do not divide the channels of others.'
+                f'ESPNetv2: widen_factor must be one of {WIDEN_FACTORS}, got {widen_factor}. Between 0.5 and 2.0, only '
+                'at these do the groups of all EESP units divide their channels.'
             )
         if not out_indices or not set(out_indices) <= set(range(5)):
             raise ValueError(f'ESPNetv2: out_indices must be some of 0 to 4, got {tuple(out_indices)}')

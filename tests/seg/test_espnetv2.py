@@ -213,16 +213,22 @@ class TestBackbone:
         for level, out in enumerate(outs, 1):
             assert out.shape[2:] == tuple(ceil(side / 2**level) for side in size)
 
-    # Largest kernels of 9, 9, 7 and 5 pixels.
-    @pytest.mark.parametrize(('level', 'reach'), [(2, 4), (3, 3), (4, 2)])
-    def test_units_see_less_far_the_coarser_the_level(self, level, reach):
-        units = ESPNetv2(0.5, out_indices=(4,)).eval().levels[level - 1].units
-        assert len(units) == {2: 3, 3: 7, 4: 3}[level]
-        for unit in units:
-            x = torch.randn(1, level_channels(0.5)[level], 15, 15, requires_grad=True)
-            unit(x)[0, :, 7, 7].sum().backward()
-            rows = x.grad[0].abs().sum((0, 2)).nonzero().flatten().tolist()
-            assert (min(rows), max(rows)) == (7 - reach, 7 + reach)
+    def test_kernels_are_smaller_the_coarser_the_level(self):
+        def dilations(limit):
+            # Of kernels of 3, 5, 7 and 9 pixels; those that exceed the limit become 3x3.
+            return sorted((side if side <= limit else 3) // 2 for side in (3, 5, 7, 9))
+
+        def of(unit):
+            return [conv.dilation[0] for conv in unit.eesp.branches]
+
+        levels = ESPNetv2(0.5, out_indices=(4,)).levels
+        assert [of(level.down) for level in levels] == [dilations(limit) for limit in (13, 11, 9, 7)]
+        assert [[of(unit) for unit in level.units] for level in levels] == [
+            [],
+            [dilations(9)] * 3,
+            [dilations(7)] * 7,
+            [dilations(5)] * 3,
+        ]
 
     def test_the_image_reinforces_all_levels_but_the_last(self):
         backbone = ESPNetv2(0.5, out_indices=range(5))
@@ -238,7 +244,7 @@ class TestBackbone:
         assert all(torch.equal(*pair) for pair in zip(some(image), (expected[0], expected[2]), strict=True))
 
     @pytest.mark.parametrize('width', [0.25, 0.75, 3.0])
-    def test_refuses_widths_that_groups_do_not_divide(self, width):
+    def test_refuses_other_widths(self, width):
         with pytest.raises(ValueError, match=rf'widen_factor must be one of .*2\.0.*got {width}'):
             ESPNetv2(width)
 
@@ -385,6 +391,23 @@ class TestHead:
     def test_predicts_on_the_finest_levels_grid(self, size):
         outs = ESPNetv2(0.5).eval()(torch.randn(1, 3, *size))
         assert MODELS.build(head_cfg(0.5)).eval()(outs).shape == (1, NUM_CLASSES, ceil(size[0] / 2), ceil(size[1] / 2))
+
+    @torch.no_grad()
+    @pytest.mark.parametrize('align_corners', [False, True])
+    def test_by_the_authors_steps(self, align_corners):
+        head = spread_weights(MODELS.build(head_cfg(0.5, align_corners=align_corners))).eval()
+        outs = ESPNetv2(0.5).eval()(torch.randn(2, 3, 70, 100))
+        x = outs[3]
+        for merge, level in zip(head.merges, outs[2::-1], strict=True):
+            x = merge.expand(merge.pool(x))
+            x = nn.functional.interpolate(x, level.shape[2:], mode='bilinear', align_corners=align_corners)
+            gate = torch.sigmoid(plain_conv(level.mean((2, 3), keepdim=True), merge.skip.gate.conv))
+            conv = merge.skip.conv
+            skip = gate * plain_prelu(plain_norm(plain_conv(level, conv.conv), conv.bn), conv.activate)
+            x = plain_prelu(plain_norm(x + skip, merge.norm_act[0]), merge.norm_act[1])
+        torch.testing.assert_close(
+            head(outs), plain_conv(head.pool(x), head.conv_seg) + head.conv_seg.bias.view(-1, 1, 1)
+        )
 
     def test_every_level_counts(self):
         head = spread_weights(MODELS.build(head_cfg(0.5))).eval()
