@@ -3,7 +3,7 @@
 Symbols: B batch, C channels, H' x W' the grid on which features are compared, N = H'W' its positions, a_i and b_i the
 normalised SSSR and SISR features at position i (Ca and Cb numbers), S_ij^seg = a_i . a_j and S_ij^sr = b_i . b_j.
 
-With x_i = [a_i; b_i] and y_i = [a_i; -b_i], S_ij^seg - S_ij^sr = x_i . y_j =: D_ij, one product of width Ca + Cb:
+With x_i = [a_i; b_i] and y_i = [a_i; -b_i], S_ij^seg - S_ij^sr = y_i . x_j =: D_ij, one product of width Ca + Cb:
 
 - q = 1: sum |D| has the gradient 2 R, with R_i = sum_j sign(D_ij) x_j (negated on b's side). Both are formed tile by
   tile in the forward pass; no tile outlives its turn, D's symmetry halves the products, and the backward pass is a
@@ -60,39 +60,42 @@ def matrix_product(x: Tensor, y: Tensor) -> Tensor:
     return x @ y.T
 
 
-def _tiled_sums(x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum of |D|, a scalar, and R = sign(D) z, (N, C), of one image, from x and y (N, Ca + Cb) and z (N, C or 0)."""
-    side = _even_side(len(x), x.device)
-    xs, ys = x.split(side), y.split(side)
-    # Transposed, as the sums R': both products then run along rows.
-    zs = [rows.T.contiguous() for rows in z.split(side)]
-    total, rs = x.new_zeros(()), [torch.zeros_like(columns) for columns in zs]
-    for i in range(len(xs)):
-        for j in range(i, len(xs)):
-            d = matrix_product(xs[i], ys[j])
-            total += d.abs().sum() * (1 if i == j else 2)
-            if z.shape[1] == 0:
+def _tiled_sums(a: Tensor, b: Tensor, learning: slice) -> tuple[Tensor, Tensor]:
+    """Sum of |D|, and the rows ``learning`` of R' = (sign(D) x)', of one image, from a' (Ca, N) and b' (Cb, N)."""
+    side = _even_side(a.shape[1], a.device)
+    columns = [torch.cat(tile) for tile in zip(a.split(side, dim=1), b.split(side, dim=1))]
+    rows = [tile.T.contiguous() for tile in columns]
+    z = [tile[learning] for tile in columns]
+    signature = torch.cat([a.new_ones(len(a)), -b.new_ones(len(b))])
+    r = a.new_zeros(len(z[0]), a.shape[1])
+    r_tiles, sums = r.split(side, dim=1), []
+    for i in range(len(rows)):
+        y = rows[i] * signature
+        for j in range(i, len(rows)):
+            d = matrix_product(y, rows[j])
+            sums += [d.abs().sum()] * (1 if i == j else 2)
+            if len(r) == 0:
                 continue
+            # Both products read and write along rows.
             sign = d.sign_()
-            rs[i] += matrix_product(zs[j], sign)
+            r_tiles[i].add_(matrix_product(z[j], sign))
             if i != j:
-                rs[j] += matrix_product(zs[i], sign.T)
-    return total, torch.cat(rs, 1).T
+                r_tiles[j].add_(matrix_product(z[i], sign.T))
+    return torch.stack(sums).sum(), r
 
 
 class _MeanAbsDifference(torch.autograd.Function):
-    """mean |S^seg - S^sr| over batch and pairs, of a (B, N, Ca) and b (B, N, Cb)."""
+    """mean |S^seg - S^sr| over batch and pairs, of a (B, Ca, N) and b (B, Cb, N)."""
 
     @staticmethod
     def forward(ctx, a: Tensor, b: Tensor) -> Tensor:
-        x, y = torch.cat([a, b], 2), torch.cat([a, -b], 2)
-        pairs = len(x) * x.shape[1] ** 2
+        pairs = len(a) * a.shape[2] ** 2
         # Only the sides that learn: a detached guide spares a third of the work, no gradient at all two thirds.
-        learning = [feat for feat, learns in zip((a, b), ctx.needs_input_grad) if learns]
-        z = torch.cat([a[..., :0], *learning], 2)
-        totals, r = zip(*(_tiled_sums(*image) for image in zip(x, y, z)))
-        gradients = iter(torch.stack(r).mul_(2 / pairs).split([0, *(feat.shape[2] for feat in learning)], dim=2)[1:])
-        ctx.save_for_backward(*(next(gradients) if learns else None for learns in ctx.needs_input_grad))
+        of_a, of_b = (feat.shape[1] if learns else 0 for feat, learns in zip((a, b), ctx.needs_input_grad))
+        start = 0 if of_a else a.shape[1]
+        totals, r = zip(*(_tiled_sums(*image, slice(start, start + of_a + of_b)) for image in zip(a, b)))
+        gradients = torch.stack(r).mul_(2 / pairs).split([of_a, of_b], dim=1)
+        ctx.save_for_backward(*(grad if grad.shape[1] else None for grad in gradients))
         return sum(totals) / pairs
 
     @staticmethod
@@ -112,21 +115,21 @@ def gram_distance(a: Tensor, b: Tensor) -> Tensor:
     """Sum over pairs of (a_i . a_j - b_i . b_j)^2, the squared Frobenius norm of A'A - B'B, without pairs.
 
     Args:
-        a (Tensor): shape (B, N, Ca).
-        b (Tensor): shape (B, N, Cb).
+        a (Tensor): shape (B, Ca, N).
+        b (Tensor): shape (B, Cb, N).
 
     Returns:
         Tensor: shape (B,), float64: the terms nearly cancel, so the C x C products are summed in it.
     """
-    x = torch.cat([a, b], 2).double()
-    gram = x.transpose(1, 2) @ x
-    sign = torch.cat([a.new_ones(a.shape[2]), -b.new_ones(b.shape[2])]).double()
+    x = torch.cat([a, b], 1).double()
+    gram = x @ x.transpose(1, 2)
+    sign = torch.cat([a.new_ones(a.shape[1]), -b.new_ones(b.shape[1])]).double()
     return gram.square() @ sign @ sign
 
 
 def _diagonal(a: Tensor, b: Tensor, q: int) -> Tensor:
     """The mean over batch and positions of |D_ii|^q."""
-    return (a.square().sum(2) - b.square().sum(2)).abs().pow(q).mean()
+    return (a.square().sum(1) - b.square().sum(1)).abs().pow(q).mean()
 
 
 def affinity_loss(
@@ -151,8 +154,8 @@ def affinity_loss(
         Tensor: a scalar. With q = 1 it can be differentiated only once.
     """
     with torch.autocast(seg_feat.device.type, enabled=False):
-        a, b = (F.normalize(feat.flatten(2).transpose(1, 2), p=p, dim=2, eps=eps) for feat in (seg_feat, sr_feat))
-        n = a.shape[1]
+        a, b = (F.normalize(feat.flatten(2), p=p, dim=1, eps=eps) for feat in (seg_feat, sr_feat))
+        n = a.shape[2]
         mean = _mean_abs_difference(a, b) if q == 1 else (gram_distance(a, b).mean() / n**2).to(a.dtype)
         if population is None:
             return mean

@@ -181,7 +181,7 @@ class StructureDistillationLoss(_StructureLoss):
 
     def compare(self, seg_feat: Tensor, sr_feat: Tensor, population: int) -> Tensor:
         """The root mean square over pairs of F_i . F_j of the one branch less that of the other."""
-        a, b = (feat.flatten(2).transpose(1, 2) for feat in (seg_feat, sr_feat))
+        a, b = seg_feat.flatten(2), sr_feat.flatten(2)
         # At 0 a root has no gradient; rounding may also leave a sum of squares below 0.
-        distance = gram_distance(a, b).clamp_min(torch.finfo(a.dtype).tiny).sqrt() / a.shape[1]
+        distance = gram_distance(a, b).clamp_min(torch.finfo(a.dtype).tiny).sqrt() / a.shape[2]
         return distance.mean().to(a.dtype)

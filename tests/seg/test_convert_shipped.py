@@ -73,8 +73,9 @@ def _architecture(value, ignored=('num_classes', 'init_cfg', 'pretrained', 'alig
 
 
 def _kind(model: ConfigDict) -> tuple[str, ...]:
+    """Of a converted model."""
     neck = _type(model.neck) if model.get('neck') else ''
-    return _type(model.backbone), neck, _type(model.decode_head)
+    return _type(model.backbone), neck, _type(model.decode_head.decode_head)
 
 
 def _weight(backbone: ConfigDict) -> float:

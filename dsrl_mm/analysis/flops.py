@@ -1,0 +1,100 @@
+"""What the networks of configs cost: parameters and operations, with SSSR and without."""
+
+import argparse
+import copy
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from rich.progress import track
+
+from ..seg.complexity import Complexity, measure_complexity
+from ..seg.deploy import deploy_config
+
+__all__ = ['count', 'main']
+
+
+def _input_size(cfg: Config, size: Sequence[int] | None) -> tuple[int, int]:
+    """Height and width of what the network reads: ``size``, or the canvas of the config over ``scale_factor``."""
+    if size:
+        return tuple(size)
+    if not cfg.get('crop_size'):
+        raise ValueError(f'{cfg.filename} has no crop_size: give the size that the network reads as --shape H W')
+    return tuple(-(-side // cfg.model.scale_factor) for side in cfg.crop_size)
+
+
+def _inference(cfg: Config, size: tuple[int, int]) -> Complexity:
+    return measure_complexity(MODELS.build(deploy_config(cfg, lr_input=True).model), size)
+
+
+def _parameters(cfg: Config) -> int:
+    return sum(parameter.numel() for parameter in MODELS.build(cfg.model).parameters())
+
+
+def count(cfg: Config, size: Sequence[int] | None = None) -> dict[str, str | float]:
+    """One row of the table.
+
+    Args:
+        cfg (Config): of a :class:`~dsrl_mm.seg.DSRLSegmentor`.
+        size (Sequence[int], optional): height and width in pixels of what the network reads: the paper counts
+            operations for the reduced image. Defaults to None: the config's ``crop_size`` over ``scale_factor``.
+
+    Returns:
+        dict[str, str | float]: parameters in millions, at deployment and in training; multiply-adds (GMACs) and
+        operations (GFLOPs, two per multiply-add) in 1e9 at deployment; and by how much of the network without it SSSR
+        raises the operations, in percent, '' without an SSSR head.
+
+    Raises:
+        ValueError: if the model is no DSRLSegmentor, or no size is known.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    size = _input_size(cfg, size)
+    cost = _inference(cfg, size)
+    row = {
+        'config': Path(cfg.filename).stem if cfg.filename else '',
+        'input': f'{size[0]}x{size[1]}',
+        'M params': cost.params / 1e6,
+        'in training': _parameters(cfg) / 1e6,
+        'GMACs': cost.macs / 1e9,
+        'GFLOPs': cost.flops / 1e9,
+        'SSSR adds %': '',
+    }
+    if cfg.model.decode_head.type == 'SSSRHead':
+        stock = copy.deepcopy(cfg)
+        stock.model.decode_head = stock.model.decode_head.decode_head
+        row['SSSR adds %'] = 100 * (cost.flops / _inference(stock, size).flops - 1)
+    return row
+
+
+def _text(value: float | str) -> str:
+    return f'{value:.2f}' if isinstance(value, float) else value
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Count parameters and operations of networks, of the reduced image that they read."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument('configs', nargs='+', help='config files')
+    parser.add_argument('--shape', type=int, nargs=2, metavar=('H', 'W'), help="the network's input, in pixels")
+    parser.add_argument('--out', type=Path, help='a CSV file to write')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE for every config')
+    args = parser.parse_args(argv)
+    rows = []
+    for path in track(args.configs, 'Counting'):
+        cfg = Config.fromfile(path)
+        cfg.merge_from_dict(args.cfg_options)
+        rows.append(count(cfg, args.shape))
+    for line in [
+        list(rows[0]),
+        ['---', *['---:'] * (len(rows[0]) - 1)],
+        *([_text(v) for v in r.values()] for r in rows),
+    ]:
+        print(f'| {" | ".join(line)} |')
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        with open(args.out, 'w', newline='') as f:
+            writer = csv.DictWriter(f, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
