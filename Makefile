@@ -6,6 +6,9 @@ TORCH ?= $(if $(wildcard $(VENV)/lib/python3*/site-packages/torch),torch,torch==
 # onedl or openmmlab: see requirements/.
 STACK ?= onedl
 
+# Named again beside what asks for torchvision: otherwise pip takes the newest one, and the torch that goes with it.
+TORCH_VERSION := from importlib.metadata import version; print(version("torch"))
+
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed-$(STACK)
 
@@ -22,7 +25,7 @@ $(STAMP): setup.py $(wildcard requirements/*.txt)
 	    exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install '$(TORCH)'
-	$(PY) -m pip install -e '.[$(STACK),test]'
+	$(PY) -m pip install -e '.[$(STACK),test,timm]' "torch==$$($(PY) -c '$(TORCH_VERSION)')"
 	@touch $@
 
 # PATH: tools/*.sh call torchrun. One thread: more of them on the tests' small tensors mostly wait for each other.

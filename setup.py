@@ -36,5 +36,5 @@ setup(
     packages=find_packages(include=['dsrl_mm', 'dsrl_mm.*']),
     # No OpenMMLab package: the originals and their continuation overwrite each other, and the user may have either.
     install_requires=requirements('runtime'),
-    extras_require={name: requirements(name) for name in ('onedl', 'openmmlab', 'test')},
+    extras_require={name: requirements(name) for name in ('onedl', 'openmmlab', 'test', 'timm')},
 )

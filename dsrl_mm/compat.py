@@ -22,7 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from pickle import UnpicklingError
 
-__all__ = ['prepare', 'quiet_import']
+__all__ = ['need_timm_extra', 'prepare', 'quiet_import']
 
 #: Import name -> distributions of the original; the continuation's is the first one's name after "onedl-".
 _ORIGINALS = {
@@ -53,6 +53,23 @@ def prepare(*packages: str) -> None:
         _stand_in_for_mmcv_ops()
     if 'mmengine' in packages:
         _allow_what_checkpoints_hold()
+
+
+def need_timm_extra(package: str, what: str) -> None:
+    """Say what to install where a package of ``requirements/timm.txt`` is missing.
+
+    Args:
+        package (str): its import name.
+        what (str): what needs it: the subject of the message.
+
+    Raises:
+        ImportError: if it is not installed.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise ImportError(
+            f'{what} needs {package}, which is not installed. Type: pip install -r requirements/timm.txt '
+            f'torch=={metadata.version("torch")} (so that pip keeps this torch and takes the torchvision for it).'
+        )
 
 
 @contextmanager

@@ -148,6 +148,16 @@ print(torch.ops.torchvision.nms(torch.zeros(1, 4), torch.zeros(1), 0.5).item())
     assert done.stdout == '1.0\n', done.stderr
 
 
+@pytest.mark.skipif(importlib.util.find_spec('torchvision') is None, reason='needs torchvision')
+def test_the_installed_torchvision_is_importable():
+    done = run_python(
+        'from dsrl_mm import compat; compat.prepare(); import torchvision, torchvision.transforms',
+        '-W',
+        'error::UserWarning',
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
+
+
 @pytest.mark.parametrize(
     'installed',
     [('mmcv', 'onedl-mmcv'), ('mmcv', 'mmcv-lite'), ('mmcv-lite', 'onedl-mmcv')],

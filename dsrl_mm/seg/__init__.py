@@ -11,6 +11,7 @@ with compat.quiet_import():
 
 import dsrl_mm.core  # noqa: E402, F401
 
+from . import efficientnet_lite0  # noqa: E402, F401
 from .camvid import CamVidDataset  # noqa: E402
 from .checkpoint import CompleteCheckpointHook  # noqa: E402
 from .class_iou import ClassIoUMetric  # noqa: E402

