@@ -65,11 +65,12 @@ def use_amp(cfg: Config) -> None:
 
 
 def _preflight(cfg: Config, phases: tuple[str, ...]) -> None:
-    """Check the config and its data, once for all processes."""
+    """Check the config, what it needs and its data, once for all processes."""
     rank = os.environ.get(_RANK.get(cfg.launcher, ''), '0')
     if cfg.get('default_scope') == 'mmseg' and rank == '0':
-        from .seg.preflight import check_data
+        from .seg.preflight import check_data, check_packages
 
+        check_packages(cfg)
         check_data(cfg, phases)
 
 

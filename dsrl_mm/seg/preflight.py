@@ -8,7 +8,9 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-__all__ = ['check_data', 'check_pair']
+from dsrl_mm import compat
+
+__all__ = ['check_data', 'check_packages', 'check_pair']
 
 _PNG_END = b'IEND\xaeB`\x82'
 
@@ -100,6 +102,16 @@ def _check_classes(model: dict, classes: Sequence[str], dataset: str) -> None:
                 f'{key}.num_classes is {head["num_classes"]}, but {dataset} has {len(classes)} classes: '
                 f'{", ".join(classes)}. Set it to {len(classes)}.'
             )
+
+
+def check_packages(cfg: Config) -> None:
+    """Check that what a config needs beyond MMSegmentation's own requirements is installed.
+
+    Raises:
+        ImportError: if the backbone is MMSegmentation's ``TIMMBackbone``, but timm is missing.
+    """
+    if cfg.get('model', {}).get('backbone', {}).get('type') in ('TIMMBackbone', 'mmseg.TIMMBackbone'):
+        compat.need_timm_extra('timm', 'model.backbone.type="TIMMBackbone"')
 
 
 def check_data(cfg: Config, phases: tuple[str, ...]) -> None:
