@@ -1,0 +1,12 @@
+# DeepLabV3+ with EfficientNet-Lite0 on a 360x480 canvas of CamVid, reading 180x240. Starts from ImageNet
+# weights that a package carries, and trains on a CPU in minutes.
+_base_ = [
+    '../_base_/models/deeplabv3plus_efficientnet_lite0.py',
+    '../_base_/datasets/camvid.py',
+    '../_base_/schedules/sgd_poly_camvid_15e.py',
+    '../_base_/short_runtime.py',
+]
+model = dict(
+    data_preprocessor=dict(size={{_base_.crop_size}}),
+    decode_head=dict(num_classes=11),
+)
