@@ -1,7 +1,9 @@
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 
@@ -13,6 +15,20 @@ def read(path: str) -> str:
 def requirements(name: str) -> list[str]:
     lines = (line.split('#')[0].strip() for line in read(f'requirements/{name}.txt').splitlines())
     return [line for line in lines if line]
+
+
+class BuildWithConfigs(build_py):
+    """Puts the configs and tools where mim looks for those of an installed package."""
+
+    def run(self):
+        super().run()
+        if not self.editable_mode:
+            mim = Path(self.build_lib) / 'dsrl_mm' / '.mim'
+            for folder in ('configs', 'tools'):
+                shutil.copytree(
+                    ROOT / folder, mim / folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns('__pycache__')
+                )
+            shutil.copy(ROOT / 'model-index.yml', mim)
 
 
 setup(
@@ -32,6 +48,7 @@ setup(
         'Programming Language :: Python :: 3.12',
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
+    cmdclass=dict(build_py=BuildWithConfigs),
     python_requires='>=3.10',
     packages=find_packages(include=['dsrl_mm', 'dsrl_mm.*']),
     # No OpenMMLab package: the originals and their continuation overwrite each other, and the user may have either.

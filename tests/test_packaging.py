@@ -5,16 +5,28 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import dsrl_mm
 
 ROOT = Path(__file__).parents[1]
+FILES = (
+    'setup.py',
+    'pyproject.toml',
+    'MANIFEST.in',
+    'README.md',
+    'LICENSE',
+    'CHANGELOG.md',
+    'CITATION.cff',
+    'model-index.yml',
+)
 EXTRAS = ('onedl', 'openmmlab', 'test', 'timm')
 # OpenCV comes with mmcv, in the build the user chose (opencv-python or -headless: they share a folder as well).
 OPENMMLAB_MODULES = {'mmengine', 'mmcv', 'mmseg', 'mmpose', 'cv2'}
@@ -29,9 +41,9 @@ def sdist(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('sdist')
     checkout = folder / 'checkout'
     checkout.mkdir()
-    for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 'CHANGELOG.md', 'CITATION.cff'):
+    for name in FILES:
         shutil.copy(ROOT / name, checkout)
-    for name in ('dsrl_mm', 'requirements'):
+    for name in ('dsrl_mm', 'requirements', 'configs', 'tools'):
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns('__pycache__'))
     build('build_sdist', checkout, folder)
     (archive,) = folder.glob('*.tar.gz')
@@ -121,3 +133,33 @@ def test_wheel_has_every_module(sdist):
     """A folder without ``__init__.py`` would be left out, and missed only by who installs the package."""
     in_checkout = {path.relative_to(ROOT) for path in (ROOT / 'dsrl_mm').rglob('*.py')}
     assert in_checkout == {path.relative_to(sdist) for path in (sdist / 'dsrl_mm').rglob('*.py')}
+
+
+def test_wheel_has_the_configs_and_tools_where_mim_looks(sdist, tmp_path):
+    build('build_wheel', sdist, tmp_path)
+    (wheel,) = tmp_path.glob('*.whl')
+    with zipfile.ZipFile(wheel) as f:
+        packed = {Path(name).relative_to('dsrl_mm/.mim') for name in f.namelist() if name.startswith('dsrl_mm/.mim/')}
+    in_checkout = {
+        path.relative_to(ROOT)
+        for folder in ('configs', 'tools')
+        for path in (ROOT / folder).rglob('*')
+        if path.is_file() and '__pycache__' not in path.parts
+    }
+    assert packed == in_checkout | {Path('model-index.yml')}
+
+
+def test_model_index_names_every_config():
+    (metafile,) = yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']
+    index = yaml.safe_load((ROOT / metafile).read_text())
+    models = {model['Name']: model for model in index['Models']}
+    assert {model['Config'] for model in models.values()} == {
+        path.relative_to(ROOT).as_posix() for path in (ROOT / 'configs' / 'dsrl').glob('*.py')
+    }
+    assert len(models) == len(index['Models'])
+    results = (ROOT / 'docs' / 'results.md').read_text()
+    for name, model in models.items():
+        assert Path(model['Config']).stem == name
+        assert {model['In Collection']} == {collection['Name'] for collection in index['Collections']}
+        for result in model.get('Results', []):
+            assert str(result['Metrics']['mIoU']) in results, f'{name}: not a figure of docs/results.md'
