@@ -9,6 +9,9 @@ STACK ?= onedl
 # Named again beside what asks for torchvision: otherwise pip takes the newest one, and the torch that goes with it.
 TORCH_VERSION := from importlib.metadata import version; print(version("torch"))
 
+# The backbones of some of MMSegmentation's configs, which the tests convert.
+MMPRETRAIN := $(if $(filter onedl,$(STACK)),onedl-)mmpretrain
+
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed-$(STACK)
 
@@ -25,7 +28,7 @@ $(STAMP): setup.py $(wildcard requirements/*.txt)
 	    exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install '$(TORCH)'
-	$(PY) -m pip install -e '.[$(STACK),test,timm]' "torch==$$($(PY) -c '$(TORCH_VERSION)')"
+	$(PY) -m pip install -e '.[$(STACK),test,timm]' $(MMPRETRAIN) "torch==$$($(PY) -c '$(TORCH_VERSION)')"
 	@touch $@
 
 # PATH: tools/*.sh call torchrun. One thread: more of them on the tests' small tensors mostly wait for each other.

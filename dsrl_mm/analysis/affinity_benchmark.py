@@ -70,8 +70,10 @@ def _alternate(functions: dict[str, Callable], repeats: int, device: str) -> dic
 def _resident_peak(name: str, n: int, channels: int, q: int) -> int:
     """Bytes by which one step lifts this process's resident memory at its peak. Linux only."""
     torch.set_num_threads(1)
-    _step(LOSSES[name], _features(1024, channels, 'cpu'), q)  # loads the libraries, which compile their kernels
     feats = _features(n, channels, 'cpu')
+    _step(LOSSES[name], feats, q)  # loads the libraries, which compile their kernels
+    for feat in feats:
+        feat.grad = None
     ctypes.CDLL(None).malloc_trim(0)  # what was freed shall not serve again unseen
     Path('/proc/self/clear_refs').write_text('5')  # forgets the peak so far
     before = _status('VmRSS')
@@ -86,18 +88,15 @@ def _status(key: str, file: str = '/proc/self/status') -> int:
 
 
 def _extra_memory(name: str, n: int, channels: int, q: int, device: str) -> int:
-    """Peak bytes of forward and backward beyond the features, measured.
-
-    On CPUs, the median of three processes of their own: the system's accounting has rare outliers.
-    """
+    """Peak bytes of forward and backward beyond the features, measured: on CPUs, in a process of its own."""
     if device == 'cuda':
         feats = _features(n, channels, device)
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         _step(LOSSES[name], feats, q)
         return torch.cuda.max_memory_allocated() - before
-    with multiprocessing.get_context('spawn').Pool(1, maxtasksperchild=1) as pool:
-        return median(pool.apply(_resident_peak, (name, n, channels, q)) for _ in range(3))
+    with multiprocessing.get_context('spawn').Pool(1) as pool:
+        return pool.apply(_resident_peak, (name, n, channels, q))
 
 
 def _free_memory(device: str) -> int:

@@ -92,6 +92,8 @@ def _weight(backbone: ConfigDict) -> float:
 @pytest.fixture(scope='module')
 def walked():
     """Converted models by architecture, and what came of every config."""
+    if importlib.util.find_spec('mmpretrain'):
+        importlib.import_module('mmpretrain.models')
     outcomes, models = Counter(), {}
     for path in CONFIGS:
         cfg = Config.fromfile(path, import_custom_modules=False)
