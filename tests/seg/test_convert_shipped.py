@@ -126,6 +126,7 @@ def test_one_of_each_kind_takes_a_training_step(walked):
     smallest = {}
     for model in sorted(models, key=lambda model: _weight(model.backbone)):
         smallest.setdefault(_kind(model), model)
+    print(len(smallest))
     assert len(smallest) >= 40
     for kind, model in smallest.items():
         try:
@@ -137,9 +138,10 @@ def test_one_of_each_kind_takes_a_training_step(walked):
 
 
 def _training_step(cfg: ConfigDict) -> dict[str, torch.Tensor]:
+    if 'img_size' in cfg.backbone:
+        cfg.backbone.img_size = (64, 64)
     model = revert_sync_batchnorm(MODELS.build(dict(cfg, data_preprocessor=None)))
-    side = cfg.backbone.get('img_size', 64)
-    size = [2 * length for length in ((side, side) if isinstance(side, int) else side)]
+    size = (128, 128)
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(2, cfg.backbone.get('in_channels', 3), *size, generator=generator)
     samples = []
