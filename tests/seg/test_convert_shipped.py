@@ -115,7 +115,6 @@ def walked():
 
 def test_every_config_converts_or_is_refused_with_its_reason(walked):
     outcomes, _ = walked
-    print(outcomes)
     assert outcomes.total() == len(CONFIGS) >= 600
     assert outcomes['converted'] >= 500
     assert set(REFUSED.values()) <= set(outcomes)
@@ -126,8 +125,7 @@ def test_one_of_each_kind_takes_a_training_step(walked):
     smallest = {}
     for model in sorted(models, key=lambda model: _weight(model.backbone)):
         smallest.setdefault(_kind(model), model)
-    print(len(smallest))
-    assert len(smallest) >= 40
+    assert len(smallest) >= 50
     for kind, model in smallest.items():
         try:
             losses = _training_step(model)
