@@ -18,8 +18,8 @@ from mmseg.registry import DATASETS, MODELS
 from rich.progress import track
 from torch import nn
 
-from ..seg.checkpoint import load_for_inference
-from ..seg.complexity import measure_complexity
+from ..core.complexity import measure_complexity
+from ..core.loading import load_for_inference
 from ..seg.deploy import build_deploy_model
 from .pictures import draw
 

@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from rich.progress import track
 
-from ..seg.complexity import Complexity, measure_complexity
+from ..core.complexity import Complexity, measure_complexity
 from ..seg.deploy import deploy_config
 
 __all__ = ['count', 'main']

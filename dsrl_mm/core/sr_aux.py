@@ -26,7 +26,7 @@ class SRAux(BaseModule):
         fa_on (str): what FA compares: 'features', the last before each branch's prediction layer, or 'outputs', the
             logits and the image. Defaults to 'features', as the authors answered in their tracker.
         norm_cfg (dict): of the feature transform. Defaults to batch norm.
-        seg_channels (int, optional): channels of what :meth:`loss` is given as ``seg``; set by the segmentor.
+        seg_channels (int, optional): channels of what :meth:`loss` is given as ``seg``; set by the model.
             None where there is no SSSR head, and then no FA.
     """
 
@@ -48,8 +48,8 @@ class SRAux(BaseModule):
             if seg_channels is None:
                 raise ValueError(
                     'sr_aux: FA compares the features of a super-resolution head with those of the SISR '
-                    'head, but this model has a plain head. Wrap it (type="SSSRHead"), or set '
-                    'sr_aux.fa=None.'
+                    'head, but this model has a plain head. Use type="SSSRHead" (segmentation) or '
+                    '"SSSRHeatmapHead" (pose), or set sr_aux.fa=None.'
                 )
             self.fa = MODELS.build(fa)
             self.transform = ConvModule(seg_channels, self.head.channels, 1, norm_cfg=norm_cfg)

@@ -13,7 +13,6 @@ import dsrl_mm.core  # noqa: E402, F401
 
 from . import efficientnet_lite0  # noqa: E402, F401
 from .camvid import CamVidDataset  # noqa: E402
-from .checkpoint import CompleteCheckpointHook  # noqa: E402
 from .class_iou import ClassIoUMetric  # noqa: E402
 from .convert import to_dsrl  # noqa: E402
 from .dabnet import DABNet  # noqa: E402
@@ -26,7 +25,6 @@ from .sssr_head import SSSRHead  # noqa: E402
 __all__ = [
     'CamVidDataset',
     'ClassIoUMetric',
-    'CompleteCheckpointHook',
     'DABNet',
     'DSRLSegmentor',
     'ESPNetv2',

@@ -8,7 +8,7 @@ from mmengine.runner import CheckpointLoader
 from mmseg.registry import MODELS
 from torch import nn
 
-from .checkpoint import TRAINING_ONLY, load_for_inference
+from ..core.loading import TRAINING_ONLY, load_for_inference
 
 __all__ = ['build_deploy_model', 'deploy_config', 'export_program', 'save_deploy']
 

@@ -8,7 +8,7 @@ from mmseg.utils import OptSampleList, SampleList, add_prefix
 from torch import Tensor
 
 from ..core import SRAux, area_downsample, check_scale_factor, pad_to_multiple
-from .checkpoint import check_architecture
+from ..core.loading import check_architecture
 from .size_errors import explain_size_error
 from .sssr_head import SSSRHead
 

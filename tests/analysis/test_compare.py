@@ -12,7 +12,7 @@ from mmengine.config import Config
 from dsrl_mm import cli
 from dsrl_mm.analysis import compare as module
 from dsrl_mm.analysis.compare import Trained, compare, latencies, to_markdown
-from dsrl_mm.seg.complexity import measure_complexity
+from dsrl_mm.core.complexity import measure_complexity
 
 
 @pytest.fixture(scope='module')

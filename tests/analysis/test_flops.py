@@ -8,7 +8,7 @@ import toy_data
 from mmengine.config import Config
 
 from dsrl_mm.analysis.flops import count, main
-from dsrl_mm.seg.complexity import measure_complexity
+from dsrl_mm.core.complexity import measure_complexity
 
 
 @pytest.fixture

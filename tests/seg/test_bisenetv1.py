@@ -9,7 +9,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmseg.registry import MODELS
 from toy import batch, losses
 
-from dsrl_mm.seg.complexity import measure_complexity
+from dsrl_mm.core.complexity import measure_complexity
 
 CONFIG = Path(__file__).parents[2] / 'configs/_base_/models/bisenetv1_r18.py'
 

@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 from torch import nn
 from toy import batch, build, head_cfg, losses, model_cfg, spread_weights, sr_aux_cfg
 
-from dsrl_mm.seg.complexity import measure_complexity
+from dsrl_mm.core.complexity import measure_complexity
 from dsrl_mm.seg.dabnet import DABModule, DABNet
 from dsrl_mm.seg.deploy import export_program
 

@@ -14,8 +14,8 @@ from mmseg.apis import init_model
 from mmseg.registry import MODELS
 
 from dsrl_mm import cli
+from dsrl_mm.core.complexity import measure_complexity
 from dsrl_mm.seg import efficientnet_lite0
-from dsrl_mm.seg.complexity import measure_complexity
 from dsrl_mm.seg.efficientnet_lite0 import imagenet_weights
 from dsrl_mm.seg.preflight import check_packages
 

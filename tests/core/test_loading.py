@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from toy import HEADS, auxiliary_head_cfg, batch, build, head_cfg, model_cfg, spread_weights
 
-from dsrl_mm.seg.checkpoint import CompleteCheckpointHook, check_complete, match_checkpoint
+from dsrl_mm.core.loading import CompleteCheckpointHook, check_complete, match_checkpoint
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.registry import HOOKS
 from mmengine.runner import CheckpointLoader
-from mmseg.registry import HOOKS
 from torch import nn
 
 __all__ = [
@@ -21,7 +21,7 @@ __all__ = [
     'match_checkpoint',
 ]
 
-#: Attributes of a segmentor that inference never touches.
+#: Attributes of a model that inference never touches.
 TRAINING_ONLY = ('sr_aux', 'auxiliary_head')
 
 
@@ -58,16 +58,16 @@ def match_checkpoint(model: nn.Module, state_dict: dict) -> Match:
 
 
 def check_architecture(model: nn.Module, state_dict: dict, prefix: str, *_) -> None:
-    """Say what a checkpoint gives and what it leaves; runs before any weight is loaded into a segmentor.
+    """Say what a checkpoint gives and what it leaves; runs before any weight is loaded into a model.
 
     Raises:
         ValueError: if it holds nothing of the model, or a backbone that matches the model's in fewer than three
             quarters of both sides' tensors: it is another architecture's, and training or testing would silently go on
             from random weights. Both sides, because a shallow ResNet's tensors are nearly all found in a deep one's.
     """
-    adopt = getattr(model.decode_head, '_adopt_stock_checkpoint', None)
-    if adopt is not None:
-        adopt(state_dict, f'{prefix}decode_head.')
+    for name, part in model.named_children():
+        if hasattr(part, '_adopt_stock_checkpoint'):
+            part._adopt_stock_checkpoint(state_dict, f'{prefix}{name}.')
     match = match_checkpoint(
         model, {name[len(prefix) :]: value for name, value in state_dict.items() if name.startswith(prefix)}
     )
@@ -96,7 +96,7 @@ def check_complete(model: nn.Module, state_dict: dict, filename: str) -> None:
     """Refuse a checkpoint that lacks weights that inference needs.
 
     Args:
-        model (nn.Module): a segmentor.
+        model (nn.Module): a segmentor or a pose estimator.
         state_dict (dict): the checkpoint's tensors, with the names of ``model``'s.
         filename (str): for the message.
 
@@ -113,12 +113,12 @@ def check_complete(model: nn.Module, state_dict: dict, filename: str) -> None:
 
 
 def load_for_inference(model: nn.Module, checkpoint: str | Path) -> nn.Module:
-    """Load a checkpoint into a segmentor and set it to eval mode.
+    """Load a checkpoint into a model and set it to eval mode.
 
     What only training needs and the model does not have is left in the checkpoint, without a word.
 
     Args:
-        model (nn.Module): a segmentor.
+        model (nn.Module): a segmentor or a pose estimator.
         checkpoint (str | Path): a file, or an address that MMEngine can read.
 
     Raises:

@@ -4,7 +4,7 @@ from mmengine.model import BaseModel
 from torch import nn
 from toy import auxiliary_head_cfg, build, model_cfg
 
-from dsrl_mm.seg.complexity import measure_complexity
+from dsrl_mm.core.complexity import measure_complexity
 
 
 class ConvNet(BaseModel):
@@ -17,7 +17,7 @@ class ConvNet(BaseModel):
         self.norm = nn.BatchNorm2d(5)
         self.sr_aux = nn.Conv2d(5, 7, 1)
 
-    def forward(self, inputs, mode='tensor'):
+    def forward(self, inputs, data_samples=None, mode='tensor'):
         assert not self.training and mode == 'tensor'
         x = self.norm(self.strided(self.wide(inputs))).relu()
         x = nn.functional.interpolate(x, scale_factor=2.0, mode='bilinear')

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from .checkpoint import TRAINING_ONLY
+from .loading import TRAINING_ONLY
 
 __all__ = ['Complexity', 'measure_complexity']
 
@@ -26,14 +26,15 @@ class Complexity:
 
 
 def measure_complexity(model: nn.Module, size: tuple[int, int]) -> Complexity:
-    """Count a segmentor's parameters and the operations of its convolutions and matrix products.
+    """Count a model's parameters and the operations of its convolutions and matrix products.
 
     Operations are PyTorch's own count, :class:`torch.utils.flop_counter.FlopCounterMode`, which leaves out
     interpolation, normalisation and activations.
 
     Args:
-        model (nn.Module): a segmentor; left in eval mode.
-        size (tuple[int, int]): height and width of its input in pixels: the canvas, or the LR frame with ``lr_input``.
+        model (nn.Module): a segmentor or a pose estimator; left in eval mode.
+        size (tuple[int, int]): height and width of its input in pixels: the canvas, or the LR frame with a segmentor's
+            ``lr_input``.
     """
     counts = {True: 0, False: 0}
     for name, parameter in model.named_parameters():
@@ -41,5 +42,5 @@ def measure_complexity(model: nn.Module, size: tuple[int, int]) -> Complexity:
     model.eval()
     image = torch.zeros(1, 3, *size, device=next(model.parameters()).device)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(image, mode='tensor')
+        model(image, None, mode='tensor')
     return Complexity(params=counts[False], training_params=counts[True], flops=counter.get_total_flops())
