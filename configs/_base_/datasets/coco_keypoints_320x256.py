@@ -1,0 +1,9 @@
+# COCO keypoints on a 320x256 canvas; with scale_factor=2 the network reads 160x128.
+_base_ = './coco_keypoints.py'
+codec = dict(input_size=(256, 320), heatmap_size=(64, 80), sigma=2.5)
+# TopdownAffine and GenerateTarget.
+_base_.train_pipeline[5].input_size = _base_.val_pipeline[2].input_size = codec['input_size']
+_base_.train_pipeline[6].encoder = dict(_base_.codec, **codec)
+train_dataloader = dict(dataset=dict(pipeline=_base_.train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=_base_.val_pipeline))
+test_dataloader = val_dataloader

@@ -1,0 +1,20 @@
+"""What plugs into MMPose.
+
+Importing it registers everything: ``custom_imports=dict(imports=['dsrl_mm.pose'])``.
+"""
+
+from dsrl_mm import compat
+
+compat.prepare('mmengine', 'mmcv', 'mmpose')
+
+import mmpose.codecs  # noqa: E402
+import mmpose.datasets  # noqa: E402
+import mmpose.evaluation  # noqa: E402
+import mmpose.models  # noqa: E402, F401
+
+import dsrl_mm.core  # noqa: E402, F401
+
+from .estimator import DSRLTopdown  # noqa: E402
+from .heatmap_head import SSSRHeatmapHead  # noqa: E402
+
+__all__ = ['DSRLTopdown', 'SSSRHeatmapHead']

@@ -1,0 +1,108 @@
+"""Super-resolution heatmaps: the upsampling stack of Sec. 3.1 of the paper, in MMPose's heatmap head (its Table 5)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from mmpose.codecs import UDPHeatmap
+from mmpose.models.heads import HeatmapHead
+from mmpose.registry import MODELS
+from mmpose.structures import PoseDataSample
+from torch import Tensor
+
+__all__ = ['SSSRHeatmapHead']
+
+
+@dataclass
+class _Made:
+    """Stands in for the features of heatmaps that are made already."""
+
+    heatmaps: Tensor
+
+
+@MODELS.register_module()
+class SSSRHeatmapHead(HeatmapHead):
+    """The stock head, and an upsampling stack on the features that enter its ``final_layer``.
+
+    heatmaps = the stock heatmaps, enlarged + the stack's prediction. The stack's prediction starts at zero, so training
+    starts from the stock head's keypoints: from a finished baseline's where its checkpoint is loaded, whose names are
+    this head's. Losses, accuracy, flip test and decoding are the stock head's.
+
+    The enlargement is bilinear and keeps every cell where the codec has it: UDP's grids share their corners; the
+    others' cell i lies at i times the codec's ``scale_factor``, so they share cell 0, and the last cells are repeated.
+
+    Shapes: B batch, K keypoints (``out_channels``), h x w the stock head's grid, r the stack's enlargement.
+
+    Args:
+        *args, **kwargs: those of :class:`mmpose.models.HeatmapHead`. ``decoder`` is on the fine grid: its
+            ``heatmap_size`` is r times the stock head's.
+        upsampler (dict): config of the stack, without ``in_channels`` and ``out_channels``. Defaults to the paper's
+            :class:`~dsrl_mm.core.DeconvUpsampler`, to twice the grid; :class:`~dsrl_mm.core.SubPixelUpsampler` is
+            cheaper.
+
+    Raises:
+        ValueError: for ``final_layer=None``: without a prediction layer there is nothing to be refined.
+    """
+
+    def __init__(self, *args, upsampler: dict = dict(type='DeconvUpsampler'), **kwargs):
+        super().__init__(*args, **kwargs)
+        if not hasattr(self.final_layer, 'in_channels'):
+            raise ValueError(
+                'SSSRHeatmapHead: final_layer=None leaves no layer that predicts the heatmaps which the upsampling '
+                'stack refines. Set head.final_layer=dict(kernel_size=1).'
+            )
+        self.upsampler = MODELS.build(
+            dict(upsampler, in_channels=self.final_layer.in_channels, out_channels=self.out_channels)
+        )
+        self.upsampler.init_prediction_to_zero()
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        self.upsampler.init_prediction_to_zero()
+
+    def parts(self, feats: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Run both halves.
+
+        Args:
+            feats (Sequence[Tensor]): what the stock head reads; the last is (B, C, H, W).
+
+        Returns:
+            tuple[Tensor, Tensor, Tensor]: the stock heatmaps (B, K, h, w); the stack's hidden features (B, C', h', w');
+            its residual (B, K, r h, r w).
+        """
+        entering = self.conv_layers(self.deconv_layers(feats[-1]))
+        return self.final_layer(entering), *self.upsampler(entering)
+
+    def enlarge(self, heatmaps: Tensor) -> Tensor:
+        """Stock heatmaps (B, K, h, w) on the fine grid, (B, K, r h, r w), every cell where the codec has it."""
+        r = self.upsampler.factor
+        height, width = (r * side for side in heatmaps.shape[-2:])
+        if isinstance(self.decoder, UDPHeatmap):
+            return F.interpolate(heatmaps, (height, width), mode='bilinear', align_corners=True)
+        # Steps of exactly 1/r from cell 0; one cell more lets them start and end on cells.
+        padded = F.pad(heatmaps, (0, 1, 0, 1), mode='replicate')
+        fine = F.interpolate(padded, (height + 1, width + 1), mode='bilinear', align_corners=True)
+        return fine[..., :height, :width]
+
+    def forward(self, feats: Sequence[Tensor] | _Made) -> Tensor:
+        """Heatmaps, (B, K, r h, r w), from the features the stock head reads."""
+        if isinstance(feats, _Made):
+            return feats.heatmaps
+        base, _, residual = self.parts(feats)
+        return self.enlarge(base) + residual
+
+    def loss_and_features(
+        self, feats: Sequence[Tensor], batch_data_samples: list[PoseDataSample], train_cfg: dict
+    ) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
+        """The stock head's losses, and what FA compares: (hidden features, heatmaps).
+
+        Args:
+            feats (Sequence[Tensor]): what the stock head reads.
+            batch_data_samples (list[PoseDataSample]): with ``gt_fields.heatmaps`` of shape (K, r h, r w), and
+                ``gt_instance_labels.keypoint_weights``.
+            train_cfg (dict): the estimator's.
+        """
+        base, hidden, residual = self.parts(feats)
+        heatmaps = self.enlarge(base) + residual
+        # The stock loss reads features through forward() alone, so it takes heatmaps that are made already.
+        return self.loss(_Made(heatmaps), batch_data_samples, train_cfg), (hidden, heatmaps)
