@@ -62,7 +62,14 @@ class DSRLTopdown(TopdownPoseEstimator):
         parameter = next(self.parameters())
         crop = torch.zeros(1, 3, height, width, dtype=parameter.dtype, device=parameter.device)
         training = self.training
-        found = tuple(self.eval()(crop, None, mode='tensor').shape[:1:-1])
+        try:
+            found = tuple(self.eval()(crop, None, mode='tensor').shape[:1:-1])
+        except RuntimeError as error:
+            raise ValueError(
+                f'DSRLTopdown: the network cannot read a canvas of {_text((width, height))} pixels (width, height), '
+                f'of which it is given 1/{self.scale_factor} on each side. A layer says: {error}. Set the '
+                "codec's input_size to scale_factor times what the backbone takes: HRNet, for example, multiples of 32."
+            ) from error
         self.train(training)
         if found != wanted:
             raise ValueError(
@@ -90,7 +97,7 @@ class DSRLTopdown(TopdownPoseEstimator):
         """Compare what the pipeline gives with the head's codec: keypoints would be decoded elsewhere, silently.
 
         Raises:
-            ValueError: if the crops' size, the targets' grid or the number of keypoints differ.
+            ValueError: if the crops' size or the number of keypoints differ.
         """
         decoder = getattr(self.head, 'decoder', None)
         if not hasattr(decoder, 'heatmap_size'):
@@ -111,15 +118,19 @@ class DSRLTopdown(TopdownPoseEstimator):
                 f'{keypoints // per_keypoint} keypoints. Set model.head.out_channels={keypoints}, or use the data set '
                 '(dataset.type, dataset.metainfo) that the head is for.'
             )
-        fields = data_samples[0].get('gt_fields')
-        if fields is not None and 'heatmaps' in fields:
-            grid, wanted = tuple(fields.heatmaps.shape[:0:-1]), tuple(decoder.heatmap_size)
-            if grid != wanted:
-                raise ValueError(
-                    f'DSRLTopdown: GenerateTarget draws heatmaps of {_text(grid)} cells (width, height), but the head '
-                    f"makes {_text(wanted)}. Its encoder must be the codec of model.head.decoder: DSRL's grid is "
-                    "finer than the baseline's."
-                )
+
+    def _check_targets(self, data_samples: list[PoseDataSample]) -> None:
+        """Raise a ValueError if the targets' grid is not that of the head's codec."""
+        decoder, fields = getattr(self.head, 'decoder', None), data_samples[0].get('gt_fields')
+        if not hasattr(decoder, 'heatmap_size') or fields is None or 'heatmaps' not in fields:
+            return
+        grid, wanted = tuple(fields.heatmaps.shape[:0:-1]), tuple(decoder.heatmap_size)
+        if grid != wanted:
+            raise ValueError(
+                f'DSRLTopdown: GenerateTarget draws heatmaps of {_text(grid)} cells (width, height), but the head '
+                f"makes {_text(wanted)}. Its encoder must be the codec of model.head.decoder: DSRL's grid is finer "
+                "than the baseline's."
+            )
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Features that the head reads, of crops (B, 3, H, W): flip test and mode 'tensor' come through here."""
@@ -138,6 +149,7 @@ class DSRLTopdown(TopdownPoseEstimator):
             configured.
         """
         self._check_samples(inputs, data_samples)
+        self._check_targets(data_samples)
         shared = feats = self.backbone(self._network_input(inputs))
         if self.with_neck:
             feats = self.neck(shared)
