@@ -13,6 +13,7 @@ TORCH_VERSION := from importlib.metadata import version; print(version("torch"))
 MMPRETRAIN := $(if $(filter onedl,$(STACK)),onedl-)mmpretrain
 
 PY := $(VENV)/bin/python
+MMPOSE = $(PY) -m pip install --no-deps --no-build-isolation -r requirements/mmpose.txt
 STAMP := $(VENV)/.installed-$(STACK)
 
 .PHONY: help setup test lint format demo clean
@@ -28,7 +29,9 @@ $(STAMP): setup.py $(wildcard requirements/*.txt)
 	    exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install '$(TORCH)'
-	$(PY) -m pip install -e '.[$(STACK),test,timm]' $(MMPRETRAIN) "torch==$$($(PY) -c '$(TORCH_VERSION)')"
+	$(PY) -m pip install -e '.[$(STACK),test,timm,pose]' $(MMPRETRAIN) "torch==$$($(PY) -c '$(TORCH_VERSION)')"
+	$(MMPOSE) || { echo 'MMPose was not installed: the reason is above. One of its packages needs a C compiler.'; \
+	    echo 'Segmentation works without. For poses, type later: $(MMPOSE)'; }
 	@touch $@
 
 # PATH: tools/*.sh call torchrun. One thread: more of them on the tests' small tensors mostly wait for each other.

@@ -35,12 +35,12 @@ setup(
     name='dsrl_mm',
     # Read, not imported: installing must not need torch.
     version=re.search(r"^__version__ = '(.+)'$", read('dsrl_mm/__init__.py'), re.MULTILINE)[1],
-    description='Dual Super-Resolution Learning (CVPR 2020) as a plugin for MMSegmentation',
+    description='Dual Super-Resolution Learning (CVPR 2020) as a plugin for MMSegmentation and MMPose',
     long_description=read('README.md'),
     long_description_content_type='text/markdown',
     author='The dsrl_mm developers',
     license='Apache-2.0',
-    keywords='semantic segmentation, super-resolution, OpenMMLab, PyTorch',
+    keywords='semantic segmentation, human pose estimation, super-resolution, OpenMMLab, PyTorch',
     classifiers=[
         'Intended Audience :: Science/Research',
         'Programming Language :: Python :: 3.10',
@@ -53,5 +53,6 @@ setup(
     packages=find_packages(include=['dsrl_mm', 'dsrl_mm.*']),
     # No OpenMMLab package: the originals and their continuation overwrite each other, and the user may have either.
     install_requires=requirements('runtime'),
-    extras_require={name: requirements(name) for name in ('onedl', 'openmmlab', 'test', 'timm')},
+    # mmpose.txt is not among them: what it lists cannot be resolved by pip, see there.
+    extras_require={name: requirements(name) for name in ('onedl', 'openmmlab', 'pose', 'test', 'timm')},
 )

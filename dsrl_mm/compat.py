@@ -4,6 +4,7 @@
   source takes minutes. Only operators such as deformable attention need them, but mmseg imports them all.
 - ``torchvision::nms``: the published torchvision wheel next to a CPU-only torch cannot load its C library, and then
   ``import torchvision`` fails although its Python part works.
+- ``mmdet.utils``: one head of mmpose takes a function and a type from it; no detection package is needed for that.
 - Checkpoints: the original mmengine cannot read its own under torch >= 2.6.
 
 The stand-ins for what is not compiled raise a clear error when they are *used*.
@@ -18,7 +19,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import cache
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -31,6 +32,9 @@ _ORIGINALS = {
     'mmseg': ('mmsegmentation',),
 }
 
+#: What mmpose imports beside what dsrl_mm does.
+_IMPORTED_BY_MMPOSE = ('mmpose', 'munkres', 'scipy', 'six', 'torchvision', 'xtcocotools')
+
 
 def prepare(*packages: str) -> None:
     """Make the host libraries importable, or say what to install.
@@ -39,10 +43,12 @@ def prepare(*packages: str) -> None:
         *packages (str): import names the caller is about to import, e.g. 'mmseg'.
 
     Raises:
-        ImportError: if one of them is not installed.
+        ImportError: if one of them, or what mmpose imports, is not installed or does not go with the NumPy that is.
     """
     for package in packages:
-        if importlib.util.find_spec(package) is None:
+        if package == 'mmpose':
+            _check_mmpose()
+        elif importlib.util.find_spec(package) is None:
             raise ImportError(
                 f'dsrl_mm needs {package}, which is not installed. Type: pip install -r requirements/onedl.txt '
                 '(OpenMMLab\'s maintained continuation), or install the original packages: README.md, "Install".'
@@ -51,6 +57,8 @@ def prepare(*packages: str) -> None:
     _stand_in_for_torchvision_ops()
     if 'mmcv' in packages:
         _stand_in_for_mmcv_ops()
+    if 'mmpose' in packages:
+        _stand_in_for_mmdet_utils()
     if 'mmengine' in packages:
         _allow_what_checkpoints_hold()
 
@@ -70,6 +78,29 @@ def need_timm_extra(package: str, what: str) -> None:
             f'{what} needs {package}, which is not installed. Type: pip install -r requirements/timm.txt '
             f'torch=={metadata.version("torch")} (so that pip keeps this torch and takes the torchvision for it).'
         )
+
+
+def _check_mmpose() -> None:
+    """Say what to type where mmpose, or what it imports, is missing or was compiled for another NumPy."""
+    missing = [name for name in _IMPORTED_BY_MMPOSE if importlib.util.find_spec(name) is None]
+    reinstall = ''
+    if missing:
+        problem = f'dsrl_mm.pose needs {" and ".join(missing)}, which {"are" if missing[1:] else "is"} not installed.'
+    else:
+        try:
+            import_module('xtcocotools.mask')  # its compiled part
+            return
+        except (ImportError, ValueError) as error:
+            reinstall = '--force-reinstall --no-cache-dir '
+            problem = (
+                f'The xtcocotools that is installed was compiled for another NumPy than {metadata.version("numpy")} '
+                f'({error}).'
+            )
+    raise ImportError(
+        f'{problem} Type, where dsrl_mm is checked out (README.md, "Install"):\n'
+        f'    pip install -r requirements/pose.txt torch=={metadata.version("torch")}\n'
+        f'    pip install {reinstall}--no-deps --no-build-isolation -r requirements/mmpose.txt'
+    )
 
 
 @contextmanager
@@ -125,6 +156,22 @@ def _stand_in_for_mmcv_ops() -> None:
     module = MissingOps('mmcv._ext')
     module.__spec__ = importlib.machinery.ModuleSpec('mmcv._ext', None)
     sys.modules['mmcv._ext'] = module
+
+
+def _stand_in_for_mmdet_utils() -> None:
+    """Give mmpose's RTMO head what it takes from ``mmdet.utils``; ``import mmdet`` goes on failing."""
+    if 'mmdet.utils' in sys.modules or importlib.util.find_spec('mmdet') is not None:
+        return
+
+    def reduce_mean(tensor):
+        from mmpose.utils import reduce_mean  # the same function
+
+        return reduce_mean(tensor)
+
+    module = types.ModuleType('mmdet.utils')
+    module.__spec__ = importlib.machinery.ModuleSpec('mmdet.utils', None)
+    module.ConfigType, module.reduce_mean = dict, reduce_mean
+    sys.modules['mmdet.utils'] = module
 
 
 # Kept alive: an operator schema vanishes with the library object that defined it.

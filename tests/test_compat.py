@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import pickle
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -16,6 +17,8 @@ from mmengine.logging import HistoryBuffer
 from dsrl_mm import compat
 
 ROOT = Path(__file__).parents[1]
+
+needs_mmpose = pytest.mark.skipif(importlib.util.find_spec('mmpose') is None, reason='needs mmpose')
 
 
 def run_python(code: str, *options: str, path: Path = ROOT) -> subprocess.CompletedProcess:
@@ -34,6 +37,54 @@ def test_import_says_nothing_and_warns_of_nothing():
     assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
 
 
+def test_segmentation_needs_nothing_of_mmpose():
+    done = run_python(
+        """
+import sys
+for name in ('mmpose', 'xtcocotools', 'munkres', 'mmdet'):
+    sys.modules[name] = None  # not installed
+import dsrl_mm.seg, dsrl_mm.cli, dsrl_mm.seg.preflight, dsrl_mm.seg.deploy
+"""
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@needs_mmpose
+def test_mmpose_needs_no_mmdet_and_no_mmseg():
+    done = run_python(
+        """
+import sys
+for name in ('mmdet', 'mmseg', 'chumpy', 'json_tricks'):
+    sys.modules[name] = None  # not installed
+import torch
+from dsrl_mm import compat
+compat.prepare('mmengine', 'mmcv', 'mmpose')
+import mmpose.apis, mmpose.codecs, mmpose.datasets, mmpose.engine, mmpose.evaluation, mmpose.models
+import mmpose.visualization
+from mmpose.models.heads.hybrid_heads import rtmo_head
+print(rtmo_head.reduce_mean(torch.full((1,), 3.0)).item())
+try:
+    import mmdet
+except ImportError:
+    print('no mmdet')
+import dsrl_mm.cli
+""",
+        '-W',
+        'error::FutureWarning',
+    )
+    assert (done.returncode, done.stdout) == (0, '3.0\nno mmdet\n'), done.stderr
+
+
+def test_an_mmdet_that_is_installed_is_left_alone(tmp_path):
+    fake_package(tmp_path, 'mmdet', utils='reduce_mean = "real"')
+    done = run_python(
+        'from dsrl_mm import compat; compat._stand_in_for_mmdet_utils(); import mmdet.utils; '
+        'print(mmdet.utils.reduce_mean)',
+        path=tmp_path,
+    )
+    assert done.stdout == 'real\n', done.stderr
+
+
 def test_quiet_import_drops_one_line_only(capsys):
     with compat.quiet_import():
         print('Could not import OneDL')
@@ -50,11 +101,47 @@ def test_quiet_import_shows_what_was_printed_before_an_error(capsys):
 
 @pytest.mark.parametrize('package', ['mmengine', 'mmcv', 'mmseg'])
 def test_missing_package_names_itself_and_the_remedy(monkeypatch, package):
-    find_spec = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if name == package else find_spec(name))
+    hide(monkeypatch, package)
     with pytest.raises(ImportError, match=rf'dsrl_mm needs {package}, .* pip install -r requirements/onedl\.txt'):
         compat.prepare('mmengine', 'mmcv', 'mmseg')
     assert (ROOT / 'requirements/onedl.txt').is_file()
+
+
+def hide(monkeypatch, *packages: str) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if name in packages else find_spec(name))
+
+
+POSE_LINES = (
+    r'pip install -r requirements/pose\.txt torch==(\S+)\n'
+    r' +pip install (.*)--no-deps --no-build-isolation -r requirements/mmpose\.txt$'
+)
+
+
+@pytest.mark.parametrize(
+    ('missing', 'message'),
+    [
+        (('mmpose',), 'needs mmpose, which is not installed'),
+        (('munkres', 'xtcocotools'), 'needs munkres and xtcocotools, which are not installed'),
+    ],
+)
+def test_what_mmpose_needs_is_missed_with_the_lines_that_install_it(monkeypatch, missing, message):
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if name in missing else 'found')
+    with pytest.raises(ImportError, match=f'dsrl_mm.pose {message}(?s:.*){POSE_LINES}') as error:
+        compat.prepare('mmpose')
+    assert re.search(POSE_LINES, str(error.value)).groups() == (metadata.version('torch'), '')
+    for name in ('pose', 'mmpose'):
+        assert (ROOT / f'requirements/{name}.txt').is_file()
+
+
+@pytest.mark.parametrize('error', ['ValueError("numpy.dtype size changed")', 'ImportError("numpy.core.multiarray")'])
+def test_an_xtcocotools_for_another_numpy_is_named(tmp_path, error):
+    for name in ('mmpose', 'munkres', 'six'):
+        fake_package(tmp_path, name)
+    fake_package(tmp_path, 'xtcocotools', mask=f'raise {error}')
+    done = run_python('from dsrl_mm import compat; compat.prepare("mmpose")', path=tmp_path)
+    assert f'compiled for another NumPy than {np.__version__} (numpy.' in done.stderr
+    assert re.search(POSE_LINES, done.stderr.strip())[2] == '--force-reinstall --no-cache-dir '
 
 
 def test_mmcv_operators_are_found_and_raise_when_used(tmp_path):

