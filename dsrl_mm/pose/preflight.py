@@ -1,0 +1,333 @@
+"""Checks of a pose config and its data before anything long starts. Errors name the key or file, and the remedy."""
+
+import gc
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmpose.datasets.datasets.base import BaseCocoStyleDataset
+from mmpose.registry import DATASETS
+from PIL import Image, UnidentifiedImageError
+
+__all__ = ['check_data']
+
+#: How BaseCocoStyleDataset reads its files. A data set with another way is left alone.
+_READERS = ('load_data_list', '_load_annotations', '_load_detection_results', 'parse_data_info', '_is_valid_instance')
+
+#: Headers read per data set, of images evenly spread over it.
+_SAMPLE = 100
+
+
+@dataclass
+class _Persons:
+    """What the annotations hold. Left out is what MMPose leaves out, without a word."""
+
+    used: int = 0
+    image_ids: set[int] = field(default_factory=set)
+    empty: int = 0  # labelled, but nothing of the box lies in the image: left out
+    thin: int = 0  # labelled, in a box less than a pixel wide or high
+
+
+def _plain_datasets(cfg: dict, key: str) -> Iterator[tuple[str, dict]]:
+    """The data sets inside wrappers such as CombinedDataset and RepeatDataset, with their keys in the config."""
+    if 'dataset' in cfg:
+        yield from _plain_datasets(cfg['dataset'], f'{key}.dataset')
+    for i, inner in enumerate(cfg.get('datasets', ())):
+        yield from _plain_datasets(inner, f'{key}.datasets.{i}')
+    if 'ann_file' in cfg:
+        yield key, cfg
+
+
+def _coco_dataset(cfg: dict) -> BaseCocoStyleDataset | None:
+    """The data set with its paths joined and no annotations loaded; None if it is of a type we know nothing of."""
+    cls = DATASETS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
+    if not (isinstance(cls, type) and issubclass(cls, BaseCocoStyleDataset)):
+        return None
+    if any(getattr(cls, name) is not getattr(BaseCocoStyleDataset, name) for name in _READERS):
+        return None
+    return DATASETS.build(dict(cfg, pipeline=[], lazy_init=True))
+
+
+def _is_remote(path: str) -> bool:
+    """Object storage: the data loader will say what is missing."""
+    return '://' in path
+
+
+def _check_file(path: str, key: str) -> None:
+    if not _is_remote(path) and not os.path.isfile(path):
+        boxes = ' To test on the boxes of the annotations instead: bbox_file=None.' if key.endswith('bbox_file') else ''
+        raise FileNotFoundError(
+            f'{key}: the file {path} does not exist. Point the config at your data: the environment variable that its '
+            f'data_root reads, or --cfg-options {key}=FILE.{boxes}'
+        )
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Looking for garbage among millions of new lists takes as long as making them."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _load(path: str, key: str) -> Any:
+    _check_file(path, key)
+    with open(path, encoding='utf-8') as f, _without_garbage_collection():
+        try:
+            return json.load(f)
+        except ValueError as error:  # of the text's encoding, too
+            raise ValueError(f'{key}: {path} is not JSON: {error}. Restore it from its source.') from None
+
+
+def _load_annotations(dataset: BaseCocoStyleDataset, key: str) -> dict[str, list]:
+    """A COCO annotation file, with all its lists; a test set with detected boxes needs no annotations."""
+    content = _load(dataset.ann_file, f'{key}.ann_file')
+    needed = ('images', 'categories') if dataset.bbox_file else ('images', 'categories', 'annotations')
+    missing = [
+        f'"{name}"' for name in needed if not isinstance(content, dict) or not isinstance(content.get(name), list)
+    ]
+    if missing:
+        raise ValueError(
+            f'{key}.ann_file: {dataset.ann_file} is no COCO annotation file: it has no list '
+            f'{" and no ".join(missing)}. Keypoints are in files such as person_keypoints_train2017.json.'
+        )
+    for name, fields in (('images', ('id', 'file_name', 'width', 'height')), ('annotations', ('id', 'image_id'))):
+        for i, item in enumerate(content.get(name, ())):
+            for missing in (one for one in fields if one not in item):
+                raise ValueError(f'{key}.ann_file: {dataset.ann_file} is no COCO file: {name}[{i}] has no "{missing}".')
+    return content
+
+
+def _check_categories(dataset: BaseCocoStyleDataset, content: dict, key: str) -> None:
+    names = [dataset.metainfo['keypoint_id2name'][i] for i in range(dataset.metainfo['num_keypoints'])]
+    for category in content['categories']:
+        labelled = category.get('keypoints', names)
+        what = f'{key}: the category "{category.get("name")}" of {dataset.ann_file}'
+        if len(labelled) != len(names):
+            raise ValueError(
+                f'{what} has {len(labelled)} keypoints, but {type(dataset).__name__} has {len(names)}: '
+                f'{", ".join(names)}. Give the data set the metainfo of its keypoints, or take the type that has them.'
+            )
+        if sorted(labelled) == sorted(names) and labelled != names:
+            raise ValueError(
+                f'{what} lists its keypoints in another order than {type(dataset).__name__}: {", ".join(labelled)}. '
+                f'Flips and the metric need this one: {", ".join(names)}. Give the data set a metainfo in its order.'
+            )
+
+
+def _sides_in_image(bbox: list[float], image: dict) -> tuple[float, float]:
+    """Width and height, in pixels, of what of a box (x, y, w, h) lies in the image."""
+    x, y, w, h = bbox
+    right, bottom = image['width'] - 1, image['height'] - 1
+    return min(max(x + w, 0), right) - min(max(x, 0), right), min(max(y + h, 0), bottom) - min(max(y, 0), bottom)
+
+
+def _count_persons(dataset: BaseCocoStyleDataset, content: dict, key: str) -> _Persons:
+    """Count the persons that MMPose trains or tests on: not crowds, with keypoints and a box in the image."""
+    persons, images = _Persons(), {image['id']: image for image in content['images']}
+    num_values = 3 * dataset.metainfo['num_keypoints']
+    for ann in content['annotations']:
+        keypoints, bbox, image = ann.get('keypoints'), ann.get('bbox'), images.get(ann['image_id'])
+        if keypoints is None or bbox is None or image is None:
+            continue
+        if len(keypoints) != num_values or len(bbox) != 4:
+            raise ValueError(
+                f'{key}: annotation {ann["id"]} of {dataset.ann_file} has {len(keypoints)} numbers as keypoints and '
+                f'{len(bbox)} as bbox. {type(dataset).__name__} needs {num_values}, for x, y and visibility of '
+                f'{num_values // 3} keypoints, and 4.'
+            )
+        if ann.get('iscrowd') or ann.get('num_keypoints') == 0:
+            continue
+        if max(keypoints[0::3]) <= 0 and max(keypoints[1::3]) <= 0:
+            continue
+        side = min(_sides_in_image(bbox, image))
+        persons.empty += side <= 0
+        persons.thin += 0 < side < 1
+        if side > 0:
+            persons.used += 1
+            persons.image_ids.add(image['id'])
+    return persons
+
+
+def _check_persons(dataset: BaseCocoStyleDataset, content: dict, key: str) -> set[int]:
+    """Check the annotations; return the ids of the images that have a person to train or test on."""
+    persons = _count_persons(dataset, content, key)
+    print(f'Checking the {persons.used} persons with keypoints in {len(persons.image_ids)} images of {key}')
+    if persons.empty or persons.thin:
+        print(
+            f'{key}: {persons.empty} persons with keypoints have a box without area in the image, and MMPose leaves '
+            f'them out; {persons.thin} have one less than a pixel wide or high.'
+        )
+    if not persons.used:
+        raise ValueError(
+            f'{key}: no person in {dataset.ann_file} can be used: {len(content["annotations"])} annotations, '
+            f'{persons.empty} of them with keypoints in a box without area, the others crowds, without keypoints, '
+            'without a box, or of images that are not in the file.'
+        )
+    return persons.image_ids
+
+
+def _check_detections(dataset: BaseCocoStyleDataset, content: dict, key: str) -> set[int]:
+    """Check a file of detected boxes; return the ids of the images that have one to test on."""
+    file, key = dataset.bbox_file, f'{key}.bbox_file'
+    detections = _load(file, key)
+    fields = ('image_id', 'category_id', 'bbox', 'score')
+    if not isinstance(detections, list) or not all(set(fields) <= set(found) for found in detections):
+        raise ValueError(f'{key}: {file} is no list of detections, each with {", ".join(fields)}.')
+    threshold = (dataset.filter_cfg or {}).get('bbox_score_thr', -float('inf'))
+    persons = [found for found in detections if found['category_id'] == 1]
+    unknown = {found['image_id'] for found in persons} - {image['id'] for image in content['images']}
+    if unknown:
+        raise ValueError(
+            f'{key}: {file} has boxes in {len(unknown)} images that are not in {dataset.ann_file}, such as '
+            f'{min(unknown)}. The two are of different data.'
+        )
+    kept = {found['image_id'] for found in persons if found['score'] >= threshold}
+    if not kept:
+        raise ValueError(
+            f'{key}: no box to test on in {file}: {len(detections)} detections, {len(persons)} of category 1 (person), '
+            f'none of them with a score of at least filter_cfg.bbox_score_thr={threshold}.'
+        )
+    print(f'Checking the boxes detected in {len(kept)} images of {key}')
+    return kept
+
+
+def _missing(paths: Iterable[str]) -> list[str]:
+    """Those that do not exist. Folders are listed: a call per file takes minutes on a network's disk."""
+    listed, missing = {}, []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in listed:
+            listed[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+        if name not in listed[folder]:
+            missing.append(path)
+    return missing
+
+
+def _check_size(path: str, image: dict) -> None:
+    try:
+        with Image.open(path) as opened:
+            size = opened.size
+    except UnidentifiedImageError:
+        raise ValueError(f'{path} is not an image. Restore it from its source.') from None
+    # In either order: a camera held upright stores its photo lying.
+    if sorted(size) != sorted((image['width'], image['height'])):
+        raise ValueError(
+            f'{path} is {size[0]}x{size[1]} pixels, but its annotations are for {image["width"]}x{image["height"]}: '
+            'boxes and keypoints would lie elsewhere. Take the images that were annotated.'
+        )
+
+
+def _check_images(dataset: BaseCocoStyleDataset, images: list[dict], key: str) -> None:
+    folder = dataset.data_prefix['img']
+    if _is_remote(folder):
+        return
+    paths = [os.path.join(folder, image['file_name']) for image in images]
+    missing = _missing(paths)
+    if missing:
+        raise FileNotFoundError(
+            f'{key}.data_prefix.img: {len(missing)} of {len(paths)} images that {dataset.ann_file} names are not in '
+            f'{folder}{"" if os.path.isdir(folder) else " (which does not exist)"}: {", ".join(missing[:3])}'
+            f'{", ..." if missing[3:] else ""}. Point the config at your data: the environment variable that its '
+            f'data_root reads, or --cfg-options {key}.data_root=FOLDER.'
+        )
+    for i in range(0, len(paths), max(len(paths) // _SAMPLE, 1)):
+        _check_size(paths[i], images[i])
+
+
+def _check_head(model: dict, dataset: BaseCocoStyleDataset, pipeline: list[dict], key: str) -> None:
+    head = model.get('head') or {}
+    # The data set's keypoints are turned into those of another, or the model's are picked from: as AIC with COCO.
+    converted = any(transform['type'] == 'KeypointConverter' for transform in pipeline)
+    picked = (model.get('test_cfg') or {}).get('output_keypoint_indices')
+    if 'out_channels' not in head or converted or picked:
+        return
+    num_keypoints = dataset.metainfo['num_keypoints']
+    # A 'combined' codec has two offsets beside every heatmap.
+    combined = (head.get('decoder') or {}).get('heatmap_type') == 'combined'
+    channels = 3 * num_keypoints if combined else num_keypoints
+    if head['out_channels'] != channels:
+        raise ValueError(
+            f'model.head.out_channels is {head["out_channels"]}, but {type(dataset).__name__} ({key}) has '
+            f'{num_keypoints} keypoints. Set it to {channels}.'
+        )
+
+
+def _check_crops(cfg: dict, scale_factor: int, key: str) -> None:
+    """Check the pipelines of a data loader or data set, those in wrappers too."""
+    for i, transform in enumerate(cfg.get('pipeline', ())):
+        size = transform.get('input_size')
+        if size is not None and any(side % scale_factor for side in size):
+            fitting = 'x'.join(str(-(-side // scale_factor) * scale_factor) for side in size)
+            raise ValueError(
+                f'{key}.pipeline.{i}.input_size is {size[0]}x{size[1]} pixels, and model.scale_factor={scale_factor} '
+                f'does not divide it. Take {fitting}, in every pipeline and in the codec.'
+            )
+    for i, inner in enumerate(cfg.get('datasets', ())):
+        _check_crops(inner, scale_factor, f'{key}.datasets.{i}')
+    if 'dataset' in cfg:
+        _check_crops(cfg['dataset'], scale_factor, f'{key}.dataset')
+
+
+def _check_evaluators(cfg: Config, phase: str) -> None:
+    evaluators = cfg.get(f'{phase}_evaluator') or ()
+    several = isinstance(evaluators, (list, tuple))
+    for i, evaluator in enumerate(evaluators if several else [evaluators]):
+        if evaluator.get('ann_file'):
+            _check_file(evaluator['ann_file'], f'{phase}_evaluator{f".{i}" if several else ""}.ann_file')
+
+
+def _check_dataset(dataset: BaseCocoStyleDataset, key: str) -> None:
+    if any(_is_remote(path) for path in (dataset.ann_file, dataset.bbox_file or '')):
+        return
+    content = _load_annotations(dataset, key)
+    _check_categories(dataset, content, key)
+    if dataset.bbox_file:
+        used = _check_detections(dataset, content, key)
+    elif dataset.data_mode == 'topdown' or not dataset.test_mode:
+        used = _check_persons(dataset, content, key)
+    else:  # tested on whole images, with persons or without
+        used = {image['id'] for image in content['images']}
+    _check_images(dataset, [image for image in content['images'] if image['id'] in used], key)
+
+
+def check_data(cfg: Config, phases: tuple[str, ...]) -> None:
+    """Check the COCO-style data sets of a config, the model's keypoints against theirs, and the crops.
+
+    A data set of a type that reads its files in its own way is left alone. An annotation file of COCO's size takes
+    seconds, most of them to parse its JSON.
+
+    Args:
+        cfg (Config): an MMPose config.
+        phases (tuple[str, ...]): of 'train', 'val', 'test'; a phase without a data loader is skipped.
+
+    Raises:
+        FileNotFoundError: if an annotation file, a file of boxes or images are missing.
+        ValueError: if a file is not JSON or not COCO's; if nothing in it can be used; if keypoints differ in number or
+            order between file, data set and model; if one of the images looked into is none or has another size than
+            its annotations say; if the model's ``scale_factor`` does not divide a crop.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmpose'))
+    checked = []
+    for phase in phases:
+        loader_key, loader = f'{phase}_dataloader', cfg.get(f'{phase}_dataloader') or {}
+        _check_crops(loader, cfg.model.get('scale_factor', 1), loader_key)
+        for key, dataset_cfg in _plain_datasets(loader, loader_key):
+            dataset = _coco_dataset(dataset_cfg)
+            if dataset is None:
+                continue
+            _check_head(cfg.model, dataset, dataset_cfg.get('pipeline', []), key)
+            files = {**dataset_cfg, 'pipeline': None}
+            if files not in checked:  # val and test are often one
+                checked.append(files)
+                _check_dataset(dataset, key)
+        _check_evaluators(cfg, phase)
