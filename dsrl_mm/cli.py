@@ -1,4 +1,7 @@
-"""The commands behind ``tools/train.py``, ``tools/test.py`` and ``tools/deploy.py``; MMSegmentation's options."""
+"""The commands behind ``tools/train.py``, ``tools/test.py`` and ``tools/deploy.py``; MMSegmentation's options.
+
+The config's ``default_scope`` says which task it is for, 'mmseg' or 'mmpose'; the other's library is not needed.
+"""
 
 import argparse
 import os
@@ -15,6 +18,8 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 from torch.distributed.elastic.multiprocessing.errors import record
+
+import dsrl_mm.core  # noqa: F401  (the hooks and wrappers that the options put into configs)
 
 __all__ = ['deploy', 'load_config', 'test', 'train', 'use_amp']
 
@@ -51,8 +56,15 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
+def _is_for_poses(cfg: Config) -> bool:
+    return cfg.get('default_scope') == 'mmpose'
+
+
 def use_amp(cfg: Config) -> None:
-    """Turn on mixed precision: float16 with loss scaling where there is CUDA, bfloat16 elsewhere."""
+    """Turn on mixed precision: float16 with loss scaling where there is CUDA, bfloat16 elsewhere.
+
+    In bfloat16, poses are trained without logging ``acc_pose``.
+    """
     wrapper = cfg.optim_wrapper.setdefault('type', 'OptimWrapper')
     if wrapper in ('AmpOptimWrapper', 'BFloat16OptimWrapper'):
         return
@@ -62,12 +74,20 @@ def use_amp(cfg: Config) -> None:
         cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
     else:
         cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
+        if _is_for_poses(cfg):  # MMPose computes the accuracy of a batch in NumPy, which has no bfloat16
+            cfg.model.train_cfg = dict(cfg.model.get('train_cfg') or {}, compute_acc=False)
 
 
 def _preflight(cfg: Config, phases: tuple[str, ...]) -> None:
     """Check the config, what it needs and its data, once for all processes."""
     rank = os.environ.get(_RANK.get(cfg.launcher, ''), '0')
-    if cfg.get('default_scope') == 'mmseg' and rank == '0':
+    if rank != '0':
+        return
+    if _is_for_poses(cfg):
+        from .pose.preflight import check_data
+
+        check_data(cfg, phases)
+    elif cfg.get('default_scope') == 'mmseg':
         from .seg.preflight import check_data, check_packages
 
         check_packages(cfg)
@@ -142,16 +162,19 @@ def train(argv: Sequence[str] | None = None) -> None:
 
 
 def _draw_predictions(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
+    poses = _is_for_poses(cfg)
     hook = cfg.default_hooks.get('visualization')
     if hook is None:
         raise ValueError(
             '--show and --show-dir need default_hooks.visualization in the config: '
-            'visualization=dict(type="SegVisualizationHook")'
+            f'visualization=dict(type="{"Pose" if poses else "Seg"}VisualizationHook")'
         )
-    hook.update(draw=True, interval=1)
+    hook.update({'enable' if poses else 'draw': True, 'interval': 1})
     if show:
         hook.update(show=True, wait_time=wait_time)
-    if show_dir:
+    if show_dir and poses:
+        hook.out_dir = os.path.abspath(show_dir)  # MMPose joins a relative one to itself after every batch
+    elif show_dir:
         cfg.visualizer.save_dir = show_dir
 
 
@@ -159,16 +182,25 @@ def _test_evaluators(cfg: Config) -> list[dict]:
     return cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
 
 
-def _keep_masks(cfg: Config, out_dir: str) -> None:
-    evaluators = [evaluator for evaluator in _test_evaluators(cfg) if evaluator.type.endswith('IoUMetric')]
+def _keep_predictions(cfg: Config, out_dir: str) -> None:
+    """Let the metric that can write masks, or keypoints, do so."""
+    metric, what = ('CocoMetric', 'keypoints') if _is_for_poses(cfg) else ('IoUMetric', 'masks')
+    evaluators = [evaluator for evaluator in _test_evaluators(cfg) if evaluator.type.endswith(metric)]
     if not evaluators:
-        raise ValueError(
-            '--out: an IoUMetric writes the masks, and test_evaluator has none. Add dict(type="IoUMetric")'
-        )
-    evaluators[0].output_dir = out_dir
+        raise ValueError(f'--out: a {metric} writes the {what}, and test_evaluator has none. Add dict(type="{metric}")')
+    if _is_for_poses(cfg):
+        evaluators[0].outfile_prefix = os.path.join(out_dir, 'predictions')
+    else:
+        evaluators[0].output_dir = out_dir
+
+
+def _refuse_for_poses(cfg: Config, option: str, instead: str) -> None:
+    if _is_for_poses(cfg):
+        raise ValueError(f'{option} is for segmentation, and this config is for poses. {instead}')
 
 
 def _augment(cfg: Config) -> None:
+    _refuse_for_poses(cfg, '--tta', 'Leave it out: model.test_cfg.flip_test=True averages with the flipped crop.')
     missing = [key for key in ('tta_model', 'tta_pipeline') if key not in cfg]
     if missing:
         raise ValueError(
@@ -184,11 +216,18 @@ def test(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Test the model of a config file with a checkpoint, and return its metrics."""
     parser = _parser('Test (and evaluate) a model')
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--out', help='folder for the predicted masks, one PNG of class ids per image')
+    parser.add_argument(
+        '--out',
+        help='folder for the predictions: one PNG of class ids per image, or predictions.keypoints.json',
+    )
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
-    parser.add_argument('--show-dir', help='folder for pictures of truth and prediction, vis_data/vis_image in it')
+    parser.add_argument(
+        '--show-dir', help='folder for pictures: truth and prediction, in vis_data/vis_image; or one per person'
+    )
     parser.add_argument('--wait-time', type=float, default=2, help='seconds a picture is shown')
-    parser.add_argument('--tta', action='store_true', help='test-time augmentation: several scales, and flips')
+    parser.add_argument(
+        '--tta', action='store_true', help='test-time augmentation of segmentation: several scales, and flips'
+    )
     parser.add_argument('--sr-metrics', action='store_true', help='also PSNR and SSIM of the rebuilt images')
     args = parser.parse_args(argv)
     if args.tta and args.sr_metrics:
@@ -203,8 +242,9 @@ def test(argv: Sequence[str] | None = None) -> dict[str, float]:
     if args.show or args.show_dir:
         _draw_predictions(cfg, args.show, args.show_dir, args.wait_time)
     if args.out:
-        _keep_masks(cfg, args.out)
+        _keep_predictions(cfg, args.out)
     if args.sr_metrics:
+        _refuse_for_poses(cfg, '--sr-metrics', 'DSRLTopdown.reconstruct rebuilds the crops of a batch.')
         cfg.model.test_cfg.with_sr = True
         cfg.test_evaluator = [*_test_evaluators(cfg), dict(type='SRMetric')]
     _preflight(cfg, ('test',))
@@ -223,9 +263,10 @@ def deploy(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--lr-input', action='store_true', help='take LR frames; the mask is scale_factor times larger')
     parser.add_argument('--export', nargs=2, type=int, metavar=('H', 'W'), help='export for inputs of H x W pixels')
     args = parser.parse_args(argv)
+    cfg = Config.fromfile(args.config)
+    _refuse_for_poses(cfg, 'tools/deploy.py', 'For inference, set model.sr_aux=None and load the checkpoint as it is.')
     from .seg.deploy import save_deploy
 
-    cfg = Config.fromfile(args.config)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     for file in save_deploy(cfg, args.checkpoint, args.out_dir, args.lr_input, args.export and tuple(args.export)):
         print(f'{file}  {file.stat().st_size / 2**20:.1f} MiB')

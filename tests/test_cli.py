@@ -149,7 +149,7 @@ def test_tta_says_what_the_config_lacks():
 
 def test_out_needs_a_metric_that_writes_masks():
     with pytest.raises(ValueError, match='--out: .*test_evaluator has none. Add dict'):
-        cli._keep_masks(Config(dict(test_evaluator=dict(type='SRMetric'))), 'masks')
+        cli._keep_predictions(Config(dict(test_evaluator=dict(type='SRMetric'))), 'masks')
 
 
 # --- deploy ---
