@@ -1,4 +1,7 @@
-"""Every shipped config is built and trained for one step, on a small canvas of random pixels."""
+"""Every shipped segmentation config is built and trained for one step, on a small canvas of random pixels.
+
+Those of pose estimation: ``tests/pose/test_configs.py``.
+"""
 
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from mmseg.registry import MODELS, TRANSFORMS
 from mmseg.structures import SegDataSample
 
 ROOT = Path(__file__).parents[1] / 'configs'
-CONFIGS = sorted(path for path in ROOT.rglob('*.py') if '_base_' not in path.parts)
+CONFIGS = sorted(path for path in ROOT.rglob('*.py') if '_base_' not in path.parts and 'hrnet' not in path.stem)
 CANVAS = (96, 128)
 
 

@@ -6,7 +6,7 @@ _base_ = [
     '../_base_/pose_runtime.py',
 ]
 # The stock head's grid: a quarter of what the network reads. The Gaussian is as wide on the canvas as DSRL's.
-codec = dict(_base_.codec, heatmap_size=(32, 40), sigma=1.25)
+codec = dict(_base_.codec, heatmap_size=(32, 40), sigma=4 / 3)
 _base_.train_pipeline[6].encoder = codec
 model = dict(head=dict(decoder=codec))
 train_dataloader = dict(dataset=dict(pipeline=_base_.train_pipeline))

@@ -1,0 +1,139 @@
+"""Every shipped pose config is built and trained for one step, on random pixels."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.structures import InstanceData, PixelData
+from mmpose.registry import KEYPOINT_CODECS, MODELS, TRANSFORMS
+from mmpose.structures import PoseDataSample
+
+ROOT = Path(__file__).parents[2] / 'configs'
+CONFIGS = sorted((ROOT / 'dsrl').glob('hrnet*.py'))
+BASES = sorted((ROOT / '_base_' / 'models').glob('hrnet*.py'))
+
+
+def test_how_many_configs_are_shipped():
+    assert len(CONFIGS) == 10
+    assert len(BASES) == 4
+
+
+@pytest.fixture(params=CONFIGS, ids=lambda path: path.stem, scope='module')
+def cfg(request):
+    cfg = Config.fromfile(request.param)
+    cfg.model.backbone.init_cfg = None  # nothing is downloaded in tests
+    return cfg
+
+
+@pytest.fixture(scope='module')
+def model(cfg):
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    return model
+
+
+def random_batch(codec: dict, persons: int = 2) -> dict:
+    codec, rng = KEYPOINT_CODECS.build(codec), np.random.default_rng(0)
+    images, samples = [], []
+    for _ in range(persons):
+        keypoints = (rng.uniform(0.2, 0.8, (1, 17, 2)) * codec.input_size).astype(np.float32)
+        encoded = codec.encode(keypoints, np.ones((1, 17), np.float32))
+        size = np.array(codec.input_size)
+        metas = dict(input_size=size, input_center=size / 2, input_scale=size, flip_indices=list(range(17)))
+        sample = PoseDataSample(metainfo=metas)
+        sample.gt_instances = InstanceData(bboxes=np.zeros((1, 4)), bbox_scores=np.ones(1))
+        sample.gt_fields = PixelData(heatmaps=torch.from_numpy(encoded['heatmaps']))
+        sample.gt_instance_labels = InstanceData(keypoint_weights=torch.from_numpy(encoded['keypoint_weights']))
+        images.append(torch.from_numpy(rng.integers(256, size=(3, *codec.input_size[::-1]), dtype=np.uint8)))
+        samples.append(sample)
+    return dict(inputs=images, data_samples=samples)
+
+
+def expected_losses(name: str) -> set[str]:
+    losses = {'loss', 'loss_kpt', 'acc_pose'}
+    if name.endswith(('_baseline', '_sssr')):
+        return losses
+    return losses | {'sr.loss_sisr'} | (set() if name.endswith('_sssr_sisr') else {'sr.loss_fa'})
+
+
+def test_training_step_reaches_every_parameter(cfg, model):
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    optimised = {id(p) for group in wrapper.param_groups for p in group['params']}
+    assert {id(p) for p in model.parameters()} <= optimised
+    # What starts at zero passes no gradient on at the first step.
+    for parameter in model.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    data = model.data_preprocessor(random_batch(cfg.model.head.decoder), training=True)
+    total, logs = model.parse_losses(model(**data, mode='loss'))
+    assert set(logs) == expected_losses(Path(cfg.filename).stem)
+    total.backward()
+    assert not [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+
+
+def test_network_reads_what_the_name_says_and_predicts_on_its_grid(cfg, model):
+    height, width = map(int, Path(cfg.filename).stem.split('coco_')[1].split('_')[0].split('x'))
+    read = []
+    hook = model.backbone.register_forward_pre_hook(lambda _, args: read.append(args[0]))
+    with torch.no_grad():
+        heatmaps = model.eval()(torch.zeros(1, 3, 2 * height, 2 * width), None)
+    hook.remove()
+    assert read[0].shape == (1, 3, height, width)
+    stride = 4 if Path(cfg.filename).stem.endswith('_baseline') else 2
+    assert heatmaps.shape == (1, 17, height // stride, width // stride)
+
+
+def test_predicts(cfg, model):
+    sample = model.test_step(random_batch(cfg.model.head.decoder, persons=1))[0]
+    assert sample.pred_instances.keypoints.shape == (1, 17, 2)
+
+
+def test_codec_is_the_same_everywhere(cfg):
+    codec = cfg.model.head.decoder
+    train, val = cfg.train_dataloader.dataset.pipeline, cfg.val_dataloader.dataset.pipeline
+    affine = [t.input_size for t in (*train, *val) if t.type == 'TopdownAffine']
+    assert affine == [codec.input_size] * 2
+    assert [t.encoder for t in train if t.type == 'GenerateTarget'] == [codec]
+    assert cfg.codec == codec
+    assert cfg.test_dataloader == cfg.val_dataloader
+    for transform in (*train, *val):
+        TRANSFORMS.build(transform)
+
+
+def test_gaussians_are_equally_wide_on_the_person(cfg):
+    codec = cfg.codec
+    pixels = codec.sigma * codec.input_size[1] / codec.heatmap_size[1]
+    assert 1 / 32 <= pixels / codec.input_size[1] <= 1 / 30
+    # MMPose draws others a cell beside, near the left and upper border.
+    assert float(3 * codec.sigma).is_integer()
+
+
+def twin(cfg) -> Config:
+    stem = Path(cfg.filename).stem.removesuffix('_sisr').removesuffix('_sssr').removesuffix('_baseline')
+    return Config.fromfile(Path(cfg.filename).with_name(f'{stem}_baseline.py'))
+
+
+def test_twins_differ_in_the_model_and_its_grid_alone(cfg):
+    cfg, baseline = copy.deepcopy(cfg), twin(cfg)
+    for each in (cfg, baseline):
+        for pipeline in (each.train_pipeline, each.train_dataloader.dataset.pipeline):
+            (target,) = (t for t in pipeline if t.type == 'GenerateTarget')
+            target.encoder = dict(target.encoder, heatmap_size=None, sigma=None)
+        each.codec.update(heatmap_size=None, sigma=None)
+    assert set(cfg) == set(baseline)
+    for key in set(baseline) - {'model'}:
+        assert cfg[key] == baseline[key], key
+
+
+def test_ablations_leave_parts_out_and_change_nothing_else(cfg):
+    path = Path(cfg.filename)
+    if '_sssr' not in path.stem:
+        return
+    whole = Config.fromfile(path.with_name(path.stem.split('_sssr')[0] + '.py')).model
+    assert cfg.model.head == whole.head
+    assert cfg.model.sr_aux is None or cfg.model.sr_aux == dict(whole.sr_aux, fa=None)
