@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
-from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
+from mmengine.registry import MODELS, init_default_scope
 from rich.progress import track
 
 from ..core.complexity import Complexity, measure_complexity
-from ..seg.deploy import deploy_config
 
 __all__ = ['count', 'main']
 
@@ -21,13 +19,35 @@ def _input_size(cfg: Config, size: Sequence[int] | None) -> tuple[int, int]:
     """Height and width of what the network reads: ``size``, or the canvas of the config over ``scale_factor``."""
     if size:
         return tuple(size)
-    if not cfg.get('crop_size'):
+    if cfg.model.type == 'DSRLTopdown':
+        canvas = cfg.model.head.decoder.input_size[::-1]
+    elif not (canvas := cfg.get('crop_size')):
         raise ValueError(f'{cfg.filename} has no crop_size: give the size that the network reads as --shape H W')
-    return tuple(-(-side // cfg.model.scale_factor) for side in cfg.crop_size)
+    return tuple(-(-side // cfg.model.scale_factor) for side in canvas)
 
 
 def _inference(cfg: Config, size: tuple[int, int]) -> Complexity:
+    if cfg.model.type == 'DSRLTopdown':
+        model = copy.deepcopy(cfg.model)
+        model.sr_aux = None
+        model.head.decoder = None  # so that any size will do
+        return measure_complexity(MODELS.build(model), tuple(side * model.scale_factor for side in size))
+    from ..seg.deploy import deploy_config
+
     return measure_complexity(MODELS.build(deploy_config(cfg, lr_input=True).model), size)
+
+
+def _without_sssr(cfg: Config) -> Config | None:
+    """The config with the stock head in the place of an SSSR head; None if it has none."""
+    stock = copy.deepcopy(cfg)
+    if stock.model.get('decode_head', {}).get('type') == 'SSSRHead':
+        stock.model.decode_head = stock.model.decode_head.decode_head
+    elif stock.model.get('head', {}).get('type') == 'SSSRHeatmapHead':
+        stock.model.head.pop('upsampler', None)
+        stock.model.head.type = 'HeatmapHead'
+    else:
+        return None
+    return stock
 
 
 def _parameters(cfg: Config) -> int:
@@ -38,9 +58,10 @@ def count(cfg: Config, size: Sequence[int] | None = None) -> dict[str, str | flo
     """One row of the table.
 
     Args:
-        cfg (Config): of a :class:`~dsrl_mm.seg.DSRLSegmentor`.
+        cfg (Config): of a :class:`~dsrl_mm.seg.DSRLSegmentor` or a :class:`~dsrl_mm.pose.DSRLTopdown`.
         size (Sequence[int], optional): height and width in pixels of what the network reads: the paper counts
-            operations for the reduced image. Defaults to None: the config's ``crop_size`` over ``scale_factor``.
+            operations for the reduced image. Defaults to None: the config's canvas (``crop_size``, or the codec's
+            ``input_size``) over ``scale_factor``.
 
     Returns:
         dict[str, str | float]: parameters in millions, at deployment and in training; multiply-adds (GMACs) and
@@ -48,7 +69,7 @@ def count(cfg: Config, size: Sequence[int] | None = None) -> dict[str, str | flo
         raises the operations, in percent, '' without an SSSR head.
 
     Raises:
-        ValueError: if the model is no DSRLSegmentor, or no size is known.
+        ValueError: if the model is neither, or no size is known.
     """
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     size = _input_size(cfg, size)
@@ -62,9 +83,7 @@ def count(cfg: Config, size: Sequence[int] | None = None) -> dict[str, str | flo
         'GFLOPs': cost.flops / 1e9,
         'SSSR adds %': '',
     }
-    if cfg.model.decode_head.type == 'SSSRHead':
-        stock = copy.deepcopy(cfg)
-        stock.model.decode_head = stock.model.decode_head.decode_head
+    if stock := _without_sssr(cfg):
         row['SSSR adds %'] = 100 * (cost.flops / _inference(stock, size).flops - 1)
     return row
 
