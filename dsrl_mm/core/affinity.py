@@ -45,7 +45,8 @@ def _even_side(n: int, device: torch.device) -> int:
 
 
 def _has_onednn(x: Tensor) -> bool:
-    usable = x.device.type == 'cpu' and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    mkldnn = torch.backends.mkldnn
+    usable = x.device.type == 'cpu' and x.dtype == torch.float32 and mkldnn.is_available() and mkldnn.enabled
     return usable and hasattr(torch.ops.mkldnn, '_linear_pointwise')
 
 
@@ -63,7 +64,7 @@ def matrix_product(x: Tensor, y: Tensor) -> Tensor:
 def _tiled_sums(a: Tensor, b: Tensor, learning: slice) -> tuple[Tensor, Tensor]:
     """Sum of |D|, and the rows ``learning`` of R' = (sign(D) x)', of one image, from a' (Ca, N) and b' (Cb, N)."""
     side = _even_side(a.shape[1], a.device)
-    columns = [torch.cat(tile) for tile in zip(a.split(side, dim=1), b.split(side, dim=1))]
+    columns = [torch.cat(tile) for tile in zip(a.split(side, dim=1), b.split(side, dim=1), strict=True)]
     rows = [tile.T.contiguous() for tile in columns]
     z = [tile[learning] for tile in columns]
     signature = torch.cat([a.new_ones(len(a)), -b.new_ones(len(b))])
@@ -93,7 +94,7 @@ class _MeanAbsDifference(torch.autograd.Function):
         # Only the sides that learn: a detached guide spares a third of the work, no gradient at all two thirds.
         of_a, of_b = (feat.shape[1] if learns else 0 for feat, learns in zip((a, b), ctx.needs_input_grad))
         start = 0 if of_a else a.shape[1]
-        totals, r = zip(*(_tiled_sums(*image, slice(start, start + of_a + of_b)) for image in zip(a, b)))
+        totals, r = zip(*(_tiled_sums(*image, slice(start, start + of_a + of_b)) for image in zip(a, b, strict=True)))
         gradients = torch.stack(r).mul_(2 / pairs).split([of_a, of_b], dim=1)
         ctx.save_for_backward(*(grad if grad.shape[1] else None for grad in gradients))
         return sum(totals) / pairs
@@ -152,7 +153,15 @@ def affinity_loss(
 
     Returns:
         Tensor: a scalar. With q = 1 it can be differentiated only once.
+
+    Raises:
+        ValueError: if the two differ in B, H' or W'.
     """
+    if len(seg_feat) != len(sr_feat) or seg_feat.shape[2:] != sr_feat.shape[2:]:
+        raise ValueError(
+            f'affinity_loss compares features at the same positions of the same images, but their shapes are '
+            f'{tuple(seg_feat.shape)} and {tuple(sr_feat.shape)}'
+        )
     with torch.autocast(seg_feat.device.type, enabled=False):
         a, b = (F.normalize(feat.flatten(2), p=p, dim=1, eps=eps) for feat in (seg_feat, sr_feat))
         n = a.shape[2]

@@ -5,6 +5,7 @@ import copy
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import gcd, prod
 from pathlib import Path
 
 import mmseg
@@ -22,6 +23,10 @@ __all__ = ['find_config', 'main', 'to_dsrl', 'write_dsrl_config']
 
 #: Side of the network input on which a config is tried, in pixels: a multiple of every stride and window in use.
 _SIDE = 128
+#: Hidden channels of the upsampling stacks and of the SISR head, their defaults.
+_CHANNELS = 64
+#: The grid of SSSR's prediction: 1/4 of the canvas on each side, from where it is enlarged bilinearly.
+_SSSR_STRIDE = 4
 #: The grid of FA: 1/8 of the canvas on each side (Sec. 3.3 of the paper).
 _AFFINITY_STRIDE = 8
 #: Normalisations that suit the (B, C, H, W) features of the upsampling stacks; others in a config are a backbone's.
@@ -78,7 +83,7 @@ def _reduced_img_size(backbone: ConfigDict, scale_factor: int) -> dict:
     size = backbone.get('img_size')
     if size is None:
         return {}
-    reduced = [side // scale_factor for side in ((size, size) if isinstance(size, int) else size)]
+    reduced = [-(-side // scale_factor) for side in ((size, size) if isinstance(size, int) else size)]
     return dict(img_size=reduced[0] if isinstance(size, int) else tuple(reduced))
 
 
@@ -114,11 +119,11 @@ def _probe(model: nn.Module, channels: int, size: Sequence[int]) -> _Grids:
 def _grids(cfg: Config, model: ConfigDict) -> _Grids:
     """What the network, as DSRL would use it, makes of a small input; of its true one where that is too small."""
     segmentor, channels = _build(model), model.backbone.get('in_channels', 3)
-    side = model.backbone.get('img_size', _SIDE)
+    side = model.backbone.get('img_size') or _SIDE
     sizes = [(side, side) if isinstance(side, int) else tuple(side)]
     canvas = model.get('data_preprocessor', {}).get('size') or cfg.get('crop_size')
     if canvas:
-        sizes.append(tuple(length // model.scale_factor for length in canvas))
+        sizes.append(tuple(-(-length // model.scale_factor) for length in canvas))
     for size in sizes:
         try:
             return _probe(segmentor, channels, size)
@@ -131,10 +136,27 @@ def _grids(cfg: Config, model: ConfigDict) -> _Grids:
 
 def _norm_cfg(head: ConfigDict) -> dict:
     norm_cfg = head.get('norm_cfg')
-    return dict(norm_cfg) if norm_cfg and _name(norm_cfg['type']) in _NORMS else dict(type='SyncBN')
+    if not norm_cfg or _name(norm_cfg['type']) not in _NORMS:
+        return dict(type='SyncBN')
+    norm_cfg = dict(norm_cfg)
+    if 'num_groups' in norm_cfg:
+        norm_cfg['num_groups'] = gcd(norm_cfg['num_groups'], _CHANNELS)
+    return norm_cfg
 
 
-def _sr_aux(grids: _Grids, backbone: ConfigDict, scale_factor: int, norm_cfg: dict, fa: bool) -> dict:
+def _factors(grids: _Grids, scale_factor: int) -> tuple[int, ...]:
+    """Enlargements, each a prime number, from the stock head's grid to SSSR's, and by ``scale_factor`` at least."""
+    left = max(scale_factor, grids.head_stride * scale_factor // _SSSR_STRIDE)
+    factors, prime = [], 2
+    while left > 1:
+        while left % prime == 0:
+            factors.append(prime)
+            left //= prime
+        prime += 1
+    return tuple(factors)
+
+
+def _sr_aux(grids: _Grids, backbone: ConfigDict, scale_factor: int, sssr_stride: int, norm_cfg: dict, fa: bool) -> dict:
     """The SISR head on the finest and the last of the backbone's outputs, and FA on 1/8 of the canvas."""
     if not grids.strides:
         raise TypeError(
@@ -146,8 +168,8 @@ def _sr_aux(grids: _Grids, backbone: ConfigDict, scale_factor: int, norm_cfg: di
     finest = max(i for i, stride in enumerate(grids.strides) if stride == min(grids.strides))
     index = sorted({finest, last})
     upscale_factor = grids.strides[finest] * scale_factor
-    # Of the finer of the two maps that FA compares; SSSR's lies where the stock head's would on the whole canvas.
-    subsample = max(1, _AFFINITY_STRIDE // min(upscale_factor, grids.head_stride))
+    # Of the finer of the two maps that FA compares; strides on the canvas.
+    subsample = max(1, _AFFINITY_STRIDE // min(upscale_factor, sssr_stride))
     head = dict(
         type='SISRAuxHead',
         in_channels=tuple(grids.channels[i] for i in index),
@@ -179,8 +201,10 @@ def _difference(cfg: Config, scale_factor: int, sisr: bool, fa: bool) -> dict:
     if img_size:
         difference['backbone'] = img_size
     grids = _grids(cfg, _merge(stock, difference))
+    upsampler['factors'] = _factors(grids, scale_factor)
     if sisr:
-        difference['sr_aux'] = _sr_aux(grids, stock.backbone, scale_factor, norm_cfg, fa)
+        sssr_stride = grids.head_stride * scale_factor // prod(upsampler['factors'])
+        difference['sr_aux'] = _sr_aux(grids, stock.backbone, scale_factor, sssr_stride, norm_cfg, fa)
     return difference
 
 
@@ -193,17 +217,19 @@ def _merge(stock: ConfigDict, difference: dict) -> ConfigDict:
 
 
 def _custom_imports(cfg: Config) -> dict:
-    imports = cfg.get('custom_imports', {}).get('imports', [])
+    stock = cfg.get('custom_imports') or {}
+    imports = stock.get('imports', [])
     imports = [imports] if isinstance(imports, str) else list(imports)
-    return dict(imports=[*imports, 'dsrl_mm.seg'], allow_failed_imports=False)
+    return dict(imports=[*imports, 'dsrl_mm.seg'], allow_failed_imports=stock.get('allow_failed_imports', False))
 
 
 def to_dsrl(cfg: Config | str | Path, scale_factor: int = 2, sisr: bool = True, fa: bool = True) -> Config:
     """A DSRL config of a stock one. Only the model differs: data, crop sizes, schedule and evaluation stay.
 
-    The network then reads ``1 / scale_factor`` of what the stock config's network reads, and its mask has the grid that
-    the stock head's mask has on the whole image. The model is built and run once, on an empty image, to learn the
-    features' channels and strides and to find out whether its head can be wrapped; no weights are downloaded.
+    The network then reads ``1 / scale_factor`` of what the stock config's network reads, and SSSR predicts on 1/4 of
+    the canvas, as in the shipped configs, or finer where the stock head does. The model is built and run once, on an
+    empty image, to learn the features' channels and strides and to find out whether its head can be wrapped; no weights
+    are downloaded.
 
     Args:
         cfg (Config | str | Path): a config, its path, or ``mmseg::FOLDER/NAME.py``. Left as it is.
@@ -216,6 +242,7 @@ def to_dsrl(cfg: Config | str | Path, scale_factor: int = 2, sisr: bool = True, 
         stock one.
 
     Raises:
+        ValueError: for a ``scale_factor`` that is no integer of at least 2.
         TypeError: if the model cannot become one: a cascade, a head that does not end in ``cls_seg`` or has losses of
             its own, mask classification, another segmentor. The message says which.
         ImportError: if a package that the config needs is missing.
@@ -234,9 +261,14 @@ def to_dsrl(cfg: Config | str | Path, scale_factor: int = 2, sisr: bool = True, 
 _WRAPPED = '{{_base_.model.decode_head}}'
 
 
-def _inherits(source: Path) -> bool:
-    """Whether a config beside this one may name it as its base: not where an update of a package would move it."""
-    return not any(part in ('site-packages', 'dist-packages') for part in source.resolve().parts)
+def _inherits(cfg: Config, source: Path) -> bool:
+    """Whether the written config may name ``source`` as its base.
+
+    It may not where an update of a package would move it, nor where classes stand for names (``read_base()``), which
+    MMEngine does not mix with the other kind of config.
+    """
+    packages = ('site-packages', 'dist-packages')
+    return isinstance(cfg.model.type, str) and not any(part in packages for part in source.resolve().parts)
 
 
 def _text_beyond(cfg: Config, converted: Config, source: Path, out: Path) -> str:
@@ -253,7 +285,8 @@ def _text_beyond(cfg: Config, converted: Config, source: Path, out: Path) -> str
 def write_dsrl_config(source: str | Path, out: str | Path, **kwargs) -> Path:
     """Write the DSRL config of a stock one, as a difference from it that names it as its base.
 
-    A config that MMSegmentation ships is written out whole instead, since its place changes with the installation.
+    A config that MMSegmentation ships is written out whole instead, since its place changes with the installation; so
+    is one in pure Python (``read_base()``).
 
     Args:
         source (str | Path): a config's path, or ``mmseg::FOLDER/NAME.py``.
@@ -271,7 +304,7 @@ def write_dsrl_config(source: str | Path, out: str | Path, **kwargs) -> Path:
         raise FileExistsError(f'{out} exists already; nothing was written')
     cfg = Config.fromfile(path)
     converted = to_dsrl(cfg, **kwargs)
-    body = _text_beyond(cfg, converted, path, out) if _inherits(path) else converted.pretty_text
+    body = _text_beyond(cfg, converted, path, out) if _inherits(cfg, path) else converted.pretty_text
     origin = source if '::' in str(source) else path.name
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(f'# {origin} with DSRL: the network reads 1/{converted.model.scale_factor} of each side.\n{body}')
@@ -289,6 +322,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     try:
         write_dsrl_config(args.config, args.out, scale_factor=args.scale_factor, sisr=args.sisr, fa=args.fa)
-    except (FileExistsError, FileNotFoundError, ImportError, TypeError) as error:
+    except (FileExistsError, FileNotFoundError, ImportError, TypeError, ValueError) as error:
         raise SystemExit(f'{parser.prog}: {args.config}: {error}') from error
     print(f'Written to {args.out}')

@@ -12,11 +12,34 @@ from dsrl_mm.seg.convert import find_config, main, write_dsrl_config
 SHIPPED = 'mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py'
 
 
+LAZY = """
+from mmengine.model import BaseDataPreprocessor
+from mmseg.models import EncoderDecoder, FCNHead, ResNetV1c, SegDataPreProcessor
+model = dict(
+    type=EncoderDecoder,
+    data_preprocessor=dict(type=SegDataPreProcessor, size=(48, 64)),
+    backbone=dict(type=ResNetV1c, depth=18, base_channels=8, stem_channels=8, out_indices=(0, 1, 2, 3)),
+    decode_head=dict(type=FCNHead, in_channels=64, in_index=3, channels=8, num_convs=1, num_classes=5,
+                     norm_cfg=dict(type='BN')),
+)
+"""
+
+
 def stock_cfg(**overrides) -> Config:
     """A stock config of the toy network."""
     model = toy.model_cfg(dsrl=False)
     del model['scale_factor']
     return Config(dict(model=model | dict(type='EncoderDecoder') | overrides, crop_size=toy.SIZE))
+
+
+def fine_cfg(stride: int, scale_factor: int = 2) -> Config:
+    """A converted config of a network whose head predicts on 1/``stride`` of what it reads."""
+    cfg = stock_cfg()
+    cfg.model.backbone.update(strides=(1, 1, 1, 1), dilations=(1, 1, 1, 1))
+    if stride == 2:
+        cfg.model.backbone = dict(type='ESPNetv2', widen_factor=0.5, out_indices=(0, 1))
+        cfg.model.decode_head.update(in_channels=16, in_index=0)
+    return to_dsrl(cfg, scale_factor)
 
 
 def step(cfg: Config) -> dict[str, float]:
@@ -51,12 +74,19 @@ def test_leaves_parts_out(parts, losses):
 
 
 def test_compares_affinities_on_an_eighth_of_the_canvas():
-    # SISR's features: stride 4 of the network's input, so 8 and 16 of the canvas. SSSR's: 8 of the canvas.
-    assert to_dsrl(stock_cfg(), scale_factor=2).model.sr_aux.fa.subsample == 1
-    assert to_dsrl(stock_cfg(), scale_factor=4).model.sr_aux.fa.subsample == 1
-    fine = stock_cfg()
-    fine.model.backbone.update(strides=(1, 1, 1, 1), dilations=(1, 1, 1, 1))
-    assert to_dsrl(fine).model.sr_aux.fa.subsample == 2
+    # SISR's features: stride 4 of the network's input. SSSR's: 4 of the canvas, or 2 where the stock head's are so fine
+    # that the least enlargement, by scale_factor, brings them there.
+    assert to_dsrl(stock_cfg()).model.sr_aux.fa.subsample == 2
+    assert fine_cfg(2).model.sr_aux.fa.subsample == 4
+
+
+@pytest.mark.parametrize(
+    ('stride', 'scale_factor', 'factors'),
+    [(8, 2, (2, 2)), (8, 4, (2, 2, 2)), (8, 3, (2, 3)), (8, 5, (2, 5)), (4, 2, (2,)), (2, 2, (2,)), (2, 3, (3,))],
+)
+def test_sssr_predicts_on_a_quarter_of_the_canvas(stride, scale_factor, factors):
+    converted = to_dsrl(stock_cfg(), scale_factor) if stride == 8 else fine_cfg(stride, scale_factor)
+    assert tuple(converted.model.decode_head.upsampler.factors) == factors
 
 
 def test_binary_output_other_channels_and_label_handling_stay():
@@ -145,6 +175,27 @@ def test_written_file_is_a_difference_that_gives_the_same_config(tmp_path):
     )
 
 
+def test_a_pure_python_config_is_written_whole(tmp_path):
+    stock = tmp_path / 'lazy.py'
+    stock.write_text(LAZY)
+    out = write_dsrl_config(stock, tmp_path / 'out.py')
+    assert '_base_' not in out.read_text()
+    losses = step(Config.fromfile(out))
+    assert {'decode.loss_ce', 'sr.loss_sisr', 'sr.loss_fa'} <= set(losses)
+
+
+def test_custom_imports_that_may_fail_still_may():
+    cfg = stock_cfg()
+    cfg.custom_imports = dict(imports=['no.such.module'], allow_failed_imports=True)
+    assert to_dsrl(cfg).custom_imports == dict(imports=['no.such.module', 'dsrl_mm.seg'], allow_failed_imports=True)
+
+
+def test_group_norm_gets_groups_that_divide_the_stacks_channels():
+    norm_cfg = dict(type='GN', num_groups=24)
+    cfg = stock_cfg(decode_head=toy.head_cfg('FCNHead', norm_cfg=norm_cfg, channels=48))
+    assert to_dsrl(cfg).model.decode_head.upsampler.norm_cfg == dict(type='GN', num_groups=8)
+
+
 def test_shipped_config_is_written_whole(tmp_path):
     out = tmp_path / 'psp.py'
     main([SHIPPED, '-o', str(out), '--scale-factor', '4', '--no-fa'])
@@ -160,6 +211,8 @@ def test_bad_requests_leave_no_file(tmp_path, capsys):
     for name, reason in (('no/such.py', 'no config'), ('mmseg::no/such.py', 'no config'), ('mmdet::a.py', 'mmdet')):
         with pytest.raises(SystemExit, match=reason):
             main([name, '-o', str(out)])
+    with pytest.raises(SystemExit, match='scale_factor'):
+        main([SHIPPED, '-o', str(out), '--scale-factor', '1'])
     with pytest.raises(SystemExit, match='refines'):
         main(['mmseg::ocrnet/ocrnet_hr18_4xb2-160k_cityscapes-512x1024.py', '-o', str(out)])
     assert not out.exists()
