@@ -24,10 +24,9 @@ class BuildWithConfigs(build_py):
         super().run()
         if not self.editable_mode:
             mim = Path(self.build_lib) / 'dsrl_mm' / '.mim'
+            shutil.rmtree(mim, ignore_errors=True)  # an earlier build's, with configs that are gone
             for folder in ('configs', 'tools'):
-                shutil.copytree(
-                    ROOT / folder, mim / folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns('__pycache__')
-                )
+                shutil.copytree(ROOT / folder, mim / folder, ignore=shutil.ignore_patterns('__pycache__'))
             shutil.copy(ROOT / 'model-index.yml', mim)
 
 

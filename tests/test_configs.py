@@ -3,6 +3,7 @@
 Those of pose estimation: ``tests/pose/test_configs.py``.
 """
 
+import re
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ def cfg(request):
         pytest.importorskip('timm')
     cfg.model = without_pretrained_weights(cfg.model)
     cfg.model.data_preprocessor.size = CANVAS  # batches are smaller than the pipeline's
+    cfg.model.data_preprocessor.pop('test_cfg', None)
     return cfg
 
 
@@ -118,6 +120,28 @@ def test_augmentation_keeps_the_canvas_at_scale_one(cfg):
     augmentation = cfg.tta_pipeline[-1].transforms[0]
     assert tuple(canvas) in [tuple(resize.scale) for resize in augmentation]
     assert len(augmentation) >= 3
+
+
+def test_the_network_reads_what_the_configs_name_says(cfg):
+    cfg = Config.fromfile(cfg.filename)
+    canvas = tuple(cfg.crop_size)
+    sizes = {transform.type: transform for transform in cfg.train_dataloader.dataset.pipeline}
+    if 'RandomCrop' in sizes:
+        assert tuple(sizes['RandomCrop'].crop_size) == canvas
+        width, height = sizes['RandomResize'].scale
+        assert (height, width) <= canvas and width == canvas[1]
+    preprocessor = MODELS.build(cfg.model.data_preprocessor)
+    for loader in (cfg.val_dataloader, cfg.test_dataloader):
+        resizes = [transform for transform in loader.dataset.pipeline if transform.type == 'Resize']
+        width, height = resizes[0].scale if resizes else canvas[::-1]
+        sample = SegDataSample(metainfo=dict(ori_shape=(height, width), img_shape=(height, width)))
+        image = torch.zeros(3, height, width, dtype=torch.uint8)
+        batch = preprocessor(dict(inputs=[image], data_samples=[sample]), training=False)
+        assert batch['inputs'].shape[2:] == canvas
+    stem = Path(cfg.filename).stem
+    named = re.search(r'(\d+)x(\d+)', stem)
+    if named:
+        assert canvas == tuple(cfg.model.scale_factor * int(side) for side in named.groups())
 
 
 def test_twins_differ_in_the_model_alone(cfg):

@@ -17,6 +17,11 @@ __all__ = ['count', 'main']
 
 def _input_size(cfg: Config, size: Sequence[int] | None) -> tuple[int, int]:
     """Height and width of what the network reads: ``size``, or the canvas of the config over ``scale_factor``."""
+    if cfg.model.type not in ('DSRLSegmentor', 'DSRLTopdown'):
+        raise ValueError(
+            f'model.type is {cfg.model.type!r}, but operations are counted of a DSRLSegmentor or a DSRLTopdown. A '
+            'baseline is one of these with a stock head; tools/misc/to_dsrl.py converts MMSegmentation configs.'
+        )
     if size:
         return tuple(size)
     if cfg.model.type == 'DSRLTopdown':
@@ -27,14 +32,15 @@ def _input_size(cfg: Config, size: Sequence[int] | None) -> tuple[int, int]:
 
 
 def _inference(cfg: Config, size: tuple[int, int]) -> Complexity:
+    in_channels = cfg.model.backbone.get('in_channels', 3)
     if cfg.model.type == 'DSRLTopdown':
         model = copy.deepcopy(cfg.model)
         model.sr_aux = None
         model.head.decoder = None  # so that any size will do
-        return measure_complexity(MODELS.build(model), tuple(side * model.scale_factor for side in size))
+        return measure_complexity(MODELS.build(model), tuple(side * model.scale_factor for side in size), in_channels)
     from ..seg.deploy import deploy_config
 
-    return measure_complexity(MODELS.build(deploy_config(cfg, lr_input=True).model), size)
+    return measure_complexity(MODELS.build(deploy_config(cfg, lr_input=True).model), size, in_channels)
 
 
 def _without_sssr(cfg: Config) -> Config | None:

@@ -25,7 +25,7 @@ class Complexity:
         return self.flops // 2
 
 
-def measure_complexity(model: nn.Module, size: tuple[int, int]) -> Complexity:
+def measure_complexity(model: nn.Module, size: tuple[int, int], in_channels: int = 3) -> Complexity:
     """Count a model's parameters and the operations of its convolutions and matrix products.
 
     Operations are PyTorch's own count, :class:`torch.utils.flop_counter.FlopCounterMode`, which leaves out
@@ -35,12 +35,13 @@ def measure_complexity(model: nn.Module, size: tuple[int, int]) -> Complexity:
         model (nn.Module): a segmentor or a pose estimator; left in eval mode.
         size (tuple[int, int]): height and width of its input in pixels: the canvas, or the LR frame with a segmentor's
             ``lr_input``.
+        in_channels (int): of the image. Defaults to 3.
     """
     counts = {True: 0, False: 0}
     for name, parameter in model.named_parameters():
         counts[name.split('.')[0] in TRAINING_ONLY] += parameter.numel()
     model.eval()
-    image = torch.zeros(1, 3, *size, device=next(model.parameters()).device)
+    image = torch.zeros(1, in_channels, *size, device=next(model.parameters()).device)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(image, None, mode='tensor')
     return Complexity(params=counts[False], training_params=counts[True], flops=counter.get_total_flops())

@@ -9,6 +9,8 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from .norm_act import fit_act, fit_norm
+
 __all__ = ['DABModule', 'DABNet']
 
 #: The authors' batch norm; PyTorch's eps is 1e-5.
@@ -29,10 +31,9 @@ def _conv(
 
 
 def _norm_act(channels: int, norm_cfg: dict, act_cfg: dict) -> nn.Sequential:
-    if act_cfg['type'] == 'PReLU':
-        act_cfg = {'num_parameters': channels, **act_cfg}  # one slope per channel, as the authors have it
+    norm = build_norm_layer(fit_norm(norm_cfg, channels), channels)[1]
     # Named, so that paramwise_cfg.custom_keys can tell the slopes ('.act.') from the weights.
-    return nn.Sequential(OrderedDict(norm=build_norm_layer(norm_cfg, channels)[1], act=build_activation_layer(act_cfg)))
+    return nn.Sequential(OrderedDict(norm=norm, act=build_activation_layer(fit_act(act_cfg, channels))))
 
 
 class DABModule(BaseModule):
@@ -117,8 +118,8 @@ class DABNet(BaseModule):
             Defaults to (32, 64, 128).
         dilations (Sequence[Sequence[int]]): of each stage's DAB modules, one module per number. Defaults to the
             paper's, ((2, 2, 2), (4, 4, 8, 8, 16, 16)).
-        norm_cfg (dict): normalisation. Defaults to batch norm with the authors' eps=1e-3. The outputs' channels are
-            odd, so GroupNorm fits with ``num_groups=1`` only.
+        norm_cfg (dict): normalisation. Defaults to batch norm with the authors' eps=1e-3. Group norm gets as many of
+            its groups as divide a layer's channels: one on the outputs, whose channels are odd.
         act_cfg (dict): activation. Defaults to PReLU, which has one slope per channel unless ``num_parameters`` is
             set. The slopes' names contain ``.act.``: exempt them from weight decay, which pulls them to ReLU, by
             ``paramwise_cfg=dict(custom_keys={'.act.': dict(decay_mult=0.0)})``; the authors' code does not.

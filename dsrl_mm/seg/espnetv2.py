@@ -6,7 +6,6 @@ Where the paper leaves a choice open, it is made as in the authors' code, https:
 import re
 from collections.abc import Sequence
 from itertools import accumulate
-from math import gcd
 
 import torch
 import torch.nn as nn
@@ -16,6 +15,8 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor
+
+from .norm_act import fit_act, fit_norm
 
 __all__ = ['EESP', 'EESPUnit', 'ESPNetv2', 'StridedEESPUnit', 'conv_norm_act', 'norm_act']
 
@@ -46,22 +47,10 @@ _OFFICIAL_NAMES = (
 )
 
 
-def _fit_norm(norm_cfg: dict, channels: int) -> dict:
-    """Group norm with as many of its groups as divide the channels, of which some layers have 3; others as they are."""
-    if norm_cfg['type'] != 'GN':
-        return norm_cfg
-    return dict(norm_cfg, num_groups=gcd(norm_cfg['num_groups'], channels))
-
-
-def _fit_act(act_cfg: dict, channels: int) -> dict:
-    """PReLU with a slope per channel, as in the paper; others as they are."""
-    return dict(act_cfg, num_parameters=channels) if act_cfg['type'] == 'PReLU' else act_cfg
-
-
 def norm_act(channels: int, norm_cfg: dict, act_cfg: dict) -> nn.Sequential:
     """A normalisation and an activation of (B, ``channels``, H, W)."""
-    norm = build_norm_layer(_fit_norm(norm_cfg, channels), channels)[1]
-    return nn.Sequential(norm, build_activation_layer(_fit_act(act_cfg, channels)))
+    norm = build_norm_layer(fit_norm(norm_cfg, channels), channels)[1]
+    return nn.Sequential(norm, build_activation_layer(fit_act(act_cfg, channels)))
 
 
 def conv_norm_act(
@@ -74,7 +63,7 @@ def conv_norm_act(
         out_channels (int): of the output.
         kernel_size (int): odd.
         norm_cfg (dict): of the normalisation; group norm gets as many of its groups as divide the channels.
-        act_cfg (dict, optional): of the activation; PReLU gets a slope per channel.
+        act_cfg (dict, optional): of the activation; PReLU gets a slope per channel, unless ``num_parameters`` is set.
         **kwargs: of the convolution: ``stride``, ``groups``.
     """
     return ConvModule(
@@ -82,8 +71,8 @@ def conv_norm_act(
         out_channels,
         kernel_size,
         padding=kernel_size // 2,
-        norm_cfg=_fit_norm(norm_cfg, out_channels),
-        act_cfg=act_cfg and _fit_act(act_cfg, out_channels),
+        norm_cfg=fit_norm(norm_cfg, out_channels),
+        act_cfg=act_cfg and fit_act(act_cfg, out_channels),
         **kwargs,
     )
 
@@ -137,7 +126,7 @@ class EESPUnit(BaseModule):
     def __init__(self, channels: int, dilations: Sequence[int], norm_cfg: dict, act_cfg: dict):
         super().__init__()
         self.eesp = EESP(channels, channels, dilations, norm_cfg, act_cfg)
-        self.act = build_activation_layer(_fit_act(act_cfg, channels))
+        self.act = build_activation_layer(fit_act(act_cfg, channels))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.act(x + self.eesp(x))
@@ -177,7 +166,7 @@ class StridedEESPUnit(BaseModule):
                 conv_norm_act(image_channels, 3, 3, norm_cfg, act_cfg),
                 conv_norm_act(3, out_channels, 1, norm_cfg, None),
             )
-        self.act = build_activation_layer(_fit_act(act_cfg, out_channels))
+        self.act = build_activation_layer(fit_act(act_cfg, out_channels))
 
     def forward(self, x: Tensor, image: Tensor) -> Tensor:
         """Features (B, C_in, H, W) and the image on the halved grid, (B, 3, H', W'), to (B, C_out, H', W')."""
@@ -221,7 +210,7 @@ class ESPNetv2(BaseModule):
             Defaults to (0, 1, 2, 3), strides 2 to 16, as for segmentation.
         norm_cfg (dict): normalisation. Group norm gets as many of its groups as divide a layer's channels. Defaults
             to batch norm.
-        act_cfg (dict): activation. PReLU gets a slope per channel. Defaults to PReLU.
+        act_cfg (dict): activation. PReLU gets a slope per channel, unless ``num_parameters`` is set. Defaults to PReLU.
         init_cfg (dict | list[dict], optional): initialisation. Defaults to None: as the authors', Kaiming's for
             convolutions.
 

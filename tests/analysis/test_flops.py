@@ -57,6 +57,19 @@ def test_counts_what_a_pose_network_reads(tmp_path):
     assert count(cfg, (128, 64))['GMACs'] == pytest.approx(4 * row['GMACs'], rel=0.1)
 
 
+def test_only_dsrl_models_are_counted(config):
+    cfg = Config.fromfile(config)
+    cfg.model.type = 'EncoderDecoder'
+    with pytest.raises(ValueError, match='DSRLSegmentor.*to_dsrl'):
+        count(cfg)
+
+
+def test_images_may_have_other_channels(config):
+    cfg = Config.fromfile(config)
+    cfg.model.backbone.in_channels = 4
+    assert count(cfg)['GMACs'] > count(Config.fromfile(config))['GMACs']
+
+
 def test_prints_and_writes_a_row_for_every_config(config, tmp_path, capsys):
     out = tmp_path / 'flops' / 'table.csv'
     main([str(config), str(config), '--out', str(out), '--cfg-options', 'model.decode_head.upsampler.channels=4'])

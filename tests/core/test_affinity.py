@@ -195,6 +195,18 @@ def test_products_are_the_same_with_onednn_and_without(monkeypatch):
         torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.parametrize('q', [1, 2])
+@pytest.mark.parametrize('other', [(2, 3, 4, 5), (3, 3, 4, 4), (2, 3, 2, 8)])
+def test_refuses_features_of_other_positions_or_images(q, other):
+    with pytest.raises(ValueError, match='same positions of the same images'):
+        affinity_loss(torch.ones(2, 3, 4, 4), torch.ones(other), q=q)
+
+
+def test_onednn_can_be_switched_off():
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert not affinity._has_onednn(torch.ones(1))
+
+
 def test_no_graph_when_nothing_requires_grad():
     feats = features(1, 4, 5, 5), features(1, 4, 5, 5, seed=1)
     for q in (1, 2):

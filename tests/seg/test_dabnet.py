@@ -186,6 +186,12 @@ class TestLayers:
         assert not any(isinstance(m, nn.PReLU) for m in net.modules())
         assert net(torch.randn(2, 3, 16, 16))[-1].min() == 0
 
+    def test_group_norm_fits_every_layer(self):
+        net = DABNet(norm_cfg=dict(type='GN', num_groups=16))
+        norms = [module for module in net.modules() if isinstance(module, nn.GroupNorm)]
+        assert {norm.num_groups for norm in norms} == {1, 16}
+        assert all(norm.num_channels % norm.num_groups == 0 for norm in norms)
+
     def test_one_slope_can_be_shared(self):
         net = build(dict(SMALL, act_cfg=dict(type='PReLU', num_parameters=1)))
         assert {m.num_parameters for m in net.modules() if isinstance(m, nn.PReLU)} == {1}

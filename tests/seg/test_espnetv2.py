@@ -49,7 +49,7 @@ class Classifier(nn.Module):
         )
         self.classifier = nn.Linear(hidden, 1000)
 
-    def forward(self, x, mode='tensor'):
+    def forward(self, x, data_samples=None, mode='tensor'):
         return self.classifier(self.expand(self.backbone(x)[0]).mean((2, 3)))
 
 
@@ -252,6 +252,10 @@ class TestBackbone:
     def test_refuses_levels_that_do_not_exist(self, out_indices):
         with pytest.raises(ValueError, match='out_indices must be some of 0 to 4'):
             ESPNetv2(out_indices=out_indices)
+
+    def test_one_slope_can_be_shared(self):
+        backbone = ESPNetv2(0.5, act_cfg=dict(type='PReLU', num_parameters=1))
+        assert {act.num_parameters for act in backbone.modules() if isinstance(act, nn.PReLU)} == {1}
 
     def test_layers_are_configurable(self):
         backbone = ESPNetv2(0.5, norm_cfg=dict(type='GN', num_groups=32), act_cfg=dict(type='ReLU'))
