@@ -5,9 +5,7 @@ import csv
 import pytest
 import toy
 import toy_data
-import toy_pose
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 
 from dsrl_mm.analysis.flops import count, main
 from dsrl_mm.core.complexity import measure_complexity
@@ -37,24 +35,6 @@ def test_size_can_be_given_and_must_be_known(config):
     cfg.pop('crop_size')
     with pytest.raises(ValueError, match='--shape H W'):
         count(cfg)
-
-
-def test_counts_what_a_pose_network_reads(tmp_path):
-    init_default_scope('mmpose')
-    path = tmp_path / 'pose.py'
-    path.write_text(f"default_scope = 'mmpose'\nmodel = {toy_pose.model_cfg(scale_factor=2)!r}\n")
-    cfg = Config.fromfile(path)
-    cost, stock = (
-        measure_complexity(toy_pose.build(toy_pose.model_cfg(dsrl)), toy_pose.CANVAS[::-1]) for dsrl in (True, False)
-    )
-    row = count(cfg)
-    assert row['input'] == '64x32'
-    assert row['GMACs'] * 1e9 == pytest.approx(cost.macs)
-    assert row['in training'] * 1e6 == pytest.approx(cost.params + cost.training_params)
-    assert row['SSSR adds %'] == pytest.approx(100 * (cost.macs / stock.macs - 1))
-    # The stack by hand, on 16x8 features of 4 channels: squeezed to 6, deconvolved to 32x16, to 3 heatmaps.
-    assert cost.macs - stock.macs == 128 * (4 * 6 + 6 * 6 * 16) + 4 * 128 * 6 * 3
-    assert count(cfg, (128, 64))['GMACs'] == pytest.approx(4 * row['GMACs'], rel=0.1)
 
 
 def test_only_dsrl_models_are_counted(config):

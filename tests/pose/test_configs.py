@@ -1,8 +1,10 @@
 """Every shipped pose config is built and trained for one step, on random pixels."""
 
 import copy
+import re
 from pathlib import Path
 
+import mmpose
 import numpy as np
 import pytest
 import torch
@@ -72,6 +74,8 @@ def test_training_step_reaches_every_parameter(cfg, model):
     data = model.data_preprocessor(random_batch(cfg.model.head.decoder), training=True)
     total, logs = model.parse_losses(model(**data, mode='loss'))
     assert set(logs) == expected_losses(Path(cfg.filename).stem)
+    # The keypoints lead: see configs/_base_/models/hrnet_w32_dsrl.py.
+    assert logs['loss_kpt'] > sum(value for name, value in logs.items() if name.startswith('sr.'))
     total.backward()
     assert not [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
 
@@ -137,3 +141,19 @@ def test_ablations_leave_parts_out_and_change_nothing_else(cfg):
     whole = Config.fromfile(path.with_name(path.stem.split('_sssr')[0] + '.py')).model
     assert cfg.model.head == whole.head
     assert cfg.model.sr_aux is None or cfg.model.sr_aux == dict(whole.sr_aux, fa=None)
+
+
+@pytest.mark.parametrize('stock', ['hrnet-w32_8xb64', 'hrnet-w32_udp-8xb64', 'hrnet-w32_dark-8xb64'])
+def test_the_readmes_config_works_on_a_stock_one(stock, tmp_path):
+    folder = Path(mmpose.__path__[0], '.mim/configs/body_2d_keypoint/topdown_heatmap/coco')
+    base = folder / f'td-hm_{stock}-210e_coco-256x192.py'
+    (tmp_path / 'my_pose_config.py').write_text(f'_base_ = {str(base)!r}\n')
+    readme = (ROOT.parent / 'README.md').read_text()
+    (example,) = re.findall(r"```python\n(_base_ = './my_pose_config.py'.*?)```", readme, re.DOTALL)
+    (tmp_path / 'dsrl.py').write_text(example)
+    cfg = Config.fromfile(tmp_path / 'dsrl.py')
+    cfg.model.backbone.init_cfg = None  # nothing is downloaded in tests
+    test_codec_is_the_same_everywhere(cfg)
+    model = MODELS.build(cfg.model)
+    losses = model(**model.data_preprocessor(random_batch(cfg.codec), training=True), mode='loss')
+    assert set(losses) == {'loss_kpt', 'acc_pose', 'sr.loss_sisr', 'sr.loss_fa'}
