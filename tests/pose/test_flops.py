@@ -10,7 +10,7 @@ from dsrl_mm.core.complexity import measure_complexity
 
 def test_counts_what_a_pose_network_reads(tmp_path):
     path = tmp_path / 'pose.py'
-    path.write_text(f"default_scope = 'mmpose'\nmodel = {model_cfg()!r}\n")
+    path.write_text(f"default_scope = 'mmpose'\nmodel = {model_cfg(scale_factor=2)!r}\n")
     cfg = Config.fromfile(path)
     cost, stock = (measure_complexity(build(model_cfg(dsrl)), CANVAS[::-1]) for dsrl in (True, False))
     row = count(cfg)
