@@ -4,6 +4,7 @@ The config's ``default_scope`` says which task it is for, 'mmseg' or 'mmpose'; t
 """
 
 import argparse
+import gc
 import os
 import re
 from collections.abc import Sequence
@@ -128,6 +129,19 @@ def _build_runner(cfg: Config) -> Runner:
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
+def _part_from_other_processes() -> None:
+    """Close the connections that :func:`_distribute_on_cpus` opened.
+
+    Their threads must end before Python does, or a process that has done its work is aborted, every now and then. What
+    is left of the model and its runner holds the connections open, so it goes first.
+    """
+    if torch.distributed.is_initialized() and torch.distributed.get_backend() == 'gloo':
+        gc.collect()
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+        gc.collect()
+
+
 def _mend_last_checkpoint(work_dir: Path) -> None:
     """Write ``last_checkpoint`` anew where a kill came between MMEngine's emptying the file and filling it."""
     note = work_dir / 'last_checkpoint'
@@ -159,6 +173,7 @@ def train(argv: Sequence[str] | None = None) -> None:
             cfg.load_from = None  # what the training started from; MMEngine would prefer it
     _preflight(cfg, ('train', 'val'))
     _build_runner(cfg).train()
+    _part_from_other_processes()
 
 
 def _draw_predictions(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
@@ -251,7 +266,9 @@ def test(argv: Sequence[str] | None = None) -> dict[str, float]:
     if args.tta:
         _augment(cfg)
     cfg.custom_hooks = [*cfg.get('custom_hooks', ()), dict(type='CompleteCheckpointHook')]
-    return _build_runner(cfg).test()
+    metrics = _build_runner(cfg).test()
+    _part_from_other_processes()
+    return metrics
 
 
 def deploy(argv: Sequence[str] | None = None) -> None:
