@@ -5,6 +5,7 @@
 - ``torchvision::nms``: the published torchvision wheel next to a CPU-only torch cannot load its C library, and then
   ``import torchvision`` fails although its Python part works.
 - ``mmdet.utils``: one head of mmpose takes a function and a type from it; no detection package is needed for that.
+- Drawn keypoints: MMPose 1.3 and NumPy >= 2.4.
 - Checkpoints: the original mmengine cannot read its own under torch >= 2.6.
 
 The stand-ins for what is not compiled raise a clear error when they are *used*.
@@ -18,12 +19,14 @@ import types
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from functools import cache
+from functools import cache, wraps
 from importlib import import_module, metadata
 from pathlib import Path
 from pickle import UnpicklingError
 
-__all__ = ['need_timm_extra', 'prepare', 'quiet_import']
+import numpy as np
+
+__all__ = ['let_mmpose_draw_circles', 'need_timm_extra', 'prepare', 'quiet_import']
 
 #: Import name -> distributions of the original; the continuation's is the first one's name after "onedl-".
 _ORIGINALS = {
@@ -101,6 +104,21 @@ def _check_mmpose() -> None:
         f'    pip install -r requirements/pose.txt torch=={metadata.version("torch")}\n'
         f'    pip install {reinstall}--no-deps --no-build-isolation -r requirements/mmpose.txt'
     )
+
+
+def let_mmpose_draw_circles() -> None:
+    """Let MMPose draw keypoints: it calls ``int()`` on arrays of one number, which NumPy refuses from 2.4 on."""
+    from mmpose.visualization.opencv_backend_visualizer import OpencvBackendVisualizer
+
+    stock = OpencvBackendVisualizer.draw_circles
+
+    @wraps(stock)
+    def draw_circles(self, center, radius, *args, **kwargs):
+        if self.backend == 'opencv':
+            radius = np.asarray(radius).item()
+        return stock(self, center, radius, *args, **kwargs)
+
+    OpencvBackendVisualizer.draw_circles = draw_circles
 
 
 @contextmanager
@@ -200,7 +218,8 @@ def _stand_in_for_torchvision_ops() -> None:
 def _allow_what_checkpoints_hold() -> None:
     """Let torch.load take what MMEngine's checkpoints hold besides tensors: logged values, and NumPy's numbers.
 
-    By default torch >= 2.6 refuses every class it does not know. The continuation of mmengine sees to that itself.
+    By default torch >= 2.6 refuses every class it does not know. The continuation of mmengine sees to that itself, but
+    for some kinds of NumPy's numbers, which MMPose's metas of data sets hold.
     """
     import torch
 
@@ -208,9 +227,10 @@ def _allow_what_checkpoints_hold() -> None:
         return
     from mmengine.runner import checkpoint
 
+    kinds_of_numbers = {type(np.dtype(code)) for code in np.typecodes['All']}
+    torch.serialization.add_safe_globals([*kinds_of_numbers])
     if hasattr(checkpoint, 'get_torch_safe_globals'):
         return
-    import numpy as np
     from mmengine.logging import HistoryBuffer
 
     def method_of_history(owner: type, name: str):
@@ -219,7 +239,7 @@ def _allow_what_checkpoints_hold() -> None:
         return getattr(owner, name)
 
     rebuild_array, rebuild_scalar = np.empty(0).__reduce__()[0], np.float64().__reduce__()[0]
-    allowed = [HistoryBuffer, np.ndarray, np.dtype, *{type(np.dtype(code)) for code in np.typecodes['All']}]
+    allowed = [HistoryBuffer, np.ndarray, np.dtype]
     for module in ('numpy._core.multiarray', 'numpy.core.multiarray'):  # as NumPy 2 and 1 write it
         allowed += [(rebuild_array, f'{module}._reconstruct'), (rebuild_scalar, f'{module}.scalar')]
     # A history's statistics are methods, which pickle as getattr(HistoryBuffer, name). Nothing else may use getattr.

@@ -12,6 +12,8 @@ import mmpose.datasets  # noqa: E402
 import mmpose.evaluation  # noqa: E402
 import mmpose.models  # noqa: E402, F401
 
+compat.let_mmpose_draw_circles()
+
 import dsrl_mm.core  # noqa: E402, F401
 
 from .estimator import DSRLTopdown  # noqa: E402

@@ -1,5 +1,6 @@
 # COCO keypoints, top-down, person crops on a 512x384 canvas; with scale_factor=2 the network reads 256x192.
 dataset_type = 'CocoDataset'
+data_mode = 'topdown'  # MMPose's inferencer reads it
 data_root = '{{$COCO_ROOT:data/coco}}'
 # DSRL's grid, a quarter of the canvas on each side. sigma is 1/32 of its height, as in MMPose's configs (2 on 64 rows,
 # 3 on 96): the Gaussian is as wide on the person, whatever the grid, so targets of all sizes and of both twins agree.
@@ -28,7 +29,7 @@ train_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        data_mode='topdown',
+        data_mode=data_mode,
         ann_file='annotations/person_keypoints_train2017.json',
         data_prefix=dict(img='train2017/'),
         pipeline=train_pipeline,
@@ -43,7 +44,7 @@ val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        data_mode='topdown',
+        data_mode=data_mode,
         ann_file='annotations/person_keypoints_val2017.json',
         # Persons as a detector of 56.4 AP found them, as everyone reports. Ground-truth boxes: bbox_file=None.
         bbox_file=data_root + '/person_detection_results/COCO_val2017_detections_AP_H_56_person.json',
