@@ -63,12 +63,19 @@ class DSRLTopdown(TopdownPoseEstimator):
         crop = torch.zeros(1, 3, height, width, dtype=parameter.dtype, device=parameter.device)
         training = self.training
         try:
-            found = tuple(self.eval()(crop, None, mode='tensor').shape[:1:-1])
+            feats = self.eval().extract_feat(crop)
         except RuntimeError as error:
             raise ValueError(
                 f'DSRLTopdown: the network cannot read a canvas of {_text((width, height))} pixels (width, height), '
                 f'of which it is given 1/{self.scale_factor} on each side. A layer says: {error}. Set the '
                 "codec's input_size to scale_factor times what the backbone takes: HRNet, for example, multiples of 32."
+            ) from error
+        try:
+            found = tuple(self.head(feats).shape[:1:-1])
+        except RuntimeError as error:
+            raise ValueError(
+                f'DSRLTopdown: the {type(self.head).__name__} cannot read features of {feats[-1].shape[1]} channels. A '
+                f'layer says: {error}. Set model.head.in_channels to what the backbone, or the neck, gives.'
             ) from error
         self.train(training)
         if found != wanted:
@@ -76,7 +83,8 @@ class DSRLTopdown(TopdownPoseEstimator):
                 f'DSRLTopdown: the {type(self.head).__name__} makes heatmaps of {_text(found)} cells (width, height) '
                 f"of a canvas of {_text((width, height))} pixels, but the codec's heatmap_size is {_text(wanted)}. Set "
                 'it to what the head makes, in model.head.decoder and in the encoder of GenerateTarget, and scale its '
-                'sigma with it; or change the head (upsampler.factors, deconv_out_channels).'
+                'sigma (and the blur_kernel_size of DARK and UDP) with it; or change the head (upsampler.factors, '
+                'deconv_out_channels).'
             )
 
     def _network_input(self, inputs: Tensor) -> Tensor:
@@ -112,7 +120,8 @@ class DSRLTopdown(TopdownPoseEstimator):
         # 'combined' heatmaps have two offsets beside each keypoint's own.
         per_keypoint = 3 if getattr(decoder, 'heatmap_type', None) == 'combined' else 1
         keypoints = len(data_samples[0].metainfo.get('flip_indices', ())) * per_keypoint
-        if keypoints and keypoints != self.head.out_channels:
+        picked = self.test_cfg.get('output_keypoint_indices')  # a head of more keypoints, of which some are tested
+        if keypoints and picked is None and keypoints != self.head.out_channels:
             raise ValueError(
                 f'DSRLTopdown: the head predicts {self.head.out_channels} heatmaps, but the data set has '
                 f'{keypoints // per_keypoint} keypoints. Set model.head.out_channels={keypoints}, or use the data set '

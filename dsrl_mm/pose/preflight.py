@@ -110,7 +110,7 @@ def _load_annotations(dataset: BaseCocoStyleDataset, key: str) -> dict[str, list
 def _check_categories(dataset: BaseCocoStyleDataset, content: dict, key: str) -> None:
     names = [dataset.metainfo['keypoint_id2name'][i] for i in range(dataset.metainfo['num_keypoints'])]
     for category in content['categories']:
-        labelled = category.get('keypoints', names)
+        labelled = category.get('keypoints') or names  # other objects have none
         what = f'{key}: the category "{category.get("name")}" of {dataset.ann_file}'
         if len(labelled) != len(names):
             raise ValueError(
@@ -139,14 +139,14 @@ def _count_persons(dataset: BaseCocoStyleDataset, content: dict, key: str) -> _P
         keypoints, bbox, image = ann.get('keypoints'), ann.get('bbox'), images.get(ann['image_id'])
         if keypoints is None or bbox is None or image is None:
             continue
+        if ann.get('iscrowd') or ann.get('num_keypoints') == 0:
+            continue
         if len(keypoints) != num_values or len(bbox) != 4:
             raise ValueError(
                 f'{key}: annotation {ann["id"]} of {dataset.ann_file} has {len(keypoints)} numbers as keypoints and '
                 f'{len(bbox)} as bbox. {type(dataset).__name__} needs {num_values}, for x, y and visibility of '
                 f'{num_values // 3} keypoints, and 4.'
             )
-        if ann.get('iscrowd') or ann.get('num_keypoints') == 0:
-            continue
         if max(keypoints[0::3]) <= 0 and max(keypoints[1::3]) <= 0:
             continue
         side = min(_sides_in_image(bbox, image))
@@ -238,7 +238,7 @@ def _check_images(dataset: BaseCocoStyleDataset, images: list[dict], key: str) -
             f'{key}.data_prefix.img: {len(missing)} of {len(paths)} images that {dataset.ann_file} names are not in '
             f'{folder}{"" if os.path.isdir(folder) else " (which does not exist)"}: {", ".join(missing[:3])}'
             f'{", ..." if missing[3:] else ""}. Point the config at your data: the environment variable that its '
-            f'data_root reads, or --cfg-options {key}.data_root=FOLDER.'
+            f'data_root reads; with --cfg-options, {key}.data_root, bbox_file, and the ann_file of the evaluators.'
         )
     for i in range(0, len(paths), max(len(paths) // _SAMPLE, 1)):
         _check_size(paths[i], images[i])

@@ -10,7 +10,7 @@ __all__ = ['TruthBesideVisualizer']
 
 @VISUALIZERS.register_module()
 class TruthBesideVisualizer(PoseLocalVisualizer):
-    """MMPose's visualizer, with the ground truth on the left wherever a data sample has it.
+    """MMPose's visualizer, with the ground truth on the left wherever a data sample has it: not of detected boxes.
 
     MMPose's hook asks for predictions alone; what is asked for does not matter here.
     """
@@ -30,5 +30,7 @@ class TruthBesideVisualizer(PoseLocalVisualizer):
         Returns:
             np.ndarray: RGB, (H, 2 W, 3) with the truth, (H, W, 3) without; heatmaps, where drawn, below.
         """
-        known = 'keypoints' in data_sample.get('gt_instances', ())
+        truth = data_sample.get('gt_instances', ())
+        # With detected boxes (bbox_file), MMPose fills the place of the truth with zeros.
+        known = 'keypoints' in truth and truth.keypoints.any()
         return super().add_datasample(name, image, data_sample, draw_gt=draw_gt or known, **kwargs)

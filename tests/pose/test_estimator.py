@@ -238,3 +238,11 @@ def test_a_task_does_not_import_the_others_library(task, other):
     code = f'import sys, dsrl_mm.{task}; sys.exit({other!r} in sys.modules)'
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_features_that_the_head_cannot_read_are_named():
+    cfg = model_cfg()
+    cfg['head']['in_channels'] = 7
+    cfg['sr_aux'] = None
+    with pytest.raises(ValueError, match='features of 4 channels.*model.head.in_channels'):
+        build(cfg)

@@ -231,7 +231,7 @@ def test_missing_images_are_counted_and_named(data):
     message = (
         rf'^{KEY}.data_prefix.img: 3 of 4 images that .*train.json names are not in .*images: .*0001.png, .*0002.png'
     )
-    with pytest.raises(FileNotFoundError, match=f'{message}, .*0003.png. Point .*{KEY}.data_root=FOLDER'):
+    with pytest.raises(FileNotFoundError, match=f'{message}, .*0003.png. Point .*{KEY}.data_root, bbox_file'):
         check_data(config(data), ('train',))
 
 

@@ -38,3 +38,10 @@ def test_truth_is_on_the_left_and_the_prediction_on_the_right(visualizer):
 def test_pictures_without_truth_are_the_stock_ones(visualizer):
     drawn = visualizer.add_datasample('', np.zeros((40, 40, 3), np.uint8), sample(), draw_gt=False)
     assert drawn.shape == (40, 40, 3) and drawn[20, 30].any()
+
+
+def test_zeros_in_the_place_of_the_truth_are_none(visualizer):
+    detected = sample(true=(1, 1))
+    detected.gt_instances.keypoints *= 0
+    drawn = visualizer.add_datasample('', np.zeros((40, 40, 3), np.uint8), detected, draw_gt=False)
+    assert drawn.shape == (40, 40, 3)

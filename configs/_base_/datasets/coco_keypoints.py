@@ -3,7 +3,8 @@ dataset_type = 'CocoDataset'
 data_mode = 'topdown'  # MMPose's inferencer reads it
 data_root = '{{$COCO_ROOT:data/coco}}'
 # DSRL's grid, a quarter of the canvas on each side. sigma is 1/32 of its height, as in MMPose's configs (2 on 64 rows,
-# 3 on 96): the Gaussian is as wide on the person, whatever the grid, so targets of all sizes and of both twins agree.
+# 3 on 96): the Gaussian is as wide on the person, whatever the grid, so targets of both twins agree,
+# and those of all sizes but 160x128, where it is 1/30 (see there).
 codec = dict(type='MSRAHeatmap', input_size=(384, 512), heatmap_size=(96, 128), sigma=4)
 train_pipeline = [
     dict(type='LoadImage'),

@@ -6,7 +6,8 @@ param_scheduler = [
     dict(type='LinearLR', begin=0, end=500, start_factor=0.001, by_epoch=False),
     dict(type='MultiStepLR', begin=0, end=210, milestones=[170, 200], gamma=0.1, by_epoch=True),
 ]
-auto_scale_lr = dict(base_batch_size=512)
+# lr is for 8 GPUs x 64 persons; with fewer in a step it is scaled down.
+auto_scale_lr = dict(base_batch_size=512, enable=True)
 train_cfg = dict(by_epoch=True, max_epochs=210, val_interval=10)
 val_cfg = dict()
 test_cfg = dict()
