@@ -7,5 +7,5 @@ _base_ = [
 ]
 model = dict(
     data_preprocessor=dict(size={{_base_.crop_size}}),
-    decode_head=dict(num_classes=11, sampler=None, loss_decode=dict(class_weight=None)),
+    decode_head=dict(num_classes=11, sampler=None),
 )

@@ -3,19 +3,14 @@
 # How the authors train it, from scratch (train.py, README.md and utils/ of https://github.com/Reagan1311/DABNet; the
 # augmentation as in its port, https://github.com/WenmuZhou/DABNet_Paddle, dataset/):
 #   Cityscapes: SGD, lr 0.045, momentum 0.9, weight decay 1e-4, batch 8, crops of 512x1024; cross-entropy, with class
-#     weights, of the hardest pixels, at least 1/16 of them: as below, where labels are on the 1024x2048 canvas.
+#     weights, of the hardest pixels, at least 1/16 of them: as below, where labels are on the 1024x2048 canvas, but
+#     without the weights, which the original mmsegmentation 1.2.2 cannot combine with ignored pixels.
 #   CamVid, trainval: Adam, lr 1e-3, weight decay 2e-4, batch 16, crops of 360x480; cross-entropy with class weights
 #     1 / ln(1.10 + share of the pixels).
 #   Both: 1000 epochs (on Cityscapes 372k iterations); 500 iterations of warm-up from a third of the rate, then poly to
 #     0 with power 0.9; resizing by one of 0.75, 1, 1.25, 1.5, 1.75, 2, a random crop, a random flip, no change of
 #     colours; the mean is subtracted, but nothing divided by the standard deviation. Weight decay spares nothing, not
 #     even PReLU's slopes.
-# fmt: off
-class_weight = [  # of Cityscapes
-    0.8373, 0.918, 0.866, 1.0345, 1.0166, 0.9969, 0.9754, 1.0489, 0.8786, 1.0023,
-    0.9539, 0.9843, 1.1116, 0.9037, 1.0865, 1.0955, 1.0865, 1.1529, 1.0507,
-]
-# fmt: on
 norm_cfg = dict(type='SyncBN', eps=1e-3, requires_grad=True)  # eps: the authors'
 model = dict(
     type='DSRLSegmentor',
@@ -41,12 +36,7 @@ model = dict(
         num_classes=19,
         align_corners=False,
         sampler=dict(type='OHEMPixelSampler', thresh=0.7, min_kept=1024 * 2048 // 16),
-        loss_decode=dict(
-            type='CrossEntropyLoss',
-            use_sigmoid=False,
-            loss_weight=1.0,
-            class_weight=class_weight,
-        ),
+        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
     ),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'),
