@@ -4,18 +4,9 @@
 # 59.17 GFLOPs at 512x1024, two per multiply-add; DSRL's paper prints 49.20 and does not describe its network. Of ours
 # 9.74 are the decode head's, a 3x3 convolution to 256 channels and the classifier; with 64, as in the BiSeNet authors'
 # TorchSeg, they would be 2.44 and the sum 51.86.
+_base_ = '../segmentor.py'
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 model = dict(
-    type='DSRLSegmentor',
-    scale_factor=2,
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-    ),
     # MMSegmentation's BiSeNetV1 builds all but its ResNet with plain batch norm, whatever norm_cfg it is given.
     backbone=dict(
         type='BiSeNetV1',
@@ -68,6 +59,4 @@ model = dict(
         )
         for in_index in (1, 2)
     ],
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'),
 )

@@ -11,18 +11,9 @@
 #     0 with power 0.9; resizing by one of 0.75, 1, 1.25, 1.5, 1.75, 2, a random crop, a random flip, no change of
 #     colours; the mean is subtracted, but nothing divided by the standard deviation. Weight decay spares nothing, not
 #     even PReLU's slopes.
+_base_ = '../segmentor.py'
 norm_cfg = dict(type='SyncBN', eps=1e-3, requires_grad=True)  # eps: the authors'
 model = dict(
-    type='DSRLSegmentor',
-    scale_factor=2,
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-    ),
     backbone=dict(type='DABNet', norm_cfg=norm_cfg),
     # A 1x1 classifier on the last of the backbone's outputs (35, 131 and 259 channels at strides 2, 4 and 8).
     decode_head=dict(
@@ -38,6 +29,4 @@ model = dict(
         sampler=dict(type='OHEMPixelSampler', thresh=0.7, min_kept=1024 * 2048 // 16),
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
     ),
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'),
 )

@@ -1,18 +1,9 @@
 # ESPNetv2 (Mehta et al., CVPR 2019) of width 2.0: the network of its authors' Cityscapes and PASCAL VOC results, and
 # the one whose operations the DSRL paper counts. It predicts on 1/2 of the network's input, and is trained without an
 # auxiliary head and without dropout.
+_base_ = '../segmentor.py'
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 model = dict(
-    type='DSRLSegmentor',
-    scale_factor=2,
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-    ),
     backbone=dict(
         type='ESPNetv2',
         widen_factor=2.0,
@@ -33,6 +24,4 @@ model = dict(
         align_corners=True,
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
     ),
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'),
 )

@@ -1,16 +1,7 @@
 # PSPNet (Zhao et al., CVPR 2017), ResNet-101, output stride 8. With its stock head: the baseline.
+_base_ = '../segmentor.py'
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 model = dict(
-    type='DSRLSegmentor',
-    scale_factor=2,
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-    ),
     backbone=dict(
         type='ResNetV1c',
         depth=101,
@@ -49,6 +40,4 @@ model = dict(
         align_corners=False,
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=0.4),
     ),
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'),
 )
