@@ -16,6 +16,8 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS, TRANSFORMS
 from mmseg.structures import SegDataSample
 
+from dsrl_mm.core.loading import without_pretrained
+
 ROOT = Path(__file__).parents[1] / 'configs'
 CONFIGS = sorted(path for path in ROOT.rglob('*.py') if '_base_' not in path.parts and 'hrnet' not in path.stem)
 CANVAS = (96, 128)
@@ -25,22 +27,13 @@ def test_how_many_configs_are_shipped():
     assert len(CONFIGS) == 62
 
 
-def without_pretrained_weights(cfg):
-    """Nothing is downloaded in tests."""
-    if isinstance(cfg, dict):
-        return {key: without_pretrained_weights(value) for key, value in cfg.items() if key != 'init_cfg'}
-    if isinstance(cfg, (list, tuple)):
-        return type(cfg)(without_pretrained_weights(item) for item in cfg)
-    return cfg
-
-
 @pytest.fixture(params=CONFIGS, ids=lambda path: path.stem, scope='module')
 def cfg(request):
     cfg = Config.fromfile(request.param)
     init_default_scope(cfg.default_scope)
     if cfg.model.backbone.type == 'TIMMBackbone':
         pytest.importorskip('timm')
-    cfg.model = without_pretrained_weights(cfg.model)
+    cfg.model = without_pretrained(cfg.model)  # nothing is downloaded in tests
     cfg.model.data_preprocessor.size = CANVAS  # batches are smaller than the pipeline's
     cfg.model.data_preprocessor.pop('test_cfg', None)
     return cfg

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
@@ -19,7 +19,7 @@ from rich.progress import track
 from torch import nn
 
 from ..core.complexity import measure_complexity
-from ..core.loading import load_for_inference
+from ..core.loading import load_for_inference, without_pretrained
 from ..seg.deploy import build_deploy_model
 from .pictures import draw
 
@@ -43,9 +43,8 @@ class Trained:
 
     def model(self) -> nn.Module:
         """The whole model in eval mode, which also rebuilds images where it was trained to."""
-        cfg = Config(self.cfg.model.to_dict())
-        cfg.backbone.pop('init_cfg', None)
-        cfg.setdefault('test_cfg', {})['with_sr'] = self.rebuilds
+        cfg = without_pretrained(self.cfg.model)
+        cfg.setdefault('test_cfg', ConfigDict()).with_sr = self.rebuilds
         return load_for_inference(MODELS.build(cfg), self.checkpoint).to(get_device())
 
     def deployed(self) -> nn.Module:

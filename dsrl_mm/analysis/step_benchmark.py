@@ -18,6 +18,7 @@ from mmseg.structures import SegDataSample
 from rich.progress import track
 
 from ..cli import use_amp
+from ..core.loading import without_pretrained
 
 __all__ = ['main', 'training_step']
 
@@ -25,8 +26,7 @@ __all__ = ['main', 'training_step']
 def training_step(cfg: Config) -> Callable[[], None]:
     """A function that trains the model of a config for one step, on random pixels of the size of its canvas."""
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    cfg.model.backbone.init_cfg = None
-    model = revert_sync_batchnorm(MODELS.build(cfg.model)).to(get_device()).train()
+    model = revert_sync_batchnorm(MODELS.build(without_pretrained(cfg.model))).to(get_device()).train()
     model.init_weights()
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     height, width = cfg.crop_size

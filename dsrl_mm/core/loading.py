@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
@@ -19,6 +20,7 @@ __all__ = [
     'check_complete',
     'load_for_inference',
     'match_checkpoint',
+    'without_pretrained',
 ]
 
 #: Attributes of a model that inference never touches.
@@ -90,6 +92,26 @@ def check_architecture(model: nn.Module, state_dict: dict, prefix: str, *_) -> N
             f'the model: {_modules(match.left)}.',
             logger='current',
         )
+
+
+def without_pretrained(part: Any) -> Any:
+    """A copy of a model config, or of a part of one, that reads no weights: a checkpoint gives them, or nothing does.
+
+    Every ``init_cfg`` of type 'Pretrained' is left out, wherever it is (BiSeNet's is in ``backbone.backbone_cfg``), and
+    every ``pretrained`` switched off: timm's backbones read weights unless told not to.
+    """
+    if isinstance(part, dict):
+        kept = {key: without_pretrained(value) for key, value in part.items() if not _reads_weights(key, value)}
+        if kept.get('pretrained'):
+            kept['pretrained'] = False if kept['pretrained'] is True else None
+        return type(part)(kept)
+    if isinstance(part, (list, tuple)):
+        return type(part)(without_pretrained(value) for value in part)
+    return part
+
+
+def _reads_weights(key: str, value: Any) -> bool:
+    return key == 'init_cfg' and isinstance(value, dict) and value.get('type') == 'Pretrained'
 
 
 def check_complete(model: nn.Module, state_dict: dict, filename: str) -> None:

@@ -8,7 +8,7 @@ from mmengine.runner import CheckpointLoader
 from mmseg.registry import MODELS
 from torch import nn
 
-from ..core.loading import TRAINING_ONLY, load_for_inference
+from ..core.loading import TRAINING_ONLY, load_for_inference, without_pretrained
 
 __all__ = ['build_deploy_model', 'deploy_config', 'export_program', 'save_deploy']
 
@@ -33,8 +33,7 @@ def deploy_config(cfg: Config, lr_input: bool = False) -> Config:
     cfg = Config(cfg.to_dict())
     for part in TRAINING_ONLY:
         cfg.model[part] = None
-    cfg.model.backbone.pop('init_cfg', None)
-    cfg.model.pop('pretrained', None)
+    cfg.model = without_pretrained(cfg.model)
     cfg.model.lr_input = lr_input
     cfg.model.setdefault('test_cfg', {}).pop('with_sr', None)  # the SISR branch is left out
     if lr_input:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.config import ConfigDict
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner, load_checkpoint, save_checkpoint
@@ -13,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from toy import HEADS, auxiliary_head_cfg, batch, build, head_cfg, model_cfg, spread_weights
 
-from dsrl_mm.core.loading import CompleteCheckpointHook, check_complete, match_checkpoint
+from dsrl_mm.core.loading import CompleteCheckpointHook, check_complete, match_checkpoint, without_pretrained
 
 
 @pytest.fixture
@@ -204,6 +205,25 @@ class TestAnotherArchitecture:
         weights = build(with_backbone('R50'), seed=1).state_dict()
         with pytest.raises(ValueError, match='another architecture'):
             model.load_state_dict({f'module.{name}': value for name, value in weights.items()}, strict=False)
+
+
+def test_without_pretrained_reads_no_weights_anywhere():
+    weights = dict(type='Pretrained', checkpoint='nowhere.pth')
+    normal = dict(type='Normal', std=0.01)
+    cfg = ConfigDict(
+        pretrained='nowhere.pth',
+        backbone=dict(type='BiSeNetV1', backbone_cfg=dict(depth=18, init_cfg=weights), init_cfg=weights),
+        image_encoder=dict(type='TIMMBackbone', pretrained=True),
+        auxiliary_head=[dict(init_cfg=normal)],
+    )
+    assert without_pretrained(cfg) == dict(
+        pretrained=None,
+        backbone=dict(type='BiSeNetV1', backbone_cfg=dict(depth=18)),
+        image_encoder=dict(type='TIMMBackbone', pretrained=False),
+        auxiliary_head=[dict(init_cfg=normal)],
+    )
+    assert isinstance(without_pretrained(cfg).backbone, ConfigDict)
+    assert cfg.pretrained == 'nowhere.pth'
 
 
 class TestComplete:

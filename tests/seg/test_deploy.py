@@ -39,7 +39,7 @@ class TestConfig:
         before = cfg.pretty_text
         deployed = deploy_config(cfg).model
         assert deployed.sr_aux is None and deployed.auxiliary_head is None
-        assert 'init_cfg' not in deployed.backbone and 'pretrained' not in deployed
+        assert 'init_cfg' not in deployed.backbone and deployed.pretrained is None
         assert deployed.test_cfg == dict(mode='whole')  # with_sr asked for the SISR branch
         assert deployed.lr_input is False
         assert deployed.decode_head == cfg.model.decode_head
