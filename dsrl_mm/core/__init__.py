@@ -11,7 +11,7 @@ from .hooks import NonFiniteLossHook  # noqa: E402
 from .loading import CompleteCheckpointHook  # noqa: E402
 from .metrics import SRMetric  # noqa: E402
 from .optim import BFloat16OptimWrapper  # noqa: E402
-from .resample import area_downsample, check_scale_factor, pad_to_multiple  # noqa: E402
+from .resample import area_downsample, check_scale_factor, nearest_downsample, pad_to_multiple  # noqa: E402
 from .sisr import SISRAuxHead  # noqa: E402
 from .sr_aux import SRAux  # noqa: E402
 from .upsample import DeconvUpsampler, SubPixelUpsampler  # noqa: E402
@@ -32,5 +32,6 @@ __all__ = [
     'affinity_loss',
     'area_downsample',
     'check_scale_factor',
+    'nearest_downsample',
     'pad_to_multiple',
 ]

@@ -7,7 +7,7 @@ network sees low resolution (LR). See ``docs/design.md``.
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ['area_downsample', 'check_scale_factor', 'pad_to_multiple']
+__all__ = ['area_downsample', 'check_scale_factor', 'nearest_downsample', 'pad_to_multiple']
 
 
 def check_scale_factor(scale_factor: int) -> int:
@@ -56,3 +56,17 @@ def area_downsample(x: Tensor, scale_factor: int) -> Tensor:
         Tensor: shape (B, C, H / scale_factor, W / scale_factor).
     """
     return F.avg_pool2d(x, scale_factor)
+
+
+def nearest_downsample(x: Tensor, scale_factor: int) -> Tensor:
+    """Reduce labels: of each block of the canvas, the pixel in its middle (the lower right one of four).
+
+    Args:
+        x (Tensor): shape (..., H, W), any dtype; ``scale_factor`` divides H and W.
+        scale_factor (int): the ratio of the sides.
+
+    Returns:
+        Tensor: shape (..., H / scale_factor, W / scale_factor).
+    """
+    middle = scale_factor // 2
+    return x[..., middle::scale_factor, middle::scale_factor]

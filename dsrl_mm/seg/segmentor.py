@@ -7,7 +7,7 @@ from mmseg.registry import MODELS
 from mmseg.utils import OptSampleList, SampleList, add_prefix
 from torch import Tensor
 
-from ..core import SRAux, area_downsample, check_scale_factor, pad_to_multiple
+from ..core import SRAux, area_downsample, check_scale_factor, nearest_downsample, pad_to_multiple
 from ..core.loading import check_architecture
 from .size_errors import explain_size_error
 from .sssr_head import SSSRHead
@@ -32,20 +32,36 @@ class DSRLSegmentor(EncoderDecoder):
         lr_input (bool): the second entrance, for deployment: images are LR frames straight from a camera, are not
             reduced, and the mask is ``scale_factor`` times their size. Inference in 'whole' mode only. Defaults to
             False.
+        lr_labels (bool): the paper's baseline (Table 1, "256x512 -> 256x512"): a stock head learns masks of the size
+            that the network reads, from labels reduced by nearest neighbour, and only predictions are enlarged.
+            Defaults to False: enlarged logits learn the canvas's labels.
 
     Raises:
-        ValueError: for a ``scale_factor`` that is no integer of at least 2, FA without an SSSR head, or ``lr_input``
-            with sliding windows.
+        ValueError: for a ``scale_factor`` that is no integer of at least 2, FA without an SSSR head, ``lr_input``
+            with sliding windows, or ``lr_labels`` with an SSSR head.
     """
 
-    def __init__(self, *args, scale_factor: int = 2, sr_aux: dict | None = None, lr_input: bool = False, **kwargs):
+    def __init__(
+        self,
+        *args,
+        scale_factor: int = 2,
+        sr_aux: dict | None = None,
+        lr_input: bool = False,
+        lr_labels: bool = False,
+        **kwargs,
+    ):
         super().__init__(*args, **kwargs)
         self.scale_factor = check_scale_factor(scale_factor)
-        self.lr_input = lr_input
+        self.lr_input, self.lr_labels = lr_input, lr_labels
         if lr_input and self.test_cfg.get('mode', 'whole') == 'slide':
             raise ValueError(
                 'DSRLSegmentor: lr_input=True takes whole LR frames, but test_cfg.mode is "slide", whose '
                 'windows are cut from the canvas. Set model.test_cfg.mode="whole".'
+            )
+        if lr_labels and isinstance(self.decode_head, SSSRHead):
+            raise ValueError(
+                'DSRLSegmentor: lr_labels=True trains on reduced labels, which leaves an SSSRHead nothing to learn. '
+                'Leave it out, or use the stock decode head: the baseline.'
             )
         self.sr_aux = None
         if sr_aux is not None:
@@ -92,7 +108,7 @@ class DSRLSegmentor(EncoderDecoder):
                 'DSRLSegmentor: lr_input=True is for inference. Train with lr_input=False, on images '
                 "of the canvas's size."
             )
-        self._pad_labels(data_samples)
+        self._fit_labels(data_samples)
         shared = feats = self.backbone(self._network_input(inputs))
         if self.with_neck:
             feats = self.neck(shared)
@@ -117,15 +133,19 @@ class DSRLSegmentor(EncoderDecoder):
             mask[:, :height, :width] = 1
         return valid
 
-    def _pad_labels(self, data_samples: SampleList) -> None:
-        """Bring the labels to the padded canvas, so that logits and labels cover the same ground."""
+    def _fit_labels(self, data_samples: SampleList) -> None:
+        """Bring the labels to the ground that the logits cover: the padded canvas, reduced with ``lr_labels``."""
         for sample in data_samples:
             label = sample.gt_sem_seg.data
-            if not any(side % self.scale_factor for side in label.shape[-2:]):
-                continue
-            # As float: without ignore_index the border's labels are repeated, and not every device does so to integers.
-            padded = pad_to_multiple(label[None].float(), self.scale_factor, self.decode_head.ignore_index)[0]
-            sample.gt_sem_seg = PixelData(data=padded.to(label.dtype))
+            if any(side % self.scale_factor for side in label.shape[-2:]):
+                # As float: without ignore_index the border's labels are repeated, which not every device does to
+                # integers.
+                padded = pad_to_multiple(label[None].float(), self.scale_factor, self.decode_head.ignore_index)[0]
+                label = padded.to(label.dtype)
+            if self.lr_labels:
+                label = nearest_downsample(label, self.scale_factor)
+            if label is not sample.gt_sem_seg.data:
+                sample.gt_sem_seg = PixelData(data=label)
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits of the canvas's size.

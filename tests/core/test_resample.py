@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from dsrl_mm.core import area_downsample, check_scale_factor, pad_to_multiple
+from dsrl_mm.core import area_downsample, check_scale_factor, nearest_downsample, pad_to_multiple
 
 
 @pytest.mark.parametrize('scale_factor', [2, 3, 8])
@@ -50,6 +50,12 @@ def test_area_average_of_rows_and_columns():
     # Means of 3 x 3 blocks of 10 y + x.
     y, x = torch.meshgrid(torch.arange(6.0), torch.arange(9.0), indexing='ij')
     assert area_downsample((10 * y + x)[None, None], 3).tolist() == [[[[11, 14, 17], [41, 44, 47]]]]
+
+
+def test_nearest_takes_the_middle_of_each_block():
+    labels = torch.arange(36).view(1, 6, 6)
+    assert nearest_downsample(labels, 2).tolist() == [[[7, 9, 11], [19, 21, 23], [31, 33, 35]]]
+    assert nearest_downsample(labels, 3).tolist() == [[[7, 10], [25, 28]]]
 
 
 def test_constant_image_stays_constant_whatever_its_size():

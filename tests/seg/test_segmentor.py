@@ -210,6 +210,41 @@ class TestWhatTheNetworkReads:
         assert torch.equal(label[..., -1, :], label[..., -2, :])
 
 
+class TestLRLabels:
+    def test_the_stock_head_learns_one_label_of_each_block(self):
+        model = build(model_cfg(dsrl=False, lr_labels=True))
+        data = model.data_preprocessor(batch(), True)
+        small = [
+            SegDataSample(gt_sem_seg=PixelData(data=sample.gt_sem_seg.data[..., 1::2, 1::2]))
+            for sample in data['data_samples']
+        ]
+        values = model(**data, mode='loss')
+        # As stock MMSegmentation learns the reduced image with the reduced label.
+        logits = model.decode_head(model.backbone(F.avg_pool2d(data['inputs'], 2)))
+        expected = model.decode_head.loss_by_feat(logits, small)
+        assert values['decode.loss_ce'] == expected['loss_ce'] and values['decode.acc_seg'] == expected['acc_seg']
+        on_the_canvas = losses(build(model_cfg(dsrl=False)), batch())
+        assert values['decode.loss_ce'] != on_the_canvas['decode.loss_ce']
+
+    def test_of_a_canvas_that_nothing_divides(self):
+        model = build(model_cfg(dsrl=False, lr_labels=True, data_preprocessor=preprocessor_cfg(size=(1, 1))))
+        data = model.data_preprocessor(batch((47, 63)), True)
+        label = data['data_samples'][0].gt_sem_seg.data.clone()
+        model(**data, mode='loss')
+        reduced = data['data_samples'][0].gt_sem_seg.data
+        assert reduced.shape == (1, 24, 32)
+        assert torch.equal(reduced[..., :-1, :-1], label[..., 1::2, 1::2])
+        assert (reduced[..., -1, :] == 255).all() and (reduced[..., -1] == 255).all()
+
+    def test_predictions_have_the_canvas_s_size(self):
+        model = build(model_cfg(dsrl=False, lr_labels=True)).eval()
+        assert model.val_step(batch(n=1))[0].seg_logits.data.shape == (NUM_CLASSES, *SIZE)
+
+    def test_is_not_for_an_sssr_head(self):
+        with pytest.raises(ValueError, match='lr_labels=True trains on reduced labels'):
+            build(model_cfg(lr_labels=True))
+
+
 class TestSizes:
     def test_padding_of_the_preprocessor_is_cut_off(self):
         cfg = model_cfg(data_preprocessor=preprocessor_cfg(test_cfg=dict(size_divisor=32)))
