@@ -4,13 +4,15 @@ The canvas is 48x64 by default, so a network with ``scale_factor=2`` reads 24x32
 """
 
 import torch
+import torch.nn.functional as F
 from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from torch import nn
+from torch import Tensor, nn
 
 import dsrl_mm.seg  # noqa: F401  (registers)
+from dsrl_mm.core import pad_to_multiple
 
 SIZE = (48, 64)
 NUM_CLASSES = 5
@@ -140,3 +142,13 @@ def batch(size: tuple[int, int] = SIZE, n: int = 2, classes: int = NUM_CLASSES, 
 def losses(model: nn.Module, data: dict) -> dict[str, torch.Tensor]:
     """What a training step computes, by its name in the log."""
     return model(**model.data_preprocessor(data, True), mode='loss')
+
+
+def enlarged(baseline: nn.Module, inputs: Tensor, factor: int = 2) -> Tensor:
+    """A baseline's logits brought to a ``factor`` times finer grid, an SSSR stack's, and from there to the canvas."""
+    head = baseline.decode_head
+    logits = head(baseline.extract_feat(F.avg_pool2d(pad_to_multiple(inputs, 2), 2)))
+    canvas = [side + side % 2 for side in inputs.shape[-2:]]
+    for size in ([side * factor for side in logits.shape[-2:]], canvas):
+        logits = F.interpolate(logits, size, mode='bilinear', align_corners=head.align_corners)
+    return logits[..., : inputs.shape[-2], : inputs.shape[-1]]

@@ -43,9 +43,10 @@ def check_wrappable(head: type) -> None:
 
 @MODELS.register_module()
 class SSSRHead(BaseModule):
-    """Adds an upsampling stack to a decode head: logits = wrapped head's logits + a learned, finer residual.
+    """Adds an upsampling stack to a decode head: logits = wrapped head's logits, enlarged, + a learned residual.
 
-    The stack reads the features that enter the wrapped head's ``conv_seg``. Its prediction starts at zero, so training
+    The stack reads the features that enter the wrapped head's ``conv_seg``. The sum is taken on the stack's grid, and
+    enlarged from there to the canvas as the wrapped head does. The stack's prediction starts at zero, so training
     starts from what the wrapped head predicts: from a finished baseline where its stock checkpoint is loaded, whose
     keys are renamed while loading. Losses, label handling and class counts are the wrapped head's.
 
@@ -112,13 +113,15 @@ class SSSRHead(BaseModule):
             _refuse(type(head).__name__, f'its forward gives {got}, not what enters conv_seg')
         return BaseDecodeHead.cls_seg(head, feat), *self.upsampler(feat)
 
+    def _logits_and_features(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        base, feat, residual = self.parts(inputs)
+        grid = residual.shape[-2:]
+        base = resize(base, grid, mode='bilinear', align_corners=self.align_corners, warning=False)
+        return base + residual, feat
+
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Logits on the stack's grid, (B, K, r h, r w), from the features the wrapped head reads."""
-        base, _, residual = self.parts(inputs)
-        return self._enlarge(base, residual.shape[-2:]) + residual
-
-    def _enlarge(self, logits: Tensor, size: Sequence[int]) -> Tensor:
-        return resize(logits, tuple(size), mode='bilinear', align_corners=self.align_corners, warning=False)
+        return self._logits_and_features(inputs)[0]
 
     def loss_and_features(
         self, inputs: Sequence[Tensor], data_samples: SampleList
@@ -129,10 +132,7 @@ class SSSRHead(BaseModule):
             inputs (Sequence[Tensor]): the features the wrapped head reads, each (B, C_i, H_i, W_i).
             data_samples (SampleList): with ``gt_sem_seg`` of the canvas's size.
         """
-        base, feat, residual = self.parts(inputs)
-        size = data_samples[0].gt_sem_seg.shape
-        # Each is enlarged by itself, once: at a residual of 0 the logits are exactly the baseline's.
-        logits = self._enlarge(base, size) + self._enlarge(residual, size)
+        logits, feat = self._logits_and_features(inputs)
         return self.decode_head.loss_by_feat(logits, data_samples), (feat, logits)
 
     def loss(self, inputs: Sequence[Tensor], batch_data_samples: SampleList, train_cfg: dict) -> dict[str, Tensor]:
@@ -141,6 +141,4 @@ class SSSRHead(BaseModule):
 
     def predict(self, inputs: Sequence[Tensor], batch_img_metas: list[dict], test_cfg: dict) -> Tensor:
         """Logits of the canvas's size, (B, K, H, W); ``batch_img_metas`` say which that is."""
-        base, _, residual = self.parts(inputs)
-        base, residual = (self.decode_head.predict_by_feat(part, batch_img_metas) for part in (base, residual))
-        return base + residual
+        return self.decode_head.predict_by_feat(self(inputs), batch_img_metas)

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmseg.registry import MODELS
 from torch import nn
-from toy import NUM_CLASSES, SIZE, batch, build, losses, model_cfg, spread_weights
+from toy import NUM_CLASSES, SIZE, batch, build, enlarged, losses, model_cfg, spread_weights
 
 from dsrl_mm.core.complexity import measure_complexity
 from dsrl_mm.seg.deploy import export_program
@@ -453,7 +453,7 @@ class TestSegmentor:
         assert {name.split('.')[0] for name in missing} == {'decode_head', 'sr_aux'}
         assert all('upsampler' in name for name in missing if name.startswith('decode_head'))
         inputs = baseline.eval().data_preprocessor(batch((50, 71)))['inputs']
-        expected = baseline(inputs)
+        expected = enlarged(baseline, inputs)
         assert expected.std() > 0
         assert torch.equal(dsrl.eval()(inputs), expected)
 
