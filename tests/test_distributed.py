@@ -17,7 +17,12 @@ from dsrl_mm import cli
 def config(tmp_path_factory):
     """Group norm: a process has no batch statistics of its own. 5 images to test: the processes' shares differ."""
     folder = tmp_path_factory.mktemp('distributed')
-    return write_config(folder, write_camvid(folder / 'camvid', val=5), norm_cfg=dict(type='GN', num_groups=2))
+    return write_config(
+        folder,
+        write_camvid(folder / 'camvid', val=5),
+        norm_cfg=dict(type='GN', num_groups=2),
+        test_evaluator=[dict(type='ClassIoUMetric', iou_metrics=['mIoU']), dict(type='BoundaryMetric')],
+    )
 
 
 @pytest.fixture(scope='module')

@@ -12,6 +12,7 @@ with compat.quiet_import():
 import dsrl_mm.core  # noqa: E402, F401
 
 from . import efficientnet_lite0  # noqa: E402, F401
+from .boundary import BoundaryMetric  # noqa: E402
 from .camvid import CamVidDataset  # noqa: E402
 from .class_iou import ClassIoUMetric  # noqa: E402
 from .convert import to_dsrl  # noqa: E402
@@ -23,6 +24,7 @@ from .segmentor import DSRLSegmentor  # noqa: E402
 from .sssr_head import SSSRHead  # noqa: E402
 
 __all__ = [
+    'BoundaryMetric',
     'CamVidDataset',
     'ClassIoUMetric',
     'DABNet',
