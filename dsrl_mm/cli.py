@@ -22,7 +22,7 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 import dsrl_mm.core  # noqa: F401  (the hooks and wrappers that the options put into configs)
 
-__all__ = ['deploy', 'load_config', 'test', 'train', 'use_amp']
+__all__ = ['deploy', 'load_config', 'preflight', 'test', 'train', 'training_config', 'use_amp']
 
 _CFG_OPTIONS_HELP = (
     'settings that override the config\'s, as key=value with dots: data.x=1. Lists as "[a,b]" or a,b; '
@@ -79,7 +79,7 @@ def use_amp(cfg: Config) -> None:
             cfg.model.train_cfg = dict(cfg.model.get('train_cfg') or {}, compute_acc=False)
 
 
-def _preflight(cfg: Config, phases: tuple[str, ...]) -> None:
+def preflight(cfg: Config, phases: tuple[str, ...]) -> None:
     """Check the config, what it needs and its data, once for all processes."""
     rank = os.environ.get(_RANK.get(cfg.launcher, ''), '0')
     if rank != '0':
@@ -154,9 +154,8 @@ def _mend_last_checkpoint(work_dir: Path) -> None:
         note.unlink()
 
 
-@record
-def train(argv: Sequence[str] | None = None) -> None:
-    """Train the model of a config file."""
+def training_config(argv: Sequence[str] | None = None) -> Config:
+    """The config that ``tools/train.py`` trains with, from its command line."""
     parser = _parser('Train a model')
     parser.add_argument(
         '--resume', action='store_true', help='continue from the last checkpoint in the work dir, if any'
@@ -171,7 +170,14 @@ def train(argv: Sequence[str] | None = None) -> None:
         _mend_last_checkpoint(Path(cfg.work_dir))
         if 'load_from' not in (args.cfg_options or {}) and Path(cfg.work_dir, 'last_checkpoint').exists():
             cfg.load_from = None  # what the training started from; MMEngine would prefer it
-    _preflight(cfg, ('train', 'val'))
+    return cfg
+
+
+@record
+def train(argv: Sequence[str] | None = None) -> None:
+    """Train the model of a config file."""
+    cfg = training_config(argv)
+    preflight(cfg, ('train', 'val'))
     _build_runner(cfg).train()
     _part_from_other_processes()
 
@@ -262,7 +268,7 @@ def test(argv: Sequence[str] | None = None) -> dict[str, float]:
         _refuse_for_poses(cfg, '--sr-metrics', 'DSRLTopdown.reconstruct rebuilds the crops of a batch.')
         cfg.model.test_cfg.with_sr = True
         cfg.test_evaluator = [*_test_evaluators(cfg), dict(type='SRMetric')]
-    _preflight(cfg, ('test',))
+    preflight(cfg, ('test',))
     if args.tta:
         _augment(cfg)
     cfg.custom_hooks = [*cfg.get('custom_hooks', ()), dict(type='CompleteCheckpointHook')]

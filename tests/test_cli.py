@@ -345,10 +345,10 @@ def test_only_the_first_process_checks_the_data(monkeypatch):
     )
     monkeypatch.setenv('SLURM_PROCID', '1')
     monkeypatch.setenv('RANK', '0')
-    cli._preflight(cfg, ('train',))
+    cli.preflight(cfg, ('train',))
     monkeypatch.setenv('SLURM_PROCID', '0')
     with pytest.raises(FileNotFoundError, match='train_dataloader.dataset.data_prefix.a'):
-        cli._preflight(cfg, ('train',))
+        cli.preflight(cfg, ('train',))
 
 
 def test_other_launchers_need_gpus():

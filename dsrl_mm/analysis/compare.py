@@ -21,6 +21,7 @@ from torch import nn
 from ..core.complexity import measure_complexity
 from ..core.loading import load_for_inference, without_pretrained
 from ..seg.deploy import build_deploy_model
+from .markdown import markdown_table
 from .pictures import draw
 
 __all__ = ['Trained', 'compare', 'evaluate', 'latencies', 'main', 'quiet', 'to_markdown']
@@ -52,12 +53,23 @@ class Trained:
         return build_deploy_model(self.cfg, self.checkpoint, lr_input=True).to(get_device())
 
 
-def evaluate(trained: Trained, name: str = 'the model') -> dict[str, float]:
-    """Test a model as its config says: mIoU and every class (percent); PSNR (dB) and SSIM where it rebuilds images."""
+def evaluate(trained: Trained, name: str = 'the model', metrics: Sequence[dict] | None = None) -> dict[str, float]:
+    """Test a model on its config's test set.
+
+    Args:
+        trained (Trained): the model.
+        name (str): to print.
+        metrics (Sequence[dict], optional): configs of what to measure. Defaults to None: the config's test evaluator.
+
+    Returns:
+        dict[str, float]: what the metrics give, such as mIoU and every class (percent); PSNR (dB) and SSIM where the
+        model rebuilds images.
+    """
     model = trained.model()
     loader = Runner.build_dataloader(trained.cfg.test_dataloader)
-    metrics = trained.cfg.test_evaluator
-    metrics = [*(metrics if isinstance(metrics, list) else [metrics])]
+    if metrics is None:
+        metrics = trained.cfg.test_evaluator
+    metrics = [*(metrics if isinstance(metrics, (list, tuple)) else [metrics])]
     if trained.rebuilds:
         metrics.append(dict(type='SRMetric'))
     evaluator = Evaluator(metrics)
@@ -68,22 +80,22 @@ def evaluate(trained: Trained, name: str = 'the model') -> dict[str, float]:
     return {key: float(value) for key, value in evaluator.evaluate(len(loader.dataset)).items()}
 
 
-def latencies(models: dict[str, nn.Module], size: tuple[int, int], repeats: int = 50) -> dict[str, float]:
+def latencies(models: dict[str, nn.Module], sizes: dict[str, tuple[int, int]], repeats: int = 50) -> dict[str, float]:
     """Median milliseconds per image of models that take turns, so that a busy machine slows all of them alike.
 
     Args:
         models (dict[str, nn.Module]): in eval mode, on one device.
-        size (tuple[int, int]): height and width in pixels of what each reads.
+        sizes (dict[str, tuple[int, int]]): height and width in pixels of what each reads.
         repeats (int): turns of each. Defaults to 50.
     """
-    image = torch.rand(1, 3, *size, device=get_device())
+    images = {name: torch.rand(1, 3, *sizes[name], device=get_device()) for name in models}
     times = {name: [] for name in models}
     with torch.no_grad():
         for turn in range(repeats + 2):
             for name, model in models.items():
                 start = time.perf_counter()
-                model(image, mode='tensor')
-                if image.is_cuda:
+                model(images[name], mode='tensor')
+                if torch.cuda.is_available():
                     torch.cuda.synchronize()
                 if turn >= 2:  # the first turns warm up
                     times[name].append(time.perf_counter() - start)
@@ -121,7 +133,7 @@ def compare(entries: dict[str, Trained], out_dir: str | Path, pictures: int = 3)
         table[name] = {key: value for key, value in evaluate(trained, name).items() if key not in ('aAcc', 'mAcc')}
     size = _lr_size(next(iter(entries.values())))
     deployed = {name: trained.deployed() for name, trained in entries.items()}
-    for name, milliseconds in latencies(deployed, size).items():
+    for name, milliseconds in latencies(deployed, dict.fromkeys(deployed, size)).items():
         cost = measure_complexity(deployed[name], size)
         table[name] |= {
             'parameters (M)': cost.params / 1e6,
@@ -144,16 +156,9 @@ def to_markdown(table: dict[str, dict[str, float]], rows: Sequence[str] | None =
     """
     if rows is None:
         rows = list(dict.fromkeys(row for values in table.values() for row in values))
-    cells = [['', *table], *([row, *(_number(values.get(row)) for values in table.values())] for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-    lines = [
-        ' | '.join(
-            cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths))
-        )
-        for line in cells
-    ]
-    rule = '|'.join(['-' * (widths[0] + 2), *('-' * (width + 1) + ':' for width in widths[1:])])
-    return '\n'.join([f'| {lines[0]} |', f'|{rule}|', *(f'| {line} |' for line in lines[1:])]) + '\n'
+    return markdown_table(
+        [['', *table], *([row, *(_number(values.get(row)) for values in table.values())] for row in rows)]
+    )
 
 
 def _number(value: float | None) -> str:

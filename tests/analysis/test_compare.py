@@ -64,9 +64,11 @@ def test_models_take_turns():
             self.name = name
 
         def forward(self, image, mode):
+            assert image.shape == dict(a=(1, 3, 4, 4), b=(1, 3, 6, 8))[self.name]
             order.append(self.name)
 
-    assert latencies({name: Named(name) for name in 'ab'}, (4, 4), repeats=3).keys() == {'a', 'b'}
+    models = {name: Named(name) for name in 'ab'}
+    assert latencies(models, dict(a=(4, 4), b=(6, 8)), repeats=3).keys() == {'a', 'b'}
     assert ''.join(order) == 'ab' * 5  # 2 to warm up
 
 
