@@ -1,0 +1,91 @@
+"""What the networks of a grid cost at inference; no training is needed for that."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from torch import nn
+
+from dsrl_mm import cli
+
+from ...core.complexity import measure_complexity
+from ...seg.deploy import deploy_config
+from ..compare import latencies
+from .grid import Grid, Run
+from .record import device_name, write_json
+
+__all__ = ['costs', 'network_input']
+
+
+def network_input(cfg: Config) -> tuple[int, int]:
+    """Height and width of what the network reads of the config's canvas, in pixels.
+
+    Raises:
+        ValueError: if the config has no ``crop_size``.
+    """
+    if not cfg.get('crop_size'):
+        raise ValueError(f'{cfg.filename} has no crop_size, so the size of what its network reads is unknown')
+    factor = cfg.model.get('scale_factor', 2) if cfg.model.type == 'DSRLSegmentor' else 1
+    return tuple(-(-side // factor) for side in cfg.crop_size)
+
+
+def _deployed(cfg: Config) -> nn.Module:
+    """The model as it is shipped, with random weights."""
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    if cfg.model.type == 'DSRLSegmentor':
+        return MODELS.build(deploy_config(cfg, lr_input=True).model)
+    model = MODELS.build(Config(cfg.model.to_dict() | dict(auxiliary_head=None)))
+    # In mode 'tensor', stock models leave out enlarging the logits to the image.
+    model._forward = partial(_stock_logits, model)
+    return model
+
+
+def _stock_logits(model: nn.Module, inputs: torch.Tensor, data_samples: None = None) -> torch.Tensor:
+    return model.encode_decode(inputs, [dict(img_shape=inputs.shape[-2:])])
+
+
+def _measure(grid: Grid, repeats: int) -> dict[str, dict]:
+    configs = {row.title: cli.training_config(Run(row, 0, grid.amp).arguments('')) for row in grid.rows}
+    sizes = {title: network_input(cfg) for title, cfg in configs.items()}
+    models = {title: revert_sync_batchnorm(_deployed(cfg)).to(get_device()).eval() for title, cfg in configs.items()}
+    milliseconds = latencies(models, sizes, repeats)
+    rows = {}
+    for title, model in models.items():
+        cost = measure_complexity(model, sizes[title])
+        rows[title] = dict(
+            input=list(sizes[title]),
+            parameters=cost.params,
+            flops=cost.flops,
+            milliseconds=milliseconds[title],
+        )
+    return rows
+
+
+def costs(grid: Grid, file: Path, repeats: int = 30) -> dict:
+    """What one image costs each row's network, measured on this machine, or earlier where the file says so.
+
+    Args:
+        grid (Grid): the rows.
+        file (Path): JSON; read where it is of the same rows, else written.
+        repeats (int): of every network, which take turns. Defaults to 30.
+
+    Returns:
+        dict: ``device``, ``threads``; ``rows``, by title: ``input`` (height and width of what the network reads,
+        pixels), ``parameters``, ``flops`` (a multiply-add counts as 2) and ``milliseconds`` (median).
+    """
+    settings = {row.title: [row.config, row.options] for row in grid.rows}
+    if file.exists():
+        known = json.loads(file.read_text())
+        if known['settings'] == settings:
+            return known
+    measured = dict(
+        settings=settings, device=device_name(), threads=torch.get_num_threads(), rows=_measure(grid, repeats)
+    )
+    write_json(file, measured)
+    return measured

@@ -1,0 +1,117 @@
+"""The command behind ``tools/run_experiments.py``."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+from mmseg.registry import MODELS
+
+from dsrl_mm import cli
+
+from ..compare import quiet
+from .cost import costs, network_input
+from .grid import Grid, Run, load_grid
+from .plots import plot_classes, plot_curves, plot_sizes
+from .progress import Progress
+from .results import read_result, read_results
+from .run import command
+from .schedule import run_all
+from .summary import summary
+
+__all__ = ['main', 'summarize']
+
+
+def _check(run: Run) -> Config:
+    """The config of a run, after it was built and its data were checked, as far as that goes without training.
+
+    Raises:
+        ValueError: if it does not train by iterations, or has no canvas.
+    """
+    print(f'Checking "{run.row.title}"')
+    cfg = cli.training_config(run.arguments(''))
+    if 'max_iters' not in cfg.train_cfg:
+        raise ValueError(f'{run.row.config} has no train_cfg.max_iters: only trainings by iterations are run')
+    network_input(cfg)
+    cli.preflight(cfg, ('train', 'val', 'test'))
+    MODELS.build(cfg.model)
+    return cfg
+
+
+def _train(runs: Sequence[Run], jobs: int, work_dir: Path, results: Path) -> list[Run]:
+    """Check all runs, then do them; gives back those that failed."""
+    configs = {}
+    for run in runs:
+        if run.row.title not in configs:
+            configs[run.row.title] = _check(run)
+    # The formatter behind this writes a cache when it is first imported ever; there the processes would collide.
+    Config().pretty_text  # noqa: B018
+
+    folders = {run.name: work_dir / run.name for run in runs}
+    iterations = {run.name: configs[run.row.title].train_cfg.max_iters for run in runs}
+    with Progress(folders, iterations, jobs) as progress:
+        return run_all(
+            runs,
+            jobs,
+            lambda run: command(run, folders[run.name], results / f'{run.name}.json'),
+            lambda run: folders[run.name] / 'log.txt',
+            progress,
+        )
+
+
+def _report(failed: Iterable[Run], work_dir: Path) -> None:
+    for run in failed:
+        log = work_dir / run.name / 'log.txt'
+        print(f'\n{run.name} failed. The end of {log}:\n' + '\n'.join(log.read_text().splitlines()[-15:]))
+
+
+def summarize(grid: Grid, out: Path) -> Path:
+    """Write ``summary.md`` and its pictures, from the results in ``runs`` and what the networks cost.
+
+    Args:
+        grid (Grid): the rows.
+        out (Path): folder of the grid's results.
+
+    Returns:
+        Path: of the summary.
+    """
+    results, cost = read_results(grid, out / 'runs'), costs(grid, out / 'cost.json')
+    (out / 'summary.md').write_text(summary(grid, results, cost))
+    if any(results.values()):
+        figures = dict(classes=plot_classes(results), curves=plot_curves(results))
+        if any(row.series for row in grid.rows):
+            figures['sizes'] = plot_sizes(grid, results, cost)
+        for name, figure in figures.items():
+            figure.savefig(out / f'{name}.png', dpi=120)
+    return out / 'summary.md'
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train and test every row of a grid with every seed, and put them in a table; a second call goes on."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument('grid', help='YAML file, see configs/experiments')
+    parser.add_argument('--jobs', type=int, default=2, help='runs at a time')
+    parser.add_argument('--only', nargs='+', metavar='ROW', help='titles of rows; the others wait')
+    parser.add_argument('--seeds', nargs='+', type=int, help="of the grid's; the others wait")
+    parser.add_argument('--summary-only', action='store_true', help='no training: the table of what is there')
+    parser.add_argument('--work-dir', type=Path, default='work_dirs/experiments', help='for logs and checkpoints')
+    parser.add_argument('--out', type=Path, default='docs/experiments', help='for results, tables and pictures')
+    args = parser.parse_args(argv)
+    quiet()
+    grid = load_grid(args.grid)
+    out, work_dir = args.out / grid.name, args.work_dir / grid.name
+    runs = [run for run in grid.runs(args.only, args.seeds) if read_result(run, out / 'runs') is None]
+    failed = []
+    if runs and not args.summary_only:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+        costs(grid, out / 'cost.json')  # before the trainings keep the machine busy
+        try:
+            failed = _train(runs, args.jobs, work_dir, out / 'runs')
+        except KeyboardInterrupt:
+            sys.exit('Stopped. The same command goes on from the last checkpoints.')
+    _report(failed, work_dir)
+    print(f'\n{summarize(grid, out)}')
+    if failed:
+        sys.exit(1)

@@ -1,0 +1,54 @@
+"""What results say of where they come from, and how they are written."""
+
+import json
+import math
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .grid import ROOT
+
+__all__ = ['code_state', 'device_name', 'write_json']
+
+
+def code_state() -> dict[str, Any] | None:
+    """The commit, and whether what a training reads differs from it; None outside git."""
+    git = ['git', '-C', str(ROOT)]
+    commit = subprocess.run([*git, 'rev-parse', 'HEAD'], capture_output=True, text=True)
+    if commit.returncode:
+        return None
+    changes = subprocess.run([*git, 'status', '--porcelain', 'configs', 'dsrl_mm', 'tools'], capture_output=True)
+    return dict(commit=commit.stdout.strip(), dirty=bool(changes.stdout))
+
+
+def device_name() -> str:
+    """Of the GPU, or of the CPU and how many of its cores there are."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    cpus = Path('/proc/cpuinfo')
+    models = [line.split(': ')[1] for line in cpus.read_text().splitlines() if line.startswith('model name')]
+    return f'{models[0] if models else platform.machine()}, {os.cpu_count()} cores'
+
+
+def _for_json(value: Any) -> Any:
+    """Five digits of numbers, and None for NaN, of which JSON knows nothing."""
+    if isinstance(value, dict):
+        return {key: _for_json(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_for_json(inner) for inner in value]
+    if isinstance(value, float):
+        return float(f'{value:.5g}') if math.isfinite(value) else None
+    return value
+
+
+def write_json(file: Path, value: dict) -> None:
+    """Write a file that is either complete or not there: a line per key, numbers to five digits, NaN as null."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines = ',\n'.join(f'{json.dumps(key)}: {json.dumps(inner)}' for key, inner in _for_json(value).items())
+    partial = file.with_suffix('.partial')
+    partial.write_text(f'{{\n{lines}\n}}\n')
+    partial.replace(file)

@@ -1,0 +1,69 @@
+"""What the runs of a grid came to, from the files that they wrote."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+
+from .grid import Grid, Run
+
+__all__ = ['Statistic', 'gain', 'metric', 'read_result', 'read_results']
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """Of one number over seeds."""
+
+    mean: float
+    std: float | None  # of the sample: over n - 1; None for one seed
+    n: int
+
+    @classmethod
+    def of(cls, values: Iterable[float | None]) -> 'Statistic | None':
+        """Of the values that are known; None if none is."""
+        known = [value for value in values if value is not None]
+        return cls(mean(known), stdev(known) if len(known) > 1 else None, len(known)) if known else None
+
+
+def read_result(run: Run, folder: Path) -> dict | None:
+    """The result of a run, None while there is none.
+
+    Args:
+        run (Run): of the grid.
+        folder (Path): of all results.
+
+    Raises:
+        ValueError: if the file is of other settings than the grid has now.
+    """
+    file = folder / f'{run.name}.json'
+    if not file.exists():
+        return None
+    result = json.loads(file.read_text())
+    changed = [key for key, value in run.settings.items() if result[key] != value]
+    if changed:
+        raise ValueError(
+            f'{file} was made with another {" and ".join(changed)} than the grid has now for the row '
+            f'{run.row.title!r}. Remove the file to train anew, or give the row another title.'
+        )
+    return result
+
+
+def read_results(grid: Grid, folder: Path) -> dict[str, dict[int, dict]]:
+    """The results there are, by title and seed; see :func:`read_result`."""
+    results = {row.title: {} for row in grid.rows}
+    for run in grid.runs():
+        if result := read_result(run, folder):
+            results[run.row.title][run.seed] = result
+    return results
+
+
+def metric(runs: dict[int, dict], name: str) -> Statistic | None:
+    """One of the metrics over a row's seeds; None where no run has it."""
+    return Statistic.of(result['metrics'].get(name) for result in runs.values())
+
+
+def gain(runs: dict[int, dict], first: dict[int, dict], name: str) -> Statistic | None:
+    """By how much a metric is above that of another row, over the seeds that both have."""
+    both = runs.keys() & first.keys()
+    return Statistic.of(runs[seed]['metrics'][name] - first[seed]['metrics'][name] for seed in both)

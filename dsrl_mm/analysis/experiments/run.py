@@ -1,0 +1,105 @@
+"""One run, in a process of its own: train, test the last checkpoint, and write down what came out."""
+
+import fcntl
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import mmengine
+import mmseg
+import torch
+
+from dsrl_mm import cli
+from dsrl_mm.seg import BoundaryMetric, ClassIoUMetric  # noqa: F401  (registers)
+
+from ..compare import Trained, evaluate
+from .grid import ROOT, Row, Run
+from .log import TrainingLog
+from .record import code_state, device_name, write_json
+
+__all__ = ['command', 'execute', 'main']
+
+METRICS = (dict(type='ClassIoUMetric', iou_metrics=['mIoU']), dict(type='BoundaryMetric'))
+
+
+def command(run: Run, work_dir: Path, result: Path) -> list[str]:
+    """The command line that calls :func:`execute` in another process."""
+    run_as_json = json.dumps(dict(vars(run), row=vars(run.row)))
+    return [sys.executable, '-m', __name__, run_as_json, str(work_dir), str(result)]
+
+
+def execute(run: Run, work_dir: Path, result: Path) -> None:
+    """Train what is left to train, test the last checkpoint, write the result and remove the other checkpoints.
+
+    Raises:
+        RuntimeError: if another process trains in the folder.
+        ValueError: if the folder holds a training with other settings.
+    """
+    work_dir.mkdir(parents=True, exist_ok=True)
+    with _alone_in(work_dir):
+        _check_settings(run, work_dir / 'settings.json')
+        arguments = run.arguments(work_dir)
+        cfg = cli.training_config(arguments)
+        checkpoint = work_dir / f'iter_{cfg.train_cfg.max_iters}.pth'
+        code, memory = code_state(), None
+        if not checkpoint.exists():
+            failed = subprocess.call([sys.executable, str(ROOT / 'tools/train.py'), *arguments, '--resume'])
+            if failed:
+                sys.exit(failed)  # what it said is the end of the log
+            memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # of Linux's KiB
+        metrics = evaluate(Trained(cfg, checkpoint), run.name, METRICS)
+        log = TrainingLog(work_dir)
+        write_json(
+            result,
+            run.settings
+            | dict(
+                iterations=cfg.train_cfg.max_iters,
+                metrics=metrics,
+                curve=log.curve,
+                losses=log.losses(),
+                train_seconds=log.seconds,
+                seconds_per_iteration=log.seconds_per_iteration,
+                peak_memory_mib=memory,
+                code=code,
+                versions=dict(torch=torch.__version__, mmseg=mmseg.__version__, mmengine=mmengine.__version__),
+                device=device_name(),
+            ),
+        )
+        for other in set(work_dir.glob('*.pth')) - {checkpoint}:
+            other.unlink()
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes that do the same out of a folder."""
+    with open(folder / 'lock', 'w') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(f'Another process trains in {folder}: wait for it, or stop it') from None
+        yield
+
+
+def _check_settings(run: Run, note: Path) -> None:
+    """Leave a note of the settings, or compare with the one of an earlier session."""
+    if note.exists() and json.loads(note.read_text()) != run.settings:
+        raise ValueError(
+            f'{note.parent} holds a training with other settings than the grid has now: {note.read_text()}. Remove the '
+            'folder to train anew.'
+        )
+    note.write_text(json.dumps(run.settings))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """What :func:`command` calls."""
+    run, work_dir, result = sys.argv[1:] if argv is None else argv
+    run = json.loads(run)
+    execute(Run(**dict(run, row=Row(**run['row']))), Path(work_dir), Path(result))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,63 @@
+"""Runs as processes, so many at a time."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from .grid import Run
+
+__all__ = ['run_all']
+
+
+def run_all(
+    runs: Sequence[Run],
+    jobs: int,
+    command: Callable[[Run], list[str]],
+    log: Callable[[Run], Path],
+    watch: Callable[[Collection[Run]], None],
+    pause: float = 2,
+) -> list[Run]:
+    """Start runs in their order; one that fails stops no other. Whatever ends this function ends what it started.
+
+    Args:
+        runs (Sequence[Run]): what to do.
+        jobs (int): how many at a time.
+        command (Callable): of a run, the command line.
+        log (Callable): of a run, the file that gets what it prints, after what earlier sessions printed.
+        watch (Callable): called after every pause with the runs at work.
+        pause (float): seconds. Defaults to 2.
+
+    Returns:
+        list[Run]: those that failed.
+    """
+    waiting, working, failed = list(runs), [], []
+    try:
+        while waiting or working:
+            while waiting and len(working) < jobs:
+                run = waiting.pop(0)
+                working.append((run, _start(command(run), log(run))))
+            time.sleep(pause)
+            watch([run for run, _ in working])
+            failed += [run for run, process in working if process.poll()]
+            working = [(run, process) for run, process in working if process.returncode is None]
+    finally:
+        for _, process in working:
+            _stop(process)
+    return failed
+
+
+def _start(command: list[str], log: Path) -> subprocess.Popen:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = {'OMP_NUM_THREADS': '1', **os.environ}
+    with open(log, 'a') as out:
+        # A session, so that the processes it starts in turn can be stopped with it.
+        return subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
+
+
+def _stop(process: subprocess.Popen) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()

@@ -1,0 +1,109 @@
+"""The tables of a grid: accuracy, every class, and cost."""
+
+from ..markdown import markdown_table
+from .grid import Grid
+from .results import Statistic, gain, metric
+
+__all__ = ['summary']
+
+_MISSING = '-'
+
+
+def _text(statistic: Statistic | None, sign: str = '') -> str:
+    """Mean and standard deviation, to two digits."""
+    if statistic is None:
+        return _MISSING
+    spread = '' if statistic.std is None else f' ± {statistic.std:.2f}'
+    return f'{statistic.mean:{sign}.2f}{spread}'
+
+
+def _mean(statistic: Statistic | None) -> str:
+    return _MISSING if statistic is None else f'{statistic.mean:.2f}'
+
+
+def _accuracy(results: dict[str, dict[int, dict]]) -> str:
+    """A line per row: its scores, its gain over the first row, and its time beside the first row's."""
+    first = next(iter(results.values()))
+    paces = {title: _pace(runs) for title, runs in results.items()}
+    reference = paces[next(iter(paces))]
+    optional = [name for name in ('sr/PSNR', 'sr/SSIM') if any(metric(runs, name) for runs in results.values())]
+    lines = [['', 'mIoU', 'seeds', 'gain', 'mBF', 'mBIoU', *optional, 's/iteration', 'ratio']]
+    for title, runs in results.items():
+        pace = paces[title]
+        lines.append(
+            [
+                title,
+                _text(metric(runs, 'mIoU')),
+                str(len(runs)),
+                _MISSING if runs is first else _text(gain(runs, first, 'mIoU'), '+'),
+                _text(metric(runs, 'mBF')),
+                _text(metric(runs, 'mBIoU')),
+                *(_mean(metric(runs, name)) for name in optional),
+                _mean(pace),
+                f'{pace.mean / reference.mean:.2f}' if pace and reference else _MISSING,
+            ]
+        )
+    return markdown_table(lines)
+
+
+def _pace(runs: dict[int, dict]) -> Statistic | None:
+    return Statistic.of(result['seconds_per_iteration'] for result in runs.values())
+
+
+def class_names(results: dict[str, dict[int, dict]]) -> list[str]:
+    """The classes that any run was tested on, in the data set's order."""
+    names = (name for runs in results.values() for result in runs.values() for name in result['metrics'])
+    return list(dict.fromkeys(name.removeprefix('IoU.') for name in names if name.startswith('IoU.')))
+
+
+def _classes(results: dict[str, dict[int, dict]], prefix: str) -> str:
+    """A line per row: a score of every class, means over seeds."""
+    names = class_names(results)
+    lines = [
+        [title, *(_mean(metric(runs, f'{prefix}.{name}')) for name in names)] for title, runs in results.items() if runs
+    ]
+    return markdown_table([['', *names], *lines])
+
+
+def _cost(costs: dict) -> str:
+    lines = [['', 'network reads', 'parameters (M)', 'GFLOPs', 'ms/image']]
+    for title, cost in costs['rows'].items():
+        height, width = cost['input']
+        numbers = (cost['parameters'] / 1e6, cost['flops'] / 1e9, cost['milliseconds'])
+        lines.append([title, f'{height}x{width}', *(f'{number:.2f}' for number in numbers)])
+    return markdown_table(lines)
+
+
+def summary(grid: Grid, results: dict[str, dict[int, dict]], costs: dict) -> str:
+    """The document, in Markdown.
+
+    Args:
+        grid (Grid): what was to be done.
+        results (dict[str, dict[int, dict]]): by row and seed, as far as they are there.
+        costs (dict): from :func:`~dsrl_mm.analysis.experiments.cost.costs`.
+    """
+    done = [result for runs in results.values() for result in runs.values()]
+    devices = ' / '.join(dict.fromkeys(result['device'] for result in done))
+    parts = [f'# {grid.title}']
+    if done:
+        parts += [
+            f'{len(done)} of {len(grid.rows) * len(grid.seeds)} runs, on {devices}. Mean ± standard deviation of the '
+            'sample over seeds; last checkpoints. Gain: of mIoU over the first row, on the seeds that both rows have. '
+            'Scores in percent, PSNR in dB. mBF and mBIoU are of boundaries (`BoundaryMetric`).',
+            _accuracy(results).rstrip(),
+            '![mIoU on the validation set while training](curves.png)',
+            '## IoU of every class',
+            _classes(results, 'IoU').rstrip(),
+            '![IoU of every class](classes.png)',
+            '## BF of every class',
+            _classes(results, 'BF').rstrip(),
+        ]
+    parts += [
+        '## Cost of inference',
+        f'Without what only training needs, one image at a time, on {costs["device"]}, {costs["threads"]} '
+        'thread(s): the median while the rows took turns. A multiply-add counts as 2.',
+        _cost(costs).rstrip(),
+    ]
+    if done and any(row.series for row in grid.rows):
+        parts.append('![mIoU against what the network reads](sizes.png)')
+    return '\n\n'.join(parts) + '\n'
