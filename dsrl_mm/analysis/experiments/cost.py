@@ -18,7 +18,7 @@ from ...core.complexity import measure_complexity
 from ...seg.deploy import deploy_config
 from ..compare import latencies
 from .grid import Grid, Run
-from .record import device_name, write_json
+from .record import device_name, tidy, write_json
 
 __all__ = ['costs', 'network_input']
 
@@ -85,7 +85,7 @@ def costs(grid: Grid, file: Path, repeats: int = 30) -> dict:
         if known['settings'] == settings:
             return known
     measured = dict(
-        settings=settings, device=device_name(), threads=torch.get_num_threads(), rows=_measure(grid, repeats)
+        settings=settings, device=device_name(), threads=torch.get_num_threads(), rows=tidy(_measure(grid, repeats))
     )
     write_json(file, measured)
     return measured

@@ -99,6 +99,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--work-dir', type=Path, default='work_dirs/experiments', help='for logs and checkpoints')
     parser.add_argument('--out', type=Path, default='docs/experiments', help='for results, tables and pictures')
     args = parser.parse_args(argv)
+    if args.jobs < 1:
+        parser.error('--jobs must be at least 1')
     quiet()
     grid = load_grid(args.grid)
     out, work_dir = args.out / grid.name, args.work_dir / grid.name

@@ -12,8 +12,8 @@ from .summary import class_names
 
 __all__ = ['plot_classes', 'plot_curves', 'plot_sizes']
 
-#: Okabe and Ito's, which the colour-blind can tell apart, less the yellow, which is faint on white.
-COLOURS = ('#000000', '#0072b2', '#e69f00', '#009e73', '#d55e00', '#56b4e9', '#cc79a7')
+#: Okabe and Ito's, which the colour-blind can tell apart, with a grey for their black and without their faint yellow.
+COLOURS = ('#808080', '#0072b2', '#e69f00', '#009e73', '#d55e00', '#56b4e9', '#cc79a7')
 
 
 def _colour(index: int) -> str:
@@ -34,7 +34,7 @@ def plot_classes(results: dict[str, dict[int, dict]]) -> Figure:
     names = class_names(results)
     rows = {title: runs for title, runs in results.items() if runs}
     width = 0.8 / len(rows)
-    figure, axes = _figure(max(6, 0.35 * len(names) * (len(rows) + 1)), 4)
+    figure, axes = _figure(max(7, 0.2 * len(names) * (len(rows) + 1)), 4)
     for i, (title, runs) in enumerate(rows.items()):
         found = {x: metric(runs, f'IoU.{name}') for x, name in enumerate(names)}
         found = {x: statistic for x, statistic in found.items() if statistic}
@@ -44,11 +44,12 @@ def plot_classes(results: dict[str, dict[int, dict]]) -> Figure:
             0.9 * width,
             yerr=[statistic.std or 0 for statistic in found.values()],
             color=_colour(i),
-            error_kw=dict(elinewidth=1, ecolor='0.5'),
+            error_kw=dict(elinewidth=1, ecolor='0.2'),
             label=title,
         )
     axes.set_xticks(range(len(names)), names)
     axes.set_ylabel('IoU (%)')
+    axes.set_ylim(0, 100)
     axes.legend(frameon=False, ncols=len(rows), loc='lower left', bbox_to_anchor=(0, 1))
     return figure
 
@@ -75,22 +76,21 @@ def plot_curves(results: dict[str, dict[int, dict]]) -> Figure:
 def plot_sizes(grid: Grid, results: dict[str, dict[int, dict]], costs: dict) -> Figure:
     """The mIoU against the pixels that the network reads, a line per series (the paper's Fig. 1)."""
     figure, axes = _figure(7, 4.5)
-    ends = []
+    ends, ticks = [], {}
     for i, series in enumerate(dict.fromkeys(row.series for row in grid.rows if row.series)):
         points = []
         for row in grid.rows:
             statistic = metric(results[row.title], 'mIoU')
             if row.series == series and statistic:
                 height, width = costs['rows'][row.title]['input']
-                points.append((height * width, statistic.mean, statistic.std or 0, f'{height}x{width}'))
-        if not points:
-            continue
-        pixels, means, spreads, labels = zip(*sorted(points))
-        axes.errorbar(pixels, means, spreads, color=_colour(i), marker='o', capsize=3)
-        for x, y, label in zip(pixels, means, labels):
-            axes.annotate(label, (x, y), (0, -14), textcoords='offset points', ha='center', fontsize=8, color='0.4')
-        ends.append((pixels[-1], means[-1], series, _colour(i)))
+                ticks[height * width] = f'{height}x{width}'
+                points.append((height * width, statistic.mean, statistic.std or 0))
+        if points:
+            pixels, means, spreads = zip(*sorted(points))
+            axes.errorbar(pixels, means, spreads, color=_colour(i), marker='o', capsize=3)
+            ends.append((pixels[-1], means[-1], series, _colour(i)))
     _label_ends(axes, ends)
+    axes.set_xticks([*ticks], [*ticks.values()])
     axes.set_xlabel('pixels that the network reads')
     axes.set_ylabel('mIoU (%)')
     return figure

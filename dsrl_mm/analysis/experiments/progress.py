@@ -56,16 +56,12 @@ class Progress:
         paces = {name: log.seconds_per_iteration for name, log in logs.items() if log.trained}
         rows = []
         for name in (run.name for run in working):
-            log = logs[name]
-            rows.append(
-                (
-                    name,
-                    f'{log.iterations}/{self.iterations[name]}',
-                    f'mIoU {log.curve[-1][1]:.2f}' if log.curve else '',
-                    f'{paces[name]:.2f} s/it' if name in paces else 'starting',
-                    f'{_duration(left[name] * paces[name])} left' if name in paces and left[name] else '',
-                )
-            )
+            score = f'mIoU {logs[name].curve[-1][1]:.2f}' if logs[name].curve else ''
+            pace = ('starting', '')
+            if name in paces:
+                rest = f'{_duration(left[name] * paces[name])} left' if left[name] else 'testing'
+                pace = (f'{paces[name]:.2f} s/it', rest)
+            rows.append((name, f'{logs[name].iterations}/{self.iterations[name]}', score, *pace))
         if paces:
             typical = median(paces.values())
             seconds = sum(left[name] * paces.get(name, typical) for name in left) / self.jobs

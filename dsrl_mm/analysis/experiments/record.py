@@ -12,17 +12,20 @@ import torch
 
 from .grid import ROOT
 
-__all__ = ['code_state', 'device_name', 'write_json']
+__all__ = ['code_state', 'device_name', 'tidy', 'write_json']
 
 
 def code_state() -> dict[str, Any] | None:
     """The commit, and whether what a training reads differs from it; None outside git."""
-    git = ['git', '-C', str(ROOT)]
-    commit = subprocess.run([*git, 'rev-parse', 'HEAD'], capture_output=True, text=True)
-    if commit.returncode:
+
+    def git(*arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run(['git', '-C', str(ROOT), *arguments], capture_output=True, text=True)
+
+    head = git('rev-parse', 'HEAD')
+    if head.returncode:
         return None
-    changes = subprocess.run([*git, 'status', '--porcelain', 'configs', 'dsrl_mm', 'tools'], capture_output=True)
-    return dict(commit=commit.stdout.strip(), dirty=bool(changes.stdout))
+    changes = git('status', '--porcelain', 'configs', 'dsrl_mm', 'tools').stdout
+    return dict(commit=head.stdout.strip(), dirty=bool(changes))
 
 
 def device_name() -> str:
@@ -34,21 +37,21 @@ def device_name() -> str:
     return f'{models[0] if models else platform.machine()}, {os.cpu_count()} cores'
 
 
-def _for_json(value: Any) -> Any:
-    """Five digits of numbers, and None for NaN, of which JSON knows nothing."""
+def tidy(value: Any) -> Any:
+    """Measured numbers for JSON: five digits, and None for NaN, of which JSON knows nothing."""
     if isinstance(value, dict):
-        return {key: _for_json(inner) for key, inner in value.items()}
+        return {key: tidy(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_for_json(inner) for inner in value]
+        return [tidy(inner) for inner in value]
     if isinstance(value, float):
         return float(f'{value:.5g}') if math.isfinite(value) else None
     return value
 
 
 def write_json(file: Path, value: dict) -> None:
-    """Write a file that is either complete or not there: a line per key, numbers to five digits, NaN as null."""
+    """Write a file that is either complete or not there, a line per key."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    lines = ',\n'.join(f'{json.dumps(key)}: {json.dumps(inner)}' for key, inner in _for_json(value).items())
+    lines = ',\n'.join(f'{json.dumps(key)}: {json.dumps(inner)}' for key, inner in value.items())
     partial = file.with_suffix('.partial')
     partial.write_text(f'{{\n{lines}\n}}\n')
     partial.replace(file)

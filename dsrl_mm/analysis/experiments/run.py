@@ -19,7 +19,7 @@ from dsrl_mm.seg import BoundaryMetric, ClassIoUMetric  # noqa: F401  (registers
 from ..compare import Trained, evaluate
 from .grid import ROOT, Row, Run
 from .log import TrainingLog
-from .record import code_state, device_name, write_json
+from .record import code_state, device_name, tidy, write_json
 
 __all__ = ['command', 'execute', 'main']
 
@@ -40,48 +40,47 @@ def execute(run: Run, work_dir: Path, result: Path) -> None:
         ValueError: if the folder holds a training with other settings.
     """
     work_dir.mkdir(parents=True, exist_ok=True)
-    with _alone_in(work_dir):
+    with _alone_in(work_dir) as lock:
         _check_settings(run, work_dir / 'settings.json')
         arguments = run.arguments(work_dir)
         cfg = cli.training_config(arguments)
         checkpoint = work_dir / f'iter_{cfg.train_cfg.max_iters}.pth'
         code, memory = code_state(), None
         if not checkpoint.exists():
-            failed = subprocess.call([sys.executable, str(ROOT / 'tools/train.py'), *arguments, '--resume'])
-            if failed:
+            train = [sys.executable, str(ROOT / 'tools/train.py'), *arguments, '--resume']
+            if failed := subprocess.call(train, pass_fds=[lock]):
                 sys.exit(failed)  # what it said is the end of the log
             memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # of Linux's KiB
         metrics = evaluate(Trained(cfg, checkpoint), run.name, METRICS)
         log = TrainingLog(work_dir)
-        write_json(
-            result,
-            run.settings
-            | dict(
-                iterations=cfg.train_cfg.max_iters,
-                metrics=metrics,
-                curve=log.curve,
-                losses=log.losses(),
-                train_seconds=log.seconds,
-                seconds_per_iteration=log.seconds_per_iteration,
-                peak_memory_mib=memory,
-                code=code,
-                versions=dict(torch=torch.__version__, mmseg=mmseg.__version__, mmengine=mmengine.__version__),
-                device=device_name(),
-            ),
+        measured = dict(
+            iterations=log.iterations,
+            metrics=metrics,
+            curve=log.curve,
+            losses=log.losses(),
+            train_seconds=log.seconds,
+            seconds_per_iteration=log.seconds_per_iteration,
+            peak_memory_mib=memory,
         )
+        origin = dict(
+            code=code,
+            versions=dict(torch=torch.__version__, mmseg=mmseg.__version__, mmengine=mmengine.__version__),
+            device=device_name(),
+        )
+        write_json(result, run.settings | tidy(measured) | origin)
         for other in set(work_dir.glob('*.pth')) - {checkpoint}:
             other.unlink()
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Keep other processes that do the same out of a folder."""
+def _alone_in(folder: Path) -> Iterator[int]:
+    """Keep other processes that do the same out of a folder, as long as any process has the file that this gives."""
     with open(folder / 'lock', 'w') as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RuntimeError(f'Another process trains in {folder}: wait for it, or stop it') from None
-        yield
+        yield lock.fileno()
 
 
 def _check_settings(run: Run, note: Path) -> None:

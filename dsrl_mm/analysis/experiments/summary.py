@@ -1,5 +1,7 @@
 """The tables of a grid: accuracy, every class, and cost."""
 
+from collections.abc import Iterable
+
 from ..markdown import markdown_table
 from .grid import Grid
 from .results import Statistic, gain, metric
@@ -74,6 +76,14 @@ def _cost(costs: dict) -> str:
     return markdown_table(lines)
 
 
+def _each(texts: Iterable[str]) -> str:
+    return ' / '.join(dict.fromkeys(texts))
+
+
+def _commit(code: dict | None) -> str:
+    return 'outside git' if code is None else code['commit'][:7] + (' with changes' if code['dirty'] else '')
+
+
 def summary(grid: Grid, results: dict[str, dict[int, dict]], costs: dict) -> str:
     """The document, in Markdown.
 
@@ -83,13 +93,15 @@ def summary(grid: Grid, results: dict[str, dict[int, dict]], costs: dict) -> str
         costs (dict): from :func:`~dsrl_mm.analysis.experiments.cost.costs`.
     """
     done = [result for runs in results.values() for result in runs.values()]
-    devices = ' / '.join(dict.fromkeys(result['device'] for result in done))
+    devices = _each(result['device'] for result in done)
+    commits = _each(_commit(result['code']) for result in done)
     parts = [f'# {grid.title}']
     if done:
         parts += [
-            f'{len(done)} of {len(grid.rows) * len(grid.seeds)} runs, on {devices}. Mean ± standard deviation of the '
-            'sample over seeds; last checkpoints. Gain: of mIoU over the first row, on the seeds that both rows have. '
-            'Scores in percent, PSNR in dB. mBF and mBIoU are of boundaries (`BoundaryMetric`).',
+            f'{len(done)} of {len(grid.rows) * len(grid.seeds)} runs, at commit {commits}, on {devices}. Mean ± '
+            'standard deviation of the sample over seeds; last checkpoints. Gain: of mIoU over the first row, on the '
+            'seeds that both rows have. Scores in percent, PSNR in dB. mBF and mBIoU are of boundaries '
+            '(`BoundaryMetric`).',
             _accuracy(results).rstrip(),
             '![mIoU on the validation set while training](curves.png)',
             '## IoU of every class',

@@ -1,0 +1,72 @@
+"""Runs as processes, with stand-ins for trainings."""
+
+import sys
+import time
+
+import pytest
+
+from dsrl_mm.analysis.experiments.schedule import run_all
+
+from .grids import make_grid
+
+
+def do(tmp_path, program, jobs=2, watch=lambda working: None):
+    """Run ``program`` for every run of a grid, with the run's name as its argument."""
+    return run_all(
+        make_grid(tmp_path).runs(),
+        jobs,
+        lambda run: [sys.executable, '-c', program, run.name, str(tmp_path)],
+        lambda run: tmp_path / run.name / 'log.txt',
+        watch,
+        pause=0.05,
+    )
+
+
+def test_in_order_and_no_more_at_a_time_than_allowed(tmp_path):
+    seen = []
+    assert do(tmp_path, 'import time; time.sleep(0.2)', 2, lambda runs: seen.append([run.name for run in runs])) == []
+    assert max(map(len, seen)) == 2
+    assert list(dict.fromkeys(name for names in seen for name in names)) == [
+        'baseline-seed0',
+        'dsrl-seed0',
+        'baseline-seed1',
+        'dsrl-seed1',
+    ]
+    seen.clear()
+    do(tmp_path, '', 1, seen.append)
+    assert max(map(len, seen)) == 1
+
+
+def test_failure_stops_no_other_and_logs_grow(tmp_path, monkeypatch):
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    program = "import os, sys; print(sys.argv[1], os.environ['OMP_NUM_THREADS']); sys.exit('dsrl' in sys.argv[1])"
+    for session in (1, 2):
+        failed = do(tmp_path, program)
+        assert [run.name for run in failed] == ['dsrl-seed0', 'dsrl-seed1']
+        assert (tmp_path / 'dsrl-seed1/log.txt').read_text() == 'dsrl-seed1 1\n' * session
+
+
+def test_whatever_ends_it_ends_all_processes(tmp_path):
+    program = (
+        'import pathlib, subprocess, sys; child = subprocess.Popen(["sleep", "60"]); '
+        'pathlib.Path(sys.argv[2], sys.argv[1] + ".pid").write_text(str(child.pid)); child.wait()'
+    )
+
+    def interrupt(working):
+        if len([*tmp_path.glob('*.pid')]) == 2 and all(file.read_text() for file in tmp_path.glob('*.pid')):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        do(tmp_path, program, 2, interrupt)
+    time.sleep(0.2)
+    for file in tmp_path.glob('*.pid'):
+        assert not alive(int(file.read_text()))
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and whose parent has not asked does not."""
+    try:
+        with open(f'/proc/{pid}/stat') as f:
+            return f.read().rpartition(')')[2].split()[0] != 'Z'
+    except FileNotFoundError:
+        return False

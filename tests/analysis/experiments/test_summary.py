@@ -1,0 +1,84 @@
+"""Tables and pictures of results, with numbers worked out by hand."""
+
+import cv2
+import pytest
+
+from dsrl_mm.analysis.experiments import main as module
+from dsrl_mm.analysis.experiments.results import Statistic, gain, metric, read_results
+from dsrl_mm.analysis.experiments.summary import summary
+
+from .grids import CONFIGS, make_grid, write_result
+
+COSTS = dict(
+    device='a CPU',
+    threads=1,
+    rows={
+        'baseline': dict(input=[96, 192], parameters=3_090_000, flops=1_910_000_000, milliseconds=10.0),
+        'DSRL': dict(input=[48, 96], parameters=3_160_000, flops=2_080_000_000, milliseconds=11.0),
+    },
+)
+
+
+@pytest.fixture
+def grid(tmp_path):
+    """The baseline has the seeds 0 and 1, DSRL only 1."""
+    rows = {title: dict(config=config, series=title) for title, config in CONFIGS.items()}
+    grid = make_grid(tmp_path, rows=rows)
+    one, other, three, four = grid.runs()
+    write_result(one, tmp_path / 'runs', 50.0)
+    write_result(three, tmp_path / 'runs', 54.0, seconds_per_iteration=3.0)
+    write_result(four, tmp_path / 'runs', 55.0, seconds_per_iteration=3.0, metrics={'sr/PSNR': 20.0})
+    return grid
+
+
+def test_statistics_by_hand():
+    assert Statistic.of([1.0, 2.0, 6.0]) == Statistic(3.0, pytest.approx(7**0.5), 3)  # (4 + 1 + 9) / 2
+    assert Statistic.of([5.0, None]) == Statistic(5.0, None, 1)
+    assert Statistic.of([None]) is None
+
+
+def test_gain_is_of_the_seeds_that_both_have(grid, tmp_path):
+    results = read_results(grid, tmp_path / 'runs')
+    assert metric(results['baseline'], 'mIoU') == Statistic(52.0, pytest.approx(8**0.5), 2)
+    assert gain(results['DSRL'], results['baseline'], 'mIoU') == Statistic(1.0, None, 1)
+
+
+def cells(document: str, title: str, table: int) -> list[str]:
+    lines = [line for line in document.splitlines() if line.startswith(f'| {title} ')]
+    return [cell.strip() for cell in lines[table].split('|')[2:-1]]
+
+
+def test_tables_by_hand(grid, tmp_path):
+    document = summary(grid, read_results(grid, tmp_path / 'runs'), COSTS)
+    assert document.startswith('# A toy\n\n3 of 4 runs, at commit 0123456, on a CPU.')
+    head = ['mIoU', 'seeds', 'gain', 'mBF', 'mBIoU', 'sr/PSNR', 's/iteration', 'ratio']
+    assert cells(document, ' ', 0) == head
+    expected = ['52.00 ± 2.83', '2', '-', '26.00 ± 1.41', '13.00 ± 0.71', '-', '2.00', '1.00']
+    assert cells(document, 'baseline', 0) == expected
+    assert cells(document, 'DSRL', 0) == ['55.00', '1', '+1.00', '27.50', '13.75', '20.00', '3.00', '1.50']
+    assert cells(document, 'baseline', 1) == ['52.00', '52.00']  # IoU of road and pole
+    assert cells(document, 'baseline', 2) == ['26.00', '-']  # BF: no run has one of the pole
+    assert cells(document, 'DSRL', 3) == ['48x96', '3.16', '2.08', '11.00']
+
+
+def test_files_are_written_from_results_alone(grid, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, 'costs', lambda grid, file: COSTS)
+    assert module.summarize(grid, tmp_path) == tmp_path / 'summary.md'
+    for name in ('classes', 'curves', 'sizes'):
+        assert f'({name}.png)' in (tmp_path / 'summary.md').read_text()
+        colours = set(map(tuple, cv2.imread(str(tmp_path / f'{name}.png')).reshape(-1, 3).tolist()))
+        assert {(0x80, 0x80, 0x80), (0xB2, 0x72, 0x00)} <= colours  # of both rows, BGR
+
+
+def test_nothing_done_yet(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, 'costs', lambda grid, file: COSTS)
+    document = module.summarize(make_grid(tmp_path), tmp_path).read_text()
+    assert 'ms/image' in document and 'mIoU' not in document
+    assert [*tmp_path.glob('*.png')] == []
+
+
+def test_results_of_other_settings_are_refused(grid, tmp_path):
+    rows = {title: dict(config=config, options={'train_cfg.max_iters': 9}) for title, config in CONFIGS.items()}
+    changed = make_grid(tmp_path, rows=rows)
+    with pytest.raises(ValueError, match=r"baseline-seed0.json was made with another options than .* row 'baseline'"):
+        read_results(changed, tmp_path / 'runs')
