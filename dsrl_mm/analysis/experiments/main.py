@@ -78,7 +78,7 @@ def summarize(grid: Grid, out: Path) -> Path:
         Path: of the summary.
     """
     results, cost = read_results(grid, out / 'runs'), costs(grid, out / 'cost.json')
-    (out / 'summary.md').write_text(summary(grid, results, cost))
+    (out / 'summary.md').write_text(summary(grid, results, cost), encoding='utf-8')
     if any(results.values()):
         figures = dict(classes=plot_classes(results), curves=plot_curves(results))
         if any(row.series for row in grid.rows):

@@ -1,0 +1,190 @@
+"""The whole chain: from a grid file to results, table and pictures, with real trainings and with stand-ins."""
+
+import fcntl
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dsrl_mm.analysis.experiments import main as module
+from dsrl_mm.analysis.experiments.grid import ROOT
+from dsrl_mm.analysis.experiments.main import main
+from dsrl_mm.analysis.experiments.run import execute
+from dsrl_mm.demo.scenes import write_scenes
+
+from .grids import CONFIGS, make_grid, write_grid, write_result
+from .test_schedule import alive
+
+#: Two iterations with a test and a checkpoint after each.
+SHORT = {
+    'train_cfg.max_iters': 2,
+    'train_cfg.val_interval': 1,
+    'default_hooks.logger.interval': 1,
+    'default_hooks.checkpoint.interval': 1,
+    'train_dataloader.batch_size': 2,
+}
+#: Stands in for :mod:`dsrl_mm.analysis.experiments.run`: one row fails.
+STAND_IN = """
+import json, pathlib, sys
+run, work_dir, result = sys.argv[1:]
+run = json.loads(run)
+print('seed', run['seed'])
+if run['row']['title'] == 'DSRL':
+    sys.exit('no luck')
+"""
+
+
+@pytest.fixture(autouse=True)
+def _same_signals():
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    """A function that gives the command line for a grid in ``tmp_path``."""
+
+    def build(*options: str, **keys) -> list[str]:
+        grid = write_grid(tmp_path, **keys)
+        return [str(grid), '--work-dir', str(tmp_path / 'work'), '--out', str(tmp_path / 'out'), *options]
+
+    return build
+
+
+def test_trains_tests_and_tabulates(arguments, tmp_path, monkeypatch, capsys):
+    write_scenes(tmp_path / 'scenes', splits=dict(train=4, val=2))
+    monkeypatch.setenv('STREET_SCENES_ROOT', str(tmp_path / 'scenes'))
+    command = arguments('--seeds', '1', rows=dict(DSRL=dict(config=CONFIGS['DSRL'], options=SHORT, series='DSRL')))
+    main(command)
+
+    out, work = tmp_path / 'out/toy', tmp_path / 'work/toy/dsrl-seed1'
+    assert [file.name for file in (out / 'runs').iterdir()] == ['dsrl-seed1.json']
+    result = json.loads((out / 'runs/dsrl-seed1.json').read_text())
+    assert result['config'] == CONFIGS['DSRL'] and result['options'] == SHORT and result['seed'] == 1
+    assert result['iterations'] == 2
+    assert [step for step, _ in result['curve']] == result['losses']['iteration'] == [1, 2]
+    # Scenes are validated and tested on alike: after the last iteration both must say the same.
+    assert result['metrics']['mIoU'] == pytest.approx(result['curve'][-1][1], abs=0.01)
+    assert {'IoU.pole', 'mBF', 'BF.pole', 'mBIoU', 'sr/PSNR'} <= result['metrics'].keys()
+    assert 'sr.loss_fa' in result['losses']
+    assert result['train_seconds'] > result['seconds_per_iteration'] > 0
+    assert 100 < result['peak_memory_mib'] < 10_000
+    assert {'torch', 'mmseg', 'mmengine'} == result['versions'].keys()
+    assert str(tmp_path) not in (out / 'runs/dsrl-seed1.json').read_text()
+    assert [file.name for file in work.glob('*.pth')] == ['iter_2.pth']
+    assert '| DSRL ' in (out / 'summary.md').read_text(encoding='utf-8')
+    assert sorted(file.stem for file in out.glob('*.png')) == ['classes', 'curves', 'sizes']
+
+    # A run that lost its result is tested again, but not trained.
+    (out / 'runs/dsrl-seed1.json').unlink()
+    main(command)
+    again = json.loads((out / 'runs/dsrl-seed1.json').read_text())
+    assert again['metrics'] == result['metrics'] and again['curve'] == result['curve']
+    assert len([*work.glob('*/vis_data')]) == 1
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """Trainings are :data:`STAND_IN`; nothing is checked or measured before them."""
+    commands = []
+
+    def command(run, *files):
+        commands.append(run.name)
+        stock = real(run, *files)
+        return [sys.executable, '-c', STAND_IN, *stock[3:]]
+
+    def costs(grid, file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return dict(device='', threads=1, rows={})
+
+    real = module.command
+    monkeypatch.setattr(module, 'command', command)
+    monkeypatch.setattr(module, 'costs', costs)
+    monkeypatch.setattr('dsrl_mm.cli.preflight', lambda *args: None)
+    return commands
+
+
+def test_failed_runs_are_shown_and_tried_again(arguments, tmp_path, stand_in, capsys):
+    for _ in range(2):
+        with pytest.raises(SystemExit) as error:
+            main(arguments('--only', 'DSRL', '--seeds', '0'))
+        assert error.value.code == 1
+        printed = capsys.readouterr().out
+        assert f'dsrl-seed0 failed. The end of {tmp_path}/work/toy/dsrl-seed0/log.txt:\nseed 0\nno luck' in printed
+    assert stand_in == ['dsrl-seed0'] * 2
+    assert (tmp_path / 'out/toy/summary.md').exists()
+
+
+def test_only_what_is_left_is_done(arguments, tmp_path, stand_in):
+    write_result(make_grid(tmp_path).runs()[0], tmp_path / 'out/toy/runs', 50.0)
+    main(arguments('--only', 'baseline', '--jobs', '1'))
+    assert stand_in == ['baseline-seed1']
+    main(arguments('--summary-only'))
+    assert stand_in == ['baseline-seed1']
+
+
+def test_mistakes_come_before_any_training(arguments, tmp_path, stand_in):
+    rows = {title: dict(config=config) for title, config in CONFIGS.items()}
+    rows['DSRL']['options'] = {'model.scale_factor': 1.5}
+    with pytest.raises(ValueError, match='scale_factor'):
+        main(arguments(rows=rows))
+    epochs = tmp_path / 'epochs.py'
+    epochs.write_text(
+        f"_base_ = '{ROOT / CONFIGS['DSRL']}'\ntrain_cfg = dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=1)"
+    )
+    rows['DSRL'] = dict(config=str(epochs))
+    with pytest.raises(ValueError, match='no train_cfg.max_iters'):
+        main(arguments(rows=rows))
+    with pytest.raises(ValueError, match="no row 'SSSR'"):
+        main(arguments('--only', 'SSSR'))
+    with pytest.raises(SystemExit):
+        main(arguments('--jobs', '0'))
+    assert stand_in == []
+
+
+def test_missing_data_come_before_any_training(arguments, monkeypatch, stand_in):
+    monkeypatch.undo()
+    monkeypatch.setattr(module, 'costs', lambda grid, file: None)
+    monkeypatch.setenv('STREET_SCENES_ROOT', 'nowhere')
+    with pytest.raises(FileNotFoundError, match='nowhere'):
+        main(arguments())
+
+
+def test_a_folder_is_one_process_s_and_one_trainings(tmp_path):
+    run, other = make_grid(tmp_path).runs()[:2]
+    with open(tmp_path / 'lock', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(RuntimeError, match='Another process trains in'):
+            execute(run, tmp_path, tmp_path / 'result.json')
+    (tmp_path / 'settings.json').write_text(json.dumps(other.settings))
+    with pytest.raises(ValueError, match='holds a training with other settings'):
+        execute(run, tmp_path, tmp_path / 'result.json')
+
+
+def test_sigterm_stops_all(arguments, tmp_path):
+    program = f"""
+import sys
+from dsrl_mm.analysis.experiments import main
+main._check = lambda run: main.Config(dict(train_cfg=dict(max_iters=1)))
+main.costs = lambda grid, file: None
+main.command = lambda run, *files: ['bash', '-c', 'sleep 60 & echo $! > {tmp_path}/' + run.name + '.pid; wait']
+main.main(sys.argv[1:])
+"""
+    process = subprocess.Popen([sys.executable, '-c', program, *arguments()])
+    try:
+        pids = [tmp_path / f'{name}-seed0.pid' for name in ('baseline', 'dsrl')]
+        while not all(file.exists() and file.read_text() for file in pids):
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.terminate()
+        assert process.wait(20) == 128 + signal.SIGTERM
+        time.sleep(0.2)
+        assert not any(alive(int(file.read_text())) for file in pids)
+        assert len([*Path(tmp_path).glob('*.pid')]) == 2
+    finally:
+        process.kill()
