@@ -1,11 +1,13 @@
 """The grid file: the runs that it stands for, and what is wrong with it."""
 
+import re
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 
 from dsrl_mm import cli
+from dsrl_mm.analysis.experiments.cost import network_input
 from dsrl_mm.analysis.experiments.grid import ROOT, Row, Run, load_grid
 
 from .grids import CONFIGS, make_grid, write_grid
@@ -77,6 +79,14 @@ def test_unknown_rows_and_seeds_are_named(tmp_path):
         grid.runs(only=['SSSR'])
     with pytest.raises(ValueError, match=r'no seed 5; known are 0, 1'):
         grid.runs(seeds=[0, 5])
+
+
+def test_the_readmes_grid(tmp_path):
+    (example,) = re.findall(r'```yaml\n(.*?)```', (ROOT / 'README.md').read_text(encoding='utf-8'), re.DOTALL)
+    (tmp_path / 'grid.yml').write_text(example)
+    grid = load_grid(tmp_path / 'grid.yml')
+    configs = [cli.training_config(run.arguments('')) for run in grid.runs(seeds=[0])]
+    assert [network_input(cfg) for cfg in configs] == [(180, 240), (120, 160)]
 
 
 @pytest.mark.parametrize('file', sorted((ROOT / 'configs/experiments').glob('*.yml')), ids=lambda file: file.stem)

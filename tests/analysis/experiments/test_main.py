@@ -134,9 +134,8 @@ def test_mistakes_come_before_any_training(arguments, tmp_path, stand_in):
     with pytest.raises(ValueError, match='scale_factor'):
         main(arguments(rows=rows))
     epochs = tmp_path / 'epochs.py'
-    epochs.write_text(
-        f"_base_ = '{ROOT / CONFIGS['DSRL']}'\ntrain_cfg = dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=1)"
-    )
+    loop = dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=1)
+    epochs.write_text(f'_base_ = {str(ROOT / CONFIGS["DSRL"])!r}\ntrain_cfg = {loop}')
     rows['DSRL'] = dict(config=str(epochs))
     with pytest.raises(ValueError, match='no train_cfg.max_iters'):
         main(arguments(rows=rows))
