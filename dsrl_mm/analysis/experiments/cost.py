@@ -15,6 +15,7 @@ from torch import nn
 from dsrl_mm import cli
 
 from ...core.complexity import measure_complexity
+from ...core.loading import without_pretrained
 from ...seg.deploy import deploy_config
 from ..compare import latencies
 from .grid import Grid, Run
@@ -40,7 +41,7 @@ def _deployed(cfg: Config) -> nn.Module:
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     if cfg.model.type == 'DSRLSegmentor':
         return MODELS.build(deploy_config(cfg, lr_input=True).model)
-    model = MODELS.build(Config(cfg.model.to_dict() | dict(auxiliary_head=None)))
+    model = MODELS.build(without_pretrained(cfg.model) | dict(auxiliary_head=None))
     # In mode 'tensor', stock models leave out enlarging the logits to the image.
     model._forward = partial(_stock_logits, model)
     return model

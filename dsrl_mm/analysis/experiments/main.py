@@ -11,6 +11,7 @@ from mmseg.registry import MODELS
 
 from dsrl_mm import cli
 
+from ...core.loading import without_pretrained
 from ..compare import quiet
 from .cost import costs, network_input
 from .grid import Grid, Run, load_grid
@@ -24,8 +25,8 @@ from .summary import summary
 __all__ = ['main', 'summarize']
 
 
-def _check(run: Run) -> Config:
-    """The config of a run, after it was built and its data were checked, as far as that goes without training.
+def _check(run: Run) -> int:
+    """Build the model of a run and check its data; gives back how many iterations it trains.
 
     Raises:
         ValueError: if it does not train by iterations, or has no canvas.
@@ -36,21 +37,16 @@ def _check(run: Run) -> Config:
         raise ValueError(f'{run.row.config} has no train_cfg.max_iters: only trainings by iterations are run')
     network_input(cfg)
     cli.preflight(cfg, ('train', 'val', 'test'))
-    MODELS.build(cfg.model)
-    return cfg
+    MODELS.build(without_pretrained(cfg.model))
+    return cfg.train_cfg.max_iters
 
 
-def _train(runs: Sequence[Run], jobs: int, work_dir: Path, results: Path) -> list[Run]:
-    """Check all runs, then do them; gives back those that failed."""
-    configs = {}
-    for run in runs:
-        if run.row.title not in configs:
-            configs[run.row.title] = _check(run)
+def _train(runs: Sequence[Run], iterations: dict[str, int], jobs: int, work_dir: Path, results: Path) -> list[Run]:
+    """Do all runs; gives back those that failed."""
     # The formatter behind this writes a cache when it is first imported ever; there the processes would collide.
     Config().pretty_text  # noqa: B018
 
     folders = {run.name: work_dir / run.name for run in runs}
-    iterations = {run.name: configs[run.row.title].train_cfg.max_iters for run in runs}
     with Progress(folders, iterations, jobs) as progress:
         return run_all(
             runs,
@@ -108,9 +104,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     failed = []
     if runs and not args.summary_only:
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+        lengths = {title: _check(run) for title, run in {run.row.title: run for run in runs}.items()}
         costs(grid, out / 'cost.json')  # before the trainings keep the machine busy
         try:
-            failed = _train(runs, args.jobs, work_dir, out / 'runs')
+            iterations = {run.name: lengths[run.row.title] for run in runs}
+            failed = _train(runs, iterations, args.jobs, work_dir, out / 'runs')
         except KeyboardInterrupt:
             sys.exit('Stopped. The same command goes on from the last checkpoints.')
     _report(failed, work_dir)
