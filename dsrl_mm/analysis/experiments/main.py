@@ -3,7 +3,7 @@
 import argparse
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
@@ -47,20 +47,21 @@ def _train(runs: Sequence[Run], iterations: dict[str, int], jobs: int, work_dir:
     Config().pretty_text  # noqa: B018
 
     folders = {run.name: work_dir / run.name for run in runs}
+    logs = {name: folder / 'log.txt' for name, folder in folders.items()}
+
+    def report(run: Run) -> None:
+        end = logs[run.name].read_text().splitlines()[-15:]
+        print(f'{run.name} failed. The end of {logs[run.name]}:', *end, sep='\n', flush=True)
+
     with Progress(folders, iterations, jobs) as progress:
         return run_all(
             runs,
             jobs,
             lambda run: command(run, folders[run.name], results / f'{run.name}.json'),
-            lambda run: folders[run.name] / 'log.txt',
+            lambda run: logs[run.name],
             progress,
+            report,
         )
-
-
-def _report(failed: Iterable[Run], work_dir: Path) -> None:
-    for run in failed:
-        log = work_dir / run.name / 'log.txt'
-        print(f'\n{run.name} failed. The end of {log}:\n' + '\n'.join(log.read_text().splitlines()[-15:]))
 
 
 def summarize(grid: Grid, out: Path) -> Path:
@@ -111,7 +112,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             failed = _train(runs, iterations, args.jobs, work_dir, out / 'runs')
         except KeyboardInterrupt:
             sys.exit('Stopped. The same command goes on from the last checkpoints.')
-    _report(failed, work_dir)
     print(f'\n{summarize(grid, out)}')
     if failed:
-        sys.exit(1)
+        sys.exit(f'Failed: {", ".join(run.name for run in failed)}. The same command tries again.')

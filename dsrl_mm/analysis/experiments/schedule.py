@@ -18,6 +18,7 @@ def run_all(
     command: Callable[[Run], list[str]],
     log: Callable[[Run], Path],
     watch: Callable[[Collection[Run]], None],
+    report: Callable[[Run], None],
     pause: float = 2,
 ) -> list[Run]:
     """Start runs in their order; one that fails stops no other. Whatever ends this function ends what it started.
@@ -28,6 +29,7 @@ def run_all(
         command (Callable): of a run, the command line.
         log (Callable): of a run, the file that gets what it prints, after what earlier sessions printed.
         watch (Callable): called after every pause with the runs at work.
+        report (Callable): called with a run that failed, as soon as it has.
         pause (float): seconds. Defaults to 2.
 
     Returns:
@@ -41,7 +43,10 @@ def run_all(
                 working.append((run, _start(command(run), log(run))))
             time.sleep(pause)
             watch([run for run, _ in working])
-            failed += [run for run, process in working if process.poll()]
+            for run, process in working:
+                if process.poll():
+                    report(run)
+                    failed.append(run)
             working = [(run, process) for run, process in working if process.returncode is None]
     finally:
         for _, process in working:

@@ -10,7 +10,7 @@ from dsrl_mm.analysis.experiments.schedule import run_all
 from .grids import make_grid
 
 
-def do(tmp_path, program, jobs=2, watch=lambda working: None):
+def do(tmp_path, program, jobs=2, watch=lambda working: None, report=lambda run: None):
     """Run ``program`` for every run of a grid, with the run's name as its argument."""
     return run_all(
         make_grid(tmp_path).runs(),
@@ -18,6 +18,7 @@ def do(tmp_path, program, jobs=2, watch=lambda working: None):
         lambda run: [sys.executable, '-c', program, run.name, str(tmp_path)],
         lambda run: tmp_path / run.name / 'log.txt',
         watch,
+        report,
         pause=0.05,
     )
 
@@ -41,7 +42,9 @@ def test_failure_stops_no_other_and_logs_grow(tmp_path, monkeypatch):
     monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     program = "import os, sys; print(sys.argv[1], os.environ['OMP_NUM_THREADS']); sys.exit('dsrl' in sys.argv[1])"
     for session in (1, 2):
-        failed = do(tmp_path, program)
+        reported = []
+        failed = do(tmp_path, program, report=reported.append)
+        assert failed == reported
         assert [run.name for run in failed] == ['dsrl-seed0', 'dsrl-seed1']
         assert (tmp_path / 'dsrl-seed1/log.txt').read_text() == 'dsrl-seed1 1\n' * session
 
