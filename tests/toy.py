@@ -12,7 +12,6 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 import dsrl_mm.seg  # noqa: F401  (registers)
-from dsrl_mm.core import pad_to_multiple
 
 SIZE = (48, 64)
 NUM_CLASSES = 5
@@ -147,7 +146,7 @@ def losses(model: nn.Module, data: dict) -> dict[str, torch.Tensor]:
 def enlarged(baseline: nn.Module, inputs: Tensor, factor: int = 2) -> Tensor:
     """A baseline's logits brought to a ``factor`` times finer grid, an SSSR stack's, and from there to the canvas."""
     head = baseline.decode_head
-    logits = head(baseline.extract_feat(F.avg_pool2d(pad_to_multiple(inputs, 2), 2)))
+    logits = head(baseline.extract_feat(baseline._network_input(inputs)))
     canvas = [side + side % 2 for side in inputs.shape[-2:]]
     for size in ([side * factor for side in logits.shape[-2:]], canvas):
         logits = F.interpolate(logits, size, mode='bilinear', align_corners=head.align_corners)

@@ -72,3 +72,18 @@ def test_clipping_and_state():
     step(model, wrapper, torch.tensor([[2.0]]), torch.tensor([[5.0]]))
     assert model.weight.item() == pytest.approx(2.0, abs=1e-5)
     assert 'loss_scaler' not in wrapper.state_dict()
+
+
+def test_depthwise_convolutions_stay_in_float32():
+    torch.manual_seed(0)
+    depthwise = nn.Conv2d(4, 8, 3, padding=1, groups=4)
+    grouped = nn.Conv2d(8, 8, 1, groups=2)
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), depthwise, grouped)
+    seen = {}
+    for name, module in dict(depthwise=depthwise, grouped=grouped).items():
+        module.register_forward_hook(lambda _, inputs, out, name=name: seen.update({name: (inputs[0], out)}))
+    step(model, wrapper_for(model), torch.randn(2, 3, 6, 6), torch.zeros(2, 8, 6, 6))
+    inputs, out = seen['depthwise']
+    assert inputs.dtype == torch.bfloat16 and out.dtype == torch.float32
+    assert seen['grouped'][1].dtype == torch.bfloat16
+    assert nn.Conv2d(4, 4, 1, groups=4)(torch.zeros(1, 4, 1, 1)).dtype == torch.float32  # nothing stays switched on
