@@ -55,6 +55,13 @@ def common_positions(seg_feat: Tensor, sr_feat: Tensor, subsample: int, sampling
     return seg_feat, sr_feat, grid[0] * grid[1]
 
 
+def _center(feat: Tensor) -> Tensor:
+    """Features (B, C, H, W) less their mean over an image; those that are 0, as in padding, neither count nor move."""
+    present = feat.any(dim=1, keepdim=True)
+    mean = feat.sum((2, 3), keepdim=True) / present.sum((2, 3), keepdim=True).clamp_min(1)
+    return (feat - mean) * present
+
+
 class _StructureLoss(nn.Module, ABC):
     """What both losses share: the positions compared, precision, the guide, weight and name."""
 
@@ -117,6 +124,9 @@ class FALoss(_StructureLoss):
             is an unbiased estimate of the one without subsampling. Defaults to 'pool': it alone sees thin structures
             at every step without noise. Random numbers are torch's, seeded by the config's ``randomness``.
         eps (float): the smallest norm a feature is divided by. Defaults to 1e-6.
+        center (bool): whether each branch's mean feature over an image is subtracted first, so that affinities are
+            correlations. After a ReLU all features point more or less the same way: cosines are near 1 whatever they
+            show, and both branches agree for nothing. Not in the paper. Defaults to False.
         detach_guide (bool): whether the SISR features only guide, without a gradient from this loss. The paper does
             not say; its formula has none detached. Defaults to False.
         loss_name (str): the name in the log. Defaults to 'loss_fa'.
@@ -133,6 +143,7 @@ class FALoss(_StructureLoss):
         subsample: int = 8,
         sampling: str = 'pool',
         eps: float = 1e-6,
+        center: bool = False,
         detach_guide: bool = False,
         loss_name: str = 'loss_fa',
     ):
@@ -141,10 +152,12 @@ class FALoss(_StructureLoss):
             raise ValueError(f'FALoss: q must be 1 or 2, got {q!r}')
         if not p >= 1:
             raise ValueError(f'FALoss: p must be at least 1 to be a norm, got {p!r}')
-        self.p, self.q, self.eps = p, q, eps
+        self.p, self.q, self.eps, self.center = p, q, eps, center
 
     def compare(self, seg_feat: Tensor, sr_feat: Tensor, population: int) -> Tensor:
         """Eq. 4, see :func:`~dsrl_mm.core.affinity_loss`."""
+        if self.center:
+            seg_feat, sr_feat = _center(seg_feat), _center(sr_feat)
         sampled = population > seg_feat.shape[-2] * seg_feat.shape[-1]
         return affinity_loss(seg_feat, sr_feat, self.p, self.q, self.eps, population if sampled else None)
 

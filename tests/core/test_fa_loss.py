@@ -147,3 +147,23 @@ def test_structure_distillation_of_equal_features_is_zero_without_nan():
 def test_losses_are_found_from_other_scopes():
     child = Registry('model', parent=MODELS, scope='made_up')
     assert isinstance(child.build(dict(type='StructureDistillationLoss')), StructureDistillationLoss)
+
+
+def test_centred_affinities_are_correlations():
+    torch.manual_seed(0)
+    seg, sr = 5 + torch.rand(2, 6, 3, 4), 2 + torch.rand(2, 4, 3, 4)
+    feats = [feat - feat.mean((2, 3), keepdim=True) for feat in (seg, sr)]
+    loss = FALoss(subsample=1, center=True)
+    torch.testing.assert_close(loss(seg, sr), FALoss(subsample=1)(*feats))
+    # A common offset, which makes all cosines alike, changes nothing.
+    torch.testing.assert_close(loss(seg + 100, sr), loss(seg, sr), rtol=1e-3, atol=1e-5)
+    assert FALoss(subsample=1)(seg + 100, sr + 100) < 0.01 * loss(seg, sr)
+
+
+def test_padding_is_not_part_of_the_mean():
+    torch.manual_seed(0)
+    seg, sr = torch.rand(1, 6, 4, 4), torch.rand(1, 4, 4, 4)
+    seg[..., 2:], sr[..., 2:] = 0, 0
+    loss = FALoss(subsample=1, center=True)
+    # Half of the positions: a quarter of the pairs.
+    torch.testing.assert_close(loss(seg, sr), loss(seg[..., :2], sr[..., :2]) / 4)
