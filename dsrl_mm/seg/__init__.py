@@ -15,6 +15,7 @@ from . import efficientnet_lite0  # noqa: E402, F401
 from .boundary import BoundaryMetric  # noqa: E402
 from .camvid import CamVidDataset  # noqa: E402
 from .class_iou import ClassIoUMetric  # noqa: E402
+from .class_weights import ClassWeightSampler  # noqa: E402
 from .convert import to_dsrl  # noqa: E402
 from .dabnet import DABNet  # noqa: E402
 from .espnetv2 import ESPNetv2  # noqa: E402
@@ -27,6 +28,7 @@ __all__ = [
     'BoundaryMetric',
     'CamVidDataset',
     'ClassIoUMetric',
+    'ClassWeightSampler',
     'DABNet',
     'DSRLSegmentor',
     'ESPNetv2',

@@ -1,0 +1,33 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+from toy import NUM_CLASSES, batch, build, head_cfg, losses, model_cfg
+
+WEIGHTS = [0.5, 1.0, 1.5, 2.0, 4.0]
+SAMPLER = dict(type='ClassWeightSampler', weights=WEIGHTS)
+
+
+@pytest.mark.parametrize('ignore_index', [255, 2])
+def test_loss_is_the_weighted_cross_entropy(ignore_index):
+    head = build(head_cfg('FCNHead', sampler=SAMPLER, ignore_index=ignore_index))
+    torch.manual_seed(0)
+    logits, label = torch.randn(2, NUM_CLASSES, 6, 8), torch.randint(NUM_CLASSES, (2, 6, 8))
+    label[:, :2] = ignore_index
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=one[None])) for one in label]
+    expected = F.cross_entropy(logits, label, weight=torch.tensor(WEIGHTS), ignore_index=ignore_index, reduction='sum')
+    torch.testing.assert_close(head.loss_by_feat(logits, samples)['loss_ce'], expected / label.numel())
+
+
+def test_with_sssr():
+    plain, weighted = (
+        losses(build(model_cfg(head=head_cfg('FCNHead', sampler=sampler))), batch())['decode.loss_ce']
+        for sampler in (None, SAMPLER)
+    )
+    assert weighted > 0 and not torch.isclose(weighted, plain)
+
+
+def test_one_weight_per_class():
+    with pytest.raises(ValueError, match='4 weights for 5 classes'):
+        build(head_cfg('FCNHead', sampler=dict(SAMPLER, weights=WEIGHTS[1:])))
