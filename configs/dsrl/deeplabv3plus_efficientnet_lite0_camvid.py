@@ -3,10 +3,10 @@
 _base_ = [
     '../_base_/models/deeplabv3plus_efficientnet_lite0_dsrl.py',
     '../_base_/datasets/camvid.py',
-    '../_base_/schedules/sgd_poly_camvid_15e.py',
+    '../_base_/schedules/adamw_camvid_30e.py',
     '../_base_/short_runtime.py',
 ]
 model = dict(
     data_preprocessor=dict(size={{_base_.crop_size}}),
-    decode_head=dict(decode_head=dict(num_classes=11)),
+    decode_head=dict(decode_head=dict(num_classes=11, sampler=dict(type='ClassWeightSampler', weights={{_base_.class_weights}}))),
 )
