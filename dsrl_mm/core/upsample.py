@@ -12,6 +12,7 @@ from math import prod
 
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 from mmcv.cnn import ConvModule, build_norm_layer
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
@@ -69,11 +70,16 @@ class DeconvUpsampler(_Upsampler):
     network's; the prediction layer is a 1x1 convolution on the enlarged features, which are the hidden features:
     (B, C, r H, r W).
 
+    With ``skip_channels`` it also reads an early feature map of the backbone, which still has the edges that no
+    enlarging can bring back: squeezed by a 1x1 convolution and added to the last transposed convolution's output, on
+    the early map's own grid, as U-Net and DeepLabV3+ do. The paper's stack has none.
+
     Args:
         in_channels (int): C_in.
         out_channels (int): K.
         channels (int): C. Defaults to 64.
         factors (Sequence[int]): one enlargement per transposed convolution; r is their product. Defaults to (2,).
+        skip_channels (int, optional): of the early feature map. Defaults to None: none is read.
         norm_cfg (dict): normalisation of every layer. Defaults to batch norm.
 
     Raises:
@@ -86,6 +92,7 @@ class DeconvUpsampler(_Upsampler):
         out_channels: int,
         channels: int = 64,
         factors: Sequence[int] = (2,),
+        skip_channels: int | None = None,
         norm_cfg: dict = dict(type='BN'),
     ):
         super().__init__()
@@ -96,7 +103,26 @@ class DeconvUpsampler(_Upsampler):
             ConvModule(in_channels, channels, 1, norm_cfg=norm_cfg),
             *(_deconv(channels, channels, factor, norm_cfg) for factor in factors),
         )
+        self.skip = None if skip_channels is None else nn.Conv2d(skip_channels, channels, 1, bias=False)
         self.predict = nn.Conv2d(channels, out_channels, 1)
+
+    def forward(self, x: Tensor, early: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Enlarge features (B, C_in, H, W), with an early feature map (B, skip_channels, h, w) where one is read.
+
+        Returns:
+            tuple[Tensor, Tensor]: the hidden features, (B, C, r H, r W), or (B, C, h, w) with a skip, and the
+            prediction on the same grid.
+        """
+        if self.skip is None:
+            return super().forward(x)
+        *before, (deconv, norm, act) = self.body
+        for layer in before:
+            x = layer(x)
+        x, early = deconv(x), self.skip(early)
+        if x.shape[-2:] != early.shape[-2:]:  # strides round odd sides up
+            x = F.interpolate(x, early.shape[-2:], mode='bilinear')
+        feat = act(norm(x + early))
+        return feat, self.predict(feat)
 
 
 def _start_without_checkerboard(conv: nn.Conv2d, factor: int) -> None:

@@ -56,13 +56,19 @@ class SSSRHead(BaseModule):
             SegformerHead, LightHamHead, ...).
         upsampler (dict): config of the stack, without ``in_channels`` and ``out_channels``. Defaults to the paper's
             :class:`~dsrl_mm.core.DeconvUpsampler`; :class:`~dsrl_mm.core.SubPixelUpsampler` is cheaper.
+        skip_index (int, optional): which of the features that the head is given the stack reads as well, an early and
+            fine one, for a stack with ``skip_channels``. The wrapped head does not see it: its ``in_index`` counts the
+            others, as in the baseline's config. Defaults to None.
 
     Raises:
         TypeError: if the head is another: a cascade's stage, one with losses or predictions of its own, a mask head.
     """
 
-    def __init__(self, decode_head: dict, upsampler: dict = dict(type='DeconvUpsampler')):
+    def __init__(
+        self, decode_head: dict, upsampler: dict = dict(type='DeconvUpsampler'), skip_index: int | None = None
+    ):
         super().__init__()
+        self.skip_index = skip_index
         self.decode_head = head = MODELS.build(decode_head)
         check_wrappable(type(head))
         if not isinstance(getattr(head, 'conv_seg', None), nn.Conv2d):
@@ -106,12 +112,15 @@ class SSSRHead(BaseModule):
         Raises:
             TypeError: if the wrapped head's forward turns out not to end in ``cls_seg``.
         """
-        head = self.decode_head
+        head, early = self.decode_head, []
+        if self.skip_index is not None:
+            inputs = list(inputs)
+            early = [inputs.pop(self.skip_index)]
         feat = head(inputs)
         if not isinstance(feat, Tensor) or feat.shape[1] != head.channels:
             got = f'shape {tuple(feat.shape)}' if isinstance(feat, Tensor) else f'a {type(feat).__name__}'
             _refuse(type(head).__name__, f'its forward gives {got}, not what enters conv_seg')
-        return BaseDecodeHead.cls_seg(head, feat), *self.upsampler(feat)
+        return BaseDecodeHead.cls_seg(head, feat), *self.upsampler(feat, *early)
 
     def _logits_and_features(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         base, feat, residual = self.parts(inputs)

@@ -92,3 +92,27 @@ def test_norm_cfg_reaches_every_layer(stack):
     assert len(norms) == (2 if stack is DeconvUpsampler else 1)
     assert not any(isinstance(m, nn.BatchNorm2d) for m in upsampler.modules())
     assert not any(p.requires_grad for norm in norms for p in norm.parameters())
+
+
+@pytest.mark.parametrize('size', [(8, 12), (7, 11)])
+def test_skip_is_added_on_its_own_grid(size):
+    torch.manual_seed(0)
+    upsampler = DeconvUpsampler(5, 3, channels=8, factors=(2, 2), skip_channels=6).eval()
+    x, early = torch.randn(2, 5, 2, 3), torch.randn(2, 6, *size)
+    feat, out = upsampler(x, early)
+    assert feat.shape == (2, 8, *size) and out.shape == (2, 3, *size)
+    torch.testing.assert_close(upsampler.predict(feat), out)
+    assert feat.min() == 0  # they come out of a ReLU
+    nearby = early.clone()
+    nearby[0, :, 0, 0] += 1
+    changed = (upsampler(x, nearby)[0] != feat).any(1)
+    assert changed[0, 0, 0] and changed.sum() == 1  # an edge stays where it is
+
+
+def test_a_skip_of_nothing_is_the_stack_without():
+    torch.manual_seed(0)
+    upsampler, plain = (DeconvUpsampler(5, 3, channels=8, skip_channels=n) for n in (6, None))
+    plain.load_state_dict(upsampler.state_dict(), strict=False)
+    x = torch.randn(2, 5, 4, 4)
+    for got, expected in zip(upsampler(x, torch.zeros(2, 6, 8, 8)), plain(x)):
+        torch.testing.assert_close(got, expected)

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmseg.models import FCNHead
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from mmseg.utils import add_prefix
 from toy import (
@@ -272,3 +273,28 @@ class TestStockCheckpoint:
         head, twin = (spread_weights(MODELS.build(sssr_cfg()), seed) for seed in (0, 1))
         twin.load_state_dict(head.state_dict())  # strict
         assert all(torch.equal(a, b) for a, b in zip(head.state_dict().values(), twin.state_dict().values()))
+
+
+class TestSkip:
+    UPSAMPLER = dict(type='DeconvUpsampler', channels=8, skip_channels=CHANNELS[0])
+
+    @pytest.mark.parametrize('kind', ['FCNHead', 'DepthwiseSeparableASPPHead'])
+    def test_the_wrapped_head_does_not_see_the_early_features(self, kind):
+        # The second head's first input is the one that it fuses, whatever its in_index.
+        rest = dict(c1_in_channels=CHANNELS[1]) if kind != 'FCNHead' else {}
+        stock = head_cfg(kind, in_index=2, **rest)
+        head = MODELS.build(dict(type='SSSRHead', decode_head=stock, upsampler=self.UPSAMPLER, skip_index=0)).eval()
+        inputs = feats()
+        base, hidden, residual = head.parts(inputs)
+        assert torch.equal(base, BaseDecodeHead.cls_seg(head.decode_head, head.decode_head(inputs[1:])))
+        assert hidden.shape == (2, 8, 6, 8) and residual.shape == (2, NUM_CLASSES, 6, 8)
+        assert not torch.equal(head.parts((inputs[0] + 1, *inputs[1:]))[1], hidden)
+
+    def test_trains_and_predicts(self):
+        head = dict(
+            type='SSSRHead', decode_head=head_cfg('FCNHead', in_index=2), upsampler=self.UPSAMPLER, skip_index=0
+        )
+        model = build(model_cfg(decode_head=head))
+        sum(value for name, value in losses(model, batch()).items() if 'loss' in name).backward()
+        assert model.decode_head.upsampler.predict.weight.grad.any()
+        assert model.eval().val_step(batch(n=1))[0].seg_logits.data.shape == (NUM_CLASSES, 48, 64)

@@ -1,4 +1,4 @@
-# For CamVid on a CPU: 30 epochs of 91 batches of 4 by AdamW, in which a short training comes furthest (docs/results.md).
+# For CamVid on a CPU: 30 epochs of 91 batches of 4. AdamW comes furthest in a short training (docs/results.md).
 _base_ = './sgd_poly_80k.py'
 max_iters = 2730
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=1e-3, weight_decay=0.01))
