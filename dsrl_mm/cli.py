@@ -21,6 +21,7 @@ from mmengine.runner import Runner
 from torch.distributed.elastic.multiprocessing.errors import record
 
 import dsrl_mm.core  # noqa: F401  (the hooks and wrappers that the options put into configs)
+from dsrl_mm.core.memory import keep_freed_memory
 
 __all__ = ['deploy', 'load_config', 'preflight', 'test', 'train', 'training_config', 'use_amp']
 
@@ -178,6 +179,8 @@ def train(argv: Sequence[str] | None = None) -> None:
     """Train the model of a config file."""
     cfg = training_config(argv)
     preflight(cfg, ('train', 'val'))
+    if get_device() == 'cpu':
+        keep_freed_memory()
     _build_runner(cfg).train()
     _part_from_other_processes()
 
