@@ -288,11 +288,13 @@ def deploy(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('out_dir', help='folder for deploy.py, deploy.pth and deploy.pt2')
     parser.add_argument('--lr-input', action='store_true', help='take LR frames; the mask is scale_factor times larger')
     parser.add_argument('--export', nargs=2, type=int, metavar=('H', 'W'), help='export for inputs of H x W pixels')
+    parser.add_argument('--fp16', action='store_true', help='half the size of deploy.pth, by float16 weights')
     args = parser.parse_args(argv)
     cfg = Config.fromfile(args.config)
     _refuse_for_poses(cfg, 'tools/deploy.py', 'For inference, set model.sr_aux=None and load the checkpoint as it is.')
     from .seg.deploy import save_deploy
 
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    for file in save_deploy(cfg, args.checkpoint, args.out_dir, args.lr_input, args.export and tuple(args.export)):
+    size = args.export and tuple(args.export)
+    for file in save_deploy(cfg, args.checkpoint, args.out_dir, args.lr_input, size, args.fp16):
         print(f'{file}  {file.stat().st_size / 2**20:.1f} MiB')

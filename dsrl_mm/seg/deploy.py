@@ -74,6 +74,7 @@ def save_deploy(
     out_dir: str | Path,
     lr_input: bool = False,
     export_size: tuple[int, int] | None = None,
+    fp16: bool = False,
 ) -> list[Path]:
     """Write ``deploy.py`` (config), ``deploy.pth`` (weights) and, on demand, ``deploy.pt2`` (exported program).
 
@@ -84,6 +85,8 @@ def save_deploy(
         lr_input (bool): see :func:`deploy_config`.
         export_size (tuple[int, int], optional): height and width of the exported program's input. Defaults to None:
             none is exported.
+        fp16 (bool): whether ``deploy.pth`` holds convolutions and matrices in float16, for half of its size; a model
+            that loads them computes in its own precision. Statistics and biases stay in float32. Defaults to False.
 
     Returns:
         list[Path]: the files written.
@@ -95,7 +98,10 @@ def save_deploy(
     files = [out_dir / 'deploy.py', out_dir / 'deploy.pth']
     deploy_config(cfg, lr_input).dump(files[0])
     kept = {key: meta[key] for key in ('dataset_meta', 'epoch', 'iter') if key in meta}
-    torch.save(dict(state_dict=model.state_dict(), meta=kept), files[1])
+    state_dict = model.state_dict()
+    if fp16:
+        state_dict = {name: value.half() if value.dim() > 1 else value for name, value in state_dict.items()}
+    torch.save(dict(state_dict=state_dict, meta=kept), files[1])
     if export_size is not None:
         files.append(out_dir / 'deploy.pt2')
         torch.export.save(export_program(model, export_size), files[2])

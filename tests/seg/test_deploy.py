@@ -112,6 +112,17 @@ class TestFiles:
         load_checkpoint(deployed, str(files[1]), strict=True)
         assert torch.equal(logits_of(deployed, batch()), logits_of(model, batch()))
 
+    def test_float16_halves_the_file_and_hardly_changes_a_prediction(self, run, tmp_path):
+        cfg, path, model = run
+        full, half = (save_deploy(cfg, path, tmp_path / str(fp16), fp16=fp16)[1] for fp16 in (False, True))
+        assert half.stat().st_size < 0.6 * full.stat().st_size
+        state_dict = torch.load(half, weights_only=True)['state_dict']
+        assert state_dict['backbone.stem.0.weight'].dtype == torch.float16
+        assert state_dict['backbone.stem.1.running_var'].dtype == torch.float32  # which may outgrow float16
+        deployed = build_deploy_model(cfg, half)
+        assert next(deployed.parameters()).dtype == torch.float32
+        torch.testing.assert_close(logits_of(deployed, batch()), logits_of(model, batch()), rtol=0.02, atol=0.02)
+
     def test_deploying_again_changes_nothing(self, run, tmp_path):
         cfg, path, model = run
         config, weights = save_deploy(cfg, path, tmp_path / 'once')
