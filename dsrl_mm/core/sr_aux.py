@@ -23,8 +23,10 @@ class SRAux(BaseModule):
         head (dict): config of the SISR head, a :class:`~dsrl_mm.core.SISRAuxHead`.
         fa (dict, optional): config of the affinity loss, e.g. :class:`~dsrl_mm.core.FALoss`. Defaults to None:
             without FA (row "SSSR + SISR" of the paper's Table 1).
-        fa_on (str): what FA compares: 'features', the last before each branch's prediction layer, or 'outputs', the
-            logits and the image. Defaults to 'features', as the authors answered in their tracker.
+        fa_on (str): what FA compares: 'features', the last before each branch's prediction layer, as the authors
+            answered in their tracker; 'outputs', the logits and the image; or 'labels', the SSSR features with what
+            every pixel is labelled, whose affinities are 1 within a class and 0 between two (the "ideal affinity map"
+            of Yu et al., CVPR 2020, https://arxiv.org/abs/2004.01547). Defaults to 'features'.
         norm_cfg (dict): of the feature transform. Defaults to batch norm.
         seg_channels (int, optional): channels of what :meth:`loss` is given as ``seg``; set by the model.
             None where there is no SSSR head, and then no FA.
@@ -39,8 +41,8 @@ class SRAux(BaseModule):
         seg_channels: int | None = None,
     ):
         super().__init__()
-        if fa_on not in ('features', 'outputs'):
-            raise ValueError(f"sr_aux: fa_on must be 'features' or 'outputs', got {fa_on!r}")
+        if fa_on not in ('features', 'outputs', 'labels'):
+            raise ValueError(f"sr_aux: fa_on must be 'features', 'outputs' or 'labels', got {fa_on!r}")
         self.head = MODELS.build(head)
         self.fa_on = fa_on
         self.fa = self.transform = None
@@ -55,7 +57,12 @@ class SRAux(BaseModule):
             self.transform = ConvModule(seg_channels, self.head.channels, 1, norm_cfg=norm_cfg)
 
     def loss(
-        self, feats: Sequence[Tensor], seg: tuple[Tensor, Tensor] | None, target: Tensor, valid: Tensor
+        self,
+        feats: Sequence[Tensor],
+        seg: tuple[Tensor, Tensor] | None,
+        target: Tensor,
+        valid: Tensor,
+        labels: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Compute the SISR loss and, where configured, the FA loss.
 
@@ -64,14 +71,32 @@ class SRAux(BaseModule):
             seg (tuple[Tensor, Tensor], optional): the super-resolution head's features (B, C, h, w) and its output.
             target (Tensor): the canvas, (B, 3, H, W), normalised as the network's input is.
             valid (Tensor): (B, 1, H, W), 1 where the canvas holds an image, 0 where it is padded.
+            labels (Tensor, optional): (B, K, H, W), 1 for the class of a pixel and 0 else, for ``fa_on='labels'``.
 
         Returns:
             dict[str, Tensor]: the weighted losses by name; all names start with ``loss_``.
+
+        Raises:
+            ValueError: if there are no labels for ``fa_on='labels'``.
         """
         sr = self.head(feats)
         losses = self.head.loss_by_feat(sr[1], target)
         if self.fa is not None:
-            which = ('features', 'outputs').index(self.fa_on)
-            compared = _blank(self.transform(seg[which]), valid), _blank(sr[which], valid)
-            losses[self.fa.loss_name] = self.fa(*compared)
+            feat, guide = self._compared(seg, sr, labels)
+            if self.fa_on == 'labels':
+                valid = labels.sum(1, keepdim=True)
+            losses[self.fa.loss_name] = self.fa(_blank(self.transform(feat), valid), _blank(guide, valid))
         return losses
+
+    def _compared(
+        self, seg: tuple[Tensor, Tensor], sr: tuple[Tensor, Tensor], labels: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """What FA compares: of the super-resolution head, before the transform, and of its guide."""
+        if self.fa_on == 'features':
+            return seg[0], sr[0]
+        if self.fa_on == 'outputs':
+            return seg[1], sr[1]
+        if labels is None:
+            raise ValueError("sr_aux: fa_on='labels' is for segmentation, whose labels say what every pixel shows")
+        # A cell of several classes is like each of them, by its share.
+        return seg[0], F.adaptive_avg_pool2d(labels, seg[0].shape[-2:])

@@ -1,6 +1,7 @@
 """The segmentor: high resolution outside, low resolution only inside (``docs/design.md``)."""
 
 import torch
+import torch.nn.functional as F
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
@@ -122,8 +123,17 @@ class DSRLSegmentor(EncoderDecoder):
         if self.with_auxiliary_head:
             losses.update(self._auxiliary_head_forward_train(feats, data_samples))
         if self.sr_aux is not None:
-            losses.update(add_prefix(self.sr_aux.loss(shared, seg, inputs, self._valid(inputs, data_samples)), 'sr'))
+            valid = self._valid(inputs, data_samples)
+            labels = self._one_hot(data_samples) if self.sr_aux.fa_on == 'labels' else None
+            losses.update(add_prefix(self.sr_aux.loss(shared, seg, inputs, valid, labels), 'sr'))
         return losses
+
+    def _one_hot(self, data_samples: SampleList) -> Tensor:
+        """1 for the class of a pixel, 0 else and where it is ignored, (B, K, H, W)."""
+        label = torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples]).long()
+        known = label != self.decode_head.ignore_index
+        one_hot = F.one_hot(label.where(known, 0), self.num_classes) * known[..., None]
+        return one_hot.permute(0, 3, 1, 2).float()
 
     @staticmethod
     def _valid(inputs: Tensor, data_samples: SampleList) -> Tensor:

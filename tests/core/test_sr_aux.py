@@ -44,6 +44,30 @@ def test_what_fa_compares(fa_on, seg_channels):
     torch.testing.assert_close(losses['loss_fa'], 0.5 * expected)
 
 
+def test_labels_as_the_guide():
+    feats, seg, target = batch()
+    aux = SRAux(HEAD, fa=dict(type='FALoss', subsample=1), fa_on='labels', seg_channels=6)
+    classes = torch.arange(3).repeat_interleave(8).expand(2, 16, 24)  # upright bands, 4 columns of features each
+    labels = nn.functional.one_hot(classes, 3).permute(0, 3, 1, 2).float()
+    alike = (classes[:, ::2, ::2].flatten(1)[:, :, None] == classes[:, ::2, ::2].flatten(1)[:, None]).float()
+    feat = nn.functional.normalize(aux.transform(seg[0]).flatten(2), dim=1)
+    expected = (feat.mT @ feat - alike).abs().mean()
+    torch.testing.assert_close(aux.loss(feats, seg, target, VALID, labels)['loss_fa'], expected)
+    # Pairs with pixels that are not labelled neither cost nor teach anything.
+    labels[..., 16:] = 0
+    feat, alike = (x.unflatten(-1, (8, 12))[..., :8].flatten(-2) for x in (feat, alike))
+    alike = alike.mT.unflatten(-1, (8, 12))[..., :8].flatten(-2)
+    expected = (feat.mT @ feat - alike).abs().sum() / (2 * 96**2)
+    torch.testing.assert_close(aux.loss(feats, seg, target, VALID, labels)['loss_fa'], expected)
+
+
+def test_labels_are_needed_where_they_guide():
+    feats, seg, target = batch()
+    aux = SRAux(HEAD, fa=dict(type='FALoss'), fa_on='labels', seg_channels=6)
+    with pytest.raises(ValueError, match="fa_on='labels' is for segmentation"):
+        aux.loss(feats, seg, target, VALID)
+
+
 def test_fa_leaves_out_padding():
     feats, seg, target = batch()
     aux = SRAux(HEAD, fa=dict(type='FALoss', subsample=1), seg_channels=6)
@@ -89,7 +113,7 @@ def test_fa_needs_a_super_resolution_head():
 
 
 def test_bad_fa_on():
-    with pytest.raises(ValueError, match="fa_on must be 'features' or 'outputs', got 'logits'"):
+    with pytest.raises(ValueError, match="fa_on must be 'features', 'outputs' or 'labels', got 'logits'"):
         SRAux(HEAD, fa_on='logits')
 
 

@@ -245,6 +245,20 @@ class TestLRLabels:
             build(model_cfg(lr_labels=True))
 
 
+def test_labels_can_guide_affinity():
+    model = build(model_cfg(sr_aux=dict(sr_aux_cfg(), fa_on='labels')))
+    data = model.data_preprocessor(batch(), True)
+    one_hot = model._one_hot(data['data_samples'])
+    label = torch.stack([sample.gt_sem_seg.data[0] for sample in data['data_samples']])
+    assert (label == 255).any()
+    assert torch.equal(one_hot.sum(1), (label != 255).float())
+    assert torch.equal(one_hot.argmax(1)[label != 255], label[label != 255])
+    before = model(**data, mode='loss')['sr.loss_fa']
+    for sample in data['data_samples']:
+        sample.gt_sem_seg.data.fill_(255)
+    assert before > 0 and model(**data, mode='loss')['sr.loss_fa'] == 0
+
+
 class TestSizes:
     def test_padding_of_the_preprocessor_is_cut_off(self):
         cfg = model_cfg(data_preprocessor=preprocessor_cfg(test_cfg=dict(size_divisor=32)))
