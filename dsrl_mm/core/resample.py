@@ -10,16 +10,16 @@ from torch import Tensor
 __all__ = ['area_downsample', 'check_scale_factor', 'nearest_downsample', 'pad_to_multiple']
 
 
-def check_scale_factor(scale_factor: int) -> int:
-    """Return ``scale_factor`` if it is an integer of at least 2.
+def check_scale_factor(scale_factor: int, least: int = 2) -> int:
+    """Return ``scale_factor`` if it is an integer of at least ``least``.
 
     Raises:
         ValueError: otherwise. Only integer factors make every LR pixel the mean of whole HR pixels.
     """
-    if not isinstance(scale_factor, int) or scale_factor < 2:
+    if not isinstance(scale_factor, int) or isinstance(scale_factor, bool) or scale_factor < least:
         raise ValueError(
-            f'scale_factor must be an integer of at least 2, got {scale_factor!r}. It is the ratio of the canvas to '
-            "the image the network reads; 2 is the paper's."
+            f'scale_factor must be an integer of at least {least}, got {scale_factor!r}. It is the ratio of the '
+            "canvas to the image the network reads; 2 is the paper's."
         )
     return scale_factor
 

@@ -27,7 +27,8 @@ class DSRLSegmentor(EncoderDecoder):
     Args:
         *args, **kwargs: those of :class:`mmseg.models.EncoderDecoder`. ``decode_head`` is an :class:`SSSRHead`, or any
             stock head: the baseline twin. ``test_cfg.with_sr=True`` adds the rebuilt image to predictions.
-        scale_factor (int): canvas over network input. Defaults to 2.
+        scale_factor (int): canvas over network input; 1, with a stock head and no ``sr_aux``, for the full-size network
+            that others are compared with. Defaults to 2.
         sr_aux (dict, optional): arguments of :class:`~dsrl_mm.core.SRAux`: all that exists only while training.
             Defaults to None.
         lr_input (bool): the second entrance, for deployment: images are LR frames straight from a camera, are not
@@ -38,7 +39,7 @@ class DSRLSegmentor(EncoderDecoder):
             Defaults to False: enlarged logits learn the canvas's labels.
 
     Raises:
-        ValueError: for a ``scale_factor`` that is no integer of at least 2, FA without an SSSR head, ``lr_input``
+        ValueError: for a ``scale_factor`` that is no integer, or too small, FA without an SSSR head, ``lr_input``
             with sliding windows, or ``lr_labels`` with an SSSR head.
     """
 
@@ -52,14 +53,15 @@ class DSRLSegmentor(EncoderDecoder):
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
-        self.scale_factor = check_scale_factor(scale_factor)
+        has_sssr = isinstance(self.decode_head, SSSRHead)
+        self.scale_factor = check_scale_factor(scale_factor, least=2 if has_sssr or sr_aux else 1)
         self.lr_input, self.lr_labels = lr_input, lr_labels
         if lr_input and self.test_cfg.get('mode', 'whole') == 'slide':
             raise ValueError(
                 'DSRLSegmentor: lr_input=True takes whole LR frames, but test_cfg.mode is "slide", whose '
                 'windows are cut from the canvas. Set model.test_cfg.mode="whole".'
             )
-        if lr_labels and isinstance(self.decode_head, SSSRHead):
+        if lr_labels and has_sssr:
             raise ValueError(
                 'DSRLSegmentor: lr_labels=True trains on reduced labels, which leaves an SSSRHead nothing to learn. '
                 'Leave it out, or use the stock decode head: the baseline.'
@@ -67,7 +69,7 @@ class DSRLSegmentor(EncoderDecoder):
         self.sr_aux = None
         if sr_aux is not None:
             seg_channels = None
-            if isinstance(self.decode_head, SSSRHead):
+            if has_sssr:
                 outputs = sr_aux.get('fa_on') == 'outputs'
                 seg_channels = self.out_channels if outputs else self.decode_head.upsampler.channels
             self.sr_aux = SRAux(**sr_aux, seg_channels=seg_channels)

@@ -123,10 +123,23 @@ class TestModes:
         with pytest.raises(ValueError, match='plain head'):
             build(model_cfg(dsrl=False, sr_aux=sr_aux_cfg()))
 
-    @pytest.mark.parametrize('factor', [1, 0, 2.0, True])
-    def test_scale_factor_is_an_integer_of_at_least_2(self, factor):
-        with pytest.raises(ValueError, match='scale_factor must be an integer of at least 2'):
-            build(model_cfg(dsrl=False) | dict(scale_factor=factor))
+    @pytest.mark.parametrize(
+        ('dsrl', 'factor', 'least'), [(True, 1, 2), (True, 2.0, 2), (False, 0, 1), (False, True, 1)]
+    )
+    def test_scale_factor_is_an_integer_that_leaves_something_to_super_resolve(self, dsrl, factor, least):
+        with pytest.raises(ValueError, match=f'scale_factor must be an integer of at least {least}'):
+            build(model_cfg(dsrl) | dict(scale_factor=factor))
+
+
+def test_a_scale_factor_of_1_is_the_stock_segmentor():
+    cfg = model_cfg(dsrl=False, scale_factor=1, lr_labels=True)
+    full_size = build(cfg)
+    cfg = {key: value for key, value in cfg.items() if key not in ('scale_factor', 'lr_labels')}
+    stock = build(cfg | dict(type='EncoderDecoder'))
+    for got, expected in zip(losses(full_size, batch()).values(), losses(stock, batch()).values(), strict=True):
+        torch.testing.assert_close(got, expected)
+    got, expected = (model.eval().val_step(batch(n=1))[0].seg_logits.data for model in (full_size, stock))
+    torch.testing.assert_close(got, expected)
 
 
 class TestLearning:
