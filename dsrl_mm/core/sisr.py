@@ -28,6 +28,9 @@ class SISRAuxHead(BaseModule):
             the segmentor's ``scale_factor``.
         channels (int): C, hidden channels, those of the features that guide FA. Defaults to 64.
         out_channels (int): image channels. Defaults to 3.
+        residual (bool): whether to predict only what the reduced image, enlarged, lacks of the canvas: its high
+            frequencies, as ISDNet does (Guo et al., CVPR 2022). Their mean square is far below the image's, and so is
+            the loss at the same weight. The paper rebuilds the image. Defaults to False.
         loss_weight (float): w1. Defaults to 0.1, the paper's.
         pixel_loss (dict): any registered loss called as ``loss(prediction, target)``, or a class by its dotted name.
             Defaults to the mean squared error, the paper's.
@@ -42,6 +45,7 @@ class SISRAuxHead(BaseModule):
         in_index: int | Sequence[int] = -1,
         channels: int = 64,
         out_channels: int = 3,
+        residual: bool = False,
         loss_weight: float = 0.1,
         pixel_loss: dict = dict(type='torch.nn.MSELoss'),
         norm_cfg: dict = dict(type='BN'),
@@ -52,7 +56,7 @@ class SISRAuxHead(BaseModule):
         self.in_index = (in_index,) if isinstance(in_index, int) else tuple(in_index)
         if len(self.in_channels) != len(self.in_index):
             raise ValueError(f'SISRAuxHead: in_channels={in_channels} and in_index={in_index} must be equally long')
-        self.upscale_factor, self.channels = upscale_factor, channels
+        self.upscale_factor, self.channels, self.residual = upscale_factor, channels, residual
         self.loss_weight, self.loss_name = loss_weight, loss_name
         self.pixel_loss = MODELS.build(pixel_loss)
         self.squeeze = nn.ModuleList(nn.Conv2d(c, channels, 1, bias=False) for c in self.in_channels)
@@ -80,7 +84,8 @@ class SISRAuxHead(BaseModule):
 
         Returns:
             tuple[Tensor, Tensor]: the hidden features, (B, C, H, W), on the grid of the finest map read, and the
-            image, (B, out_channels, upscale_factor H, upscale_factor W), normalised as the network's input is.
+            image, (B, out_channels, upscale_factor H, upscale_factor W), normalised as the network's input is; with
+            ``residual``, what it adds to the reduced one.
 
         Raises:
             ValueError: if ``feats`` lacks what ``in_index`` and ``in_channels`` ask for.
@@ -91,12 +96,18 @@ class SISRAuxHead(BaseModule):
         merged = sum(F.interpolate(x, size, mode='bilinear') if x.shape[-2:] != size else x for x in squeezed)
         return self.upsampler(self.merge(merged))
 
-    def crop(self, image: Tensor, size: Sequence[int]) -> Tensor:
-        """Cut the image to the canvas: a strided network rounds sizes up, so the image may be larger by a border.
+    def rebuild(self, image: Tensor, reduced: Tensor, size: Sequence[int]) -> Tensor:
+        """The canvas, from what the network makes of its reduced version.
+
+        A strided network rounds sizes up, so the image may be larger than the canvas by a border, which is cut off.
 
         Args:
-            image (Tensor): shape (B, out_channels, h, w).
+            image (Tensor): from :meth:`forward`, shape (B, out_channels, h, w).
+            reduced (Tensor): what the network read, (B, out_channels, H', W').
             size (Sequence[int]): H and W of the canvas, in pixels.
+
+        Returns:
+            Tensor: (B, out_channels, H, W).
 
         Raises:
             ValueError: if the image does not cover the canvas, or by more than rounding does.
@@ -108,17 +119,23 @@ class SISRAuxHead(BaseModule):
                     f'a canvas of {tuple(size)}. Set it to the stride of the finest backbone stage in in_index times '
                     'scale_factor.'
                 )
-        return image[..., : size[0], : size[1]]
+        image = image[..., : size[0], : size[1]]
+        if not self.residual:
+            return image
+        # The canvas is padded to whole multiples of the scale factor before it is reduced.
+        padded = [-(-wanted // read) * read for wanted, read in zip(size, reduced.shape[-2:])]
+        return image + F.interpolate(reduced, padded, mode='bilinear')[..., : size[0], : size[1]]
 
-    def loss_by_feat(self, image: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def loss_by_feat(self, image: Tensor, reduced: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Compare the rebuilt image with the canvas.
 
         Args:
             image (Tensor): from :meth:`forward`.
+            reduced (Tensor): what the network read, (B, out_channels, H', W').
             target (Tensor): the canvas, (B, out_channels, H, W), normalised as the network's input is.
 
         Returns:
             dict[str, Tensor]: ``loss_weight`` times the pixel loss under ``loss_name``.
         """
-        image = self.crop(image, target.shape[-2:]).float()
+        image = self.rebuild(image.float(), reduced, target.shape[-2:])
         return {self.loss_name: self.loss_weight * self.pixel_loss(image, target)}

@@ -60,6 +60,7 @@ class SRAux(BaseModule):
         self,
         feats: Sequence[Tensor],
         seg: tuple[Tensor, Tensor] | None,
+        reduced: Tensor,
         target: Tensor,
         valid: Tensor,
         labels: Tensor | None = None,
@@ -69,6 +70,7 @@ class SRAux(BaseModule):
         Args:
             feats (Sequence[Tensor]): the backbone's outputs, each (B, C_i, H_i, W_i).
             seg (tuple[Tensor, Tensor], optional): the super-resolution head's features (B, C, h, w) and its output.
+            reduced (Tensor): what the network read, (B, 3, H', W').
             target (Tensor): the canvas, (B, 3, H, W), normalised as the network's input is.
             valid (Tensor): (B, 1, H, W), 1 where the canvas holds an image, 0 where it is padded.
             labels (Tensor, optional): (B, K, H, W), 1 for the class of a pixel and 0 else, for ``fa_on='labels'``.
@@ -80,7 +82,7 @@ class SRAux(BaseModule):
             ValueError: if there are no labels for ``fa_on='labels'``.
         """
         sr = self.head(feats)
-        losses = self.head.loss_by_feat(sr[1], target)
+        losses = self.head.loss_by_feat(sr[1], reduced, target)
         if self.fa is not None:
             feat, guide = self._compared(seg, sr, labels)
             if self.fa_on == 'labels':

@@ -159,7 +159,8 @@ class DSRLTopdown(TopdownPoseEstimator):
         """
         self._check_samples(inputs, data_samples)
         self._check_targets(data_samples)
-        shared = feats = self.backbone(self._network_input(inputs))
+        reduced = self._network_input(inputs)
+        shared = feats = self.backbone(reduced)
         if self.with_neck:
             feats = self.neck(shared)
         sssr = None
@@ -171,7 +172,7 @@ class DSRLTopdown(TopdownPoseEstimator):
             # What of a crop lies outside its image is black there and black in what the SISR head shall rebuild, so
             # every pixel counts. The data samples do not say where the image ends.
             valid = inputs.new_ones(len(inputs), 1, *inputs.shape[-2:])
-            sr = self.sr_aux.loss(shared, sssr, inputs, valid)
+            sr = self.sr_aux.loss(shared, sssr, reduced, inputs, valid)
             losses.update({f'sr.{name}': loss for name, loss in sr.items()})
         return losses
 
@@ -202,4 +203,5 @@ class DSRLTopdown(TopdownPoseEstimator):
                 'This model has no SISR branch (sr_aux=None), so it cannot rebuild images. Use a config and a '
                 'checkpoint with sr_aux.'
             )
-        return self.sr_aux.head.crop(self.sr_aux.head(self.backbone(self._network_input(inputs)))[1], inputs.shape[-2:])
+        reduced = self._network_input(inputs)
+        return self.sr_aux.head.rebuild(self.sr_aux.head(self.backbone(reduced))[1], reduced, inputs.shape[-2:])

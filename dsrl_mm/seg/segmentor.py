@@ -113,7 +113,8 @@ class DSRLSegmentor(EncoderDecoder):
                 "of the canvas's size."
             )
         self._fit_labels(data_samples)
-        shared = feats = self.backbone(self._network_input(inputs))
+        reduced = self._network_input(inputs)
+        shared = feats = self.backbone(reduced)
         if self.with_neck:
             feats = self.neck(shared)
         seg = None
@@ -127,7 +128,7 @@ class DSRLSegmentor(EncoderDecoder):
         if self.sr_aux is not None:
             valid = self._valid(inputs, data_samples)
             labels = self._one_hot(data_samples) if self.sr_aux.fa_on == 'labels' else None
-            losses.update(add_prefix(self.sr_aux.loss(shared, seg, inputs, valid, labels), 'sr'))
+            losses.update(add_prefix(self.sr_aux.loss(shared, seg, reduced, inputs, valid, labels), 'sr'))
         return losses
 
     def _one_hot(self, data_samples: SampleList) -> Tensor:
@@ -231,7 +232,8 @@ class DSRLSegmentor(EncoderDecoder):
                 'test_cfg.with_sr at False, or use a config and a checkpoint with sr_aux.'
             )
         size = [side * (self.scale_factor if self.lr_input else 1) for side in inputs.shape[-2:]]
-        image = self.sr_aux.head.crop(self.sr_aux.head(self.backbone(self._network_input(inputs)))[1], size)
+        reduced = self._network_input(inputs)
+        image = self.sr_aux.head.rebuild(self.sr_aux.head(self.backbone(reduced))[1], reduced, size)
         preprocessor = self.data_preprocessor
         if preprocessor._enable_normalize:
             image = image * preprocessor.std + preprocessor.mean

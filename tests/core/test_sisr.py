@@ -6,6 +6,9 @@ from torch.nn.functional import interpolate
 
 from dsrl_mm.core import SISRAuxHead
 
+#: Read by heads with ``residual`` alone.
+REDUCED = torch.zeros(1, 1, 1, 1)
+
 
 def backbone_outputs(*shapes, batch=2):
     torch.manual_seed(0)
@@ -56,19 +59,19 @@ def test_indices_and_channels_must_pair():
         SISRAuxHead(in_channels=(4, 8), upscale_factor=4)
 
 
-def test_crop_cuts_the_bottom_and_the_right():
+def test_rebuilding_cuts_the_bottom_and_the_right():
     head = SISRAuxHead(in_channels=8, upscale_factor=4)
     image = torch.arange(64.0).view(1, 1, 8, 8)
-    assert head.crop(image, (8, 8)).equal(image)
-    assert head.crop(image, (5, 7)).equal(image[..., :5, :7])
+    assert head.rebuild(image, REDUCED, (8, 8)).equal(image)
+    assert head.rebuild(image, REDUCED, (5, 7)).equal(image[..., :5, :7])
 
 
 @pytest.mark.parametrize('canvas', [(4, 8), (8, 4), (9, 8), (8, 9), (16, 16)])
-def test_crop_refuses_more_than_rounding(canvas):
+def test_rebuilding_refuses_more_than_rounding(canvas):
     # A canvas of 5 to 8 pixels gives 2 cells of 4, so 8 pixels.
     head = SISRAuxHead(in_channels=8, upscale_factor=4)
     with pytest.raises(ValueError, match='upscale_factor=4 makes') as error:
-        head.crop(torch.zeros(1, 3, 8, 8), canvas)
+        head.rebuild(torch.zeros(1, 3, 8, 8), REDUCED, canvas)
     assert str(canvas) in str(error.value)
 
 
@@ -76,7 +79,7 @@ def test_loss_is_the_weighted_mean_square_by_hand():
     # Errors 2, 0, 0, 4 on the canvas: mean square (4 + 16) / 4 = 5. The last column lies outside the canvas.
     head = SISRAuxHead(in_channels=8, upscale_factor=4, out_channels=1, loss_weight=0.1)
     image = torch.tensor([[[[2.0, 1.0, 99.0], [1.0, 5.0, 99.0]]]])
-    losses = head.loss_by_feat(image, torch.tensor([[[[0.0, 1.0], [1.0, 1.0]]]]))
+    losses = head.loss_by_feat(image, REDUCED, torch.tensor([[[[0.0, 1.0], [1.0, 1.0]]]]))
     assert set(losses) == {'loss_sisr'}
     assert losses['loss_sisr'].item() == pytest.approx(0.5)
 
@@ -87,7 +90,7 @@ def test_other_pixel_losses(pixel_loss, expected, dtype):
     # Errors 2, 0, 0, 4. L1: 6 / 4. Huber, linear beyond 1: (2 - 1/2 + 4 - 1/2) / 4.
     head = SISRAuxHead(8, 4, out_channels=1, loss_weight=1, pixel_loss=dict(type=pixel_loss), loss_name='loss_pixel')
     image = torch.tensor([[[[2.0, 1.0], [1.0, 5.0]]]], dtype=dtype, requires_grad=True)
-    losses = head.loss_by_feat(image, torch.tensor([[[[0.0, 1.0], [1.0, 1.0]]]]))
+    losses = head.loss_by_feat(image, REDUCED, torch.tensor([[[[0.0, 1.0], [1.0, 1.0]]]]))
     losses['loss_pixel'].backward()
     assert losses['loss_pixel'].item() == pytest.approx(expected)
     assert image.grad.tolist() == [[[[0.25, 0], [0, 0.25]]]]
@@ -98,7 +101,7 @@ def test_loss_is_in_float32_under_autocast():
     target = torch.randn(2, 3, 16, 16)
     with torch.autocast('cpu', dtype=torch.bfloat16):
         image = head(backbone_outputs((8, 4, 4)))[1]
-        loss = head.loss_by_feat(image, target)['loss_sisr']
+        loss = head.loss_by_feat(image, REDUCED, target)['loss_sisr']
     assert image.dtype == torch.bfloat16
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, 0.1 * (image.float() - target).square().mean())
@@ -107,7 +110,7 @@ def test_loss_is_in_float32_under_autocast():
 def test_every_parameter_learns():
     head = SISRAuxHead(in_channels=(4, 8), in_index=(0, 1), upscale_factor=4, channels=16)
     image = head(backbone_outputs((4, 8, 8), (8, 4, 4)))[1]
-    head.loss_by_feat(image, torch.randn(2, 3, 32, 32))['loss_sisr'].backward()
+    head.loss_by_feat(image, REDUCED, torch.randn(2, 3, 32, 32))['loss_sisr'].backward()
     assert [name for name, p in head.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
@@ -117,3 +120,15 @@ def test_sync_batch_norm_can_be_reverted_for_a_cpu():
     head = revert_sync_batchnorm(head)
     assert not any(isinstance(m, nn.SyncBatchNorm) for m in head.modules())
     assert head(backbone_outputs((8, 4, 4)))[1].shape == (2, 3, 16, 16)
+
+
+@pytest.mark.parametrize('canvas', [(16, 24), (15, 23)])
+def test_residual_is_added_to_the_enlarged_image(canvas):
+    head = SISRAuxHead(in_channels=8, upscale_factor=4, residual=True)
+    torch.manual_seed(0)
+    predicted, reduced, target = torch.randn(2, 3, 16, 24), torch.randn(2, 3, 8, 12), torch.randn(2, 3, *canvas)
+    cut = (..., slice(canvas[0]), slice(canvas[1]))
+    expected = predicted[cut] + interpolate(reduced, (16, 24), mode='bilinear')[cut]
+    torch.testing.assert_close(head.rebuild(predicted, reduced, canvas), expected)
+    loss = head.loss_by_feat(predicted, reduced, target)['loss_sisr']
+    torch.testing.assert_close(loss, 0.1 * (expected - target).square().mean())

@@ -16,12 +16,13 @@ def batch():
 
 #: No padding.
 VALID = torch.ones(2, 1, 16, 24)
+REDUCED = torch.zeros(2, 3, 8, 12)
 
 
 def test_without_fa():
     feats, _, target = batch()
     aux = SRAux(HEAD)
-    losses = aux.loss(feats, None, target, VALID)
+    losses = aux.loss(feats, None, REDUCED, target, VALID)
     image = aux.head(feats)[1]
     assert set(losses) == {'loss_sisr'}
     torch.testing.assert_close(losses['loss_sisr'], 0.1 * (image - target).square().mean())
@@ -33,7 +34,7 @@ def test_without_fa():
 def test_what_fa_compares(fa_on, seg_channels):
     feats, seg, target = batch()
     aux = SRAux(HEAD, fa=dict(type='FALoss', loss_weight=0.5, subsample=1), fa_on=fa_on, seg_channels=seg_channels)
-    losses = aux.loss(feats, seg, target, VALID)
+    losses = aux.loss(feats, seg, REDUCED, target, VALID)
     assert set(losses) == {'loss_sisr', 'loss_fa'}
     hidden, image = aux.head(feats)
     if fa_on == 'features':
@@ -52,20 +53,20 @@ def test_labels_as_the_guide():
     alike = (classes[:, ::2, ::2].flatten(1)[:, :, None] == classes[:, ::2, ::2].flatten(1)[:, None]).float()
     feat = nn.functional.normalize(aux.transform(seg[0]).flatten(2), dim=1)
     expected = (feat.mT @ feat - alike).abs().mean()
-    torch.testing.assert_close(aux.loss(feats, seg, target, VALID, labels)['loss_fa'], expected)
+    torch.testing.assert_close(aux.loss(feats, seg, REDUCED, target, VALID, labels)['loss_fa'], expected)
     # Pairs with pixels that are not labelled neither cost nor teach anything.
     labels[..., 16:] = 0
     feat, alike = (x.unflatten(-1, (8, 12))[..., :8].flatten(-2) for x in (feat, alike))
     alike = alike.mT.unflatten(-1, (8, 12))[..., :8].flatten(-2)
     expected = (feat.mT @ feat - alike).abs().sum() / (2 * 96**2)
-    torch.testing.assert_close(aux.loss(feats, seg, target, VALID, labels)['loss_fa'], expected)
+    torch.testing.assert_close(aux.loss(feats, seg, REDUCED, target, VALID, labels)['loss_fa'], expected)
 
 
 def test_labels_are_needed_where_they_guide():
     feats, seg, target = batch()
     aux = SRAux(HEAD, fa=dict(type='FALoss'), fa_on='labels', seg_channels=6)
     with pytest.raises(ValueError, match="fa_on='labels' is for segmentation"):
-        aux.loss(feats, seg, target, VALID)
+        aux.loss(feats, seg, REDUCED, target, VALID)
 
 
 def test_fa_leaves_out_padding():
@@ -74,12 +75,12 @@ def test_fa_leaves_out_padding():
     valid = VALID.clone()
     valid[..., 16:] = 0  # the right third: columns 4 and 5 of the common grid of 4x6
     transformed = aux.transform(seg[0])
-    loss = aux.loss(feats, seg, target, valid)['loss_fa']
+    loss = aux.loss(feats, seg, REDUCED, target, valid)['loss_fa']
     hidden = aux.head(feats)[0]
     inside = affinity_loss(nn.functional.avg_pool2d(transformed, 2)[..., :4], hidden[..., :4])
     # Pairs with padding add 0 to a mean over all pairs: (16 / 24)^2 of them are inside.
     torch.testing.assert_close(loss, inside * (2 / 3) ** 2)
-    assert aux.loss(feats, seg, target, VALID)['loss_fa'] > loss
+    assert aux.loss(feats, seg, REDUCED, target, VALID)['loss_fa'] > loss
 
 
 def test_feature_transform():
@@ -95,14 +96,14 @@ def test_feature_transform():
 def test_loss_names_are_those_configured():
     feats, seg, target = batch()
     aux = SRAux(dict(HEAD, loss_name='loss_rebuild'), fa=dict(type='FALoss', loss_name='loss_pairs'), seg_channels=6)
-    assert set(aux.loss(feats, seg, target, VALID)) == {'loss_rebuild', 'loss_pairs'}
+    assert set(aux.loss(feats, seg, REDUCED, target, VALID)) == {'loss_rebuild', 'loss_pairs'}
 
 
 def test_every_parameter_learns_and_so_do_both_branches():
     feats, seg, target = batch()
     leaves = [feats[0].requires_grad_(), seg[0].requires_grad_()]
     aux = SRAux(HEAD, fa=dict(type='FALoss', subsample=1), seg_channels=6)
-    sum(aux.loss(feats, seg, target, VALID).values()).backward()
+    sum(aux.loss(feats, seg, REDUCED, target, VALID).values()).backward()
     assert [name for name, p in aux.named_parameters() if p.grad is None or not p.grad.any()] == []
     assert all(leaf.grad.any() for leaf in leaves)
 
@@ -121,5 +122,6 @@ def test_sync_batch_norm_can_be_reverted_for_a_cpu():
     norm_cfg = dict(type='SyncBN', requires_grad=True)
     aux = SRAux(dict(HEAD, norm_cfg=norm_cfg), fa=dict(type='FALoss'), seg_channels=6, norm_cfg=norm_cfg)
     assert sum(isinstance(m, nn.SyncBatchNorm) for m in aux.modules()) == 3
-    losses = revert_sync_batchnorm(aux).loss(*batch(), VALID)
+    feats, seg, target = batch()
+    losses = revert_sync_batchnorm(aux).loss(feats, seg, REDUCED, target, VALID)
     assert all(loss.isfinite() for loss in losses.values())

@@ -540,9 +540,12 @@ class TestRebuiltImage:
         with pytest.raises(RuntimeError, match='no SISR branch'):
             model.test_step(batch(n=1))
 
-    def test_is_what_training_compares_with_the_canvas(self):
+    @pytest.mark.parametrize('residual', [False, True])
+    def test_is_what_training_compares_with_the_canvas(self, residual):
         # Its squared error in units of the standard deviation is the loss over its weight.
-        model = trained(model_cfg(test_cfg=dict(mode='whole', with_sr=True)))
+        sr_aux = sr_aux_cfg()
+        sr_aux['head']['residual'] = residual
+        model = trained(model_cfg(sr_aux=sr_aux, test_cfg=dict(mode='whole', with_sr=True)))
         data = batch(n=1)
         image = model.test_step(copy.deepcopy(data))[0].sr_img.data
         std = torch.tensor(STD).flip(0).view(3, 1, 1)
