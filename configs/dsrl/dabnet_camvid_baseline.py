@@ -2,11 +2,13 @@
 _base_ = [
     '../_base_/models/dabnet.py',
     '../_base_/datasets/camvid.py',
-    '../_base_/schedules/sgd_poly_camvid_30e.py',
+    '../_base_/schedules/adamw_camvid_30e.py',
     '../_base_/short_runtime.py',
 ]
 model = dict(
     lr_labels=True,
     data_preprocessor=dict(size={{_base_.crop_size}}),
-    decode_head=dict(num_classes=11, sampler=None),
+    decode_head=dict(
+        num_classes=11, sampler=dict(_delete_=True, type='ClassWeightSampler', weights={{_base_.class_weights}})
+    ),
 )
