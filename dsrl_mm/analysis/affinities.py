@@ -1,0 +1,93 @@
+"""Whether the guide of the affinity loss has anything to teach: how well affinities tell which pixels share a class.
+
+The loss pulls the segmentation features' affinities towards the guide's. Where the guide's say less of the classes than
+those of the segmentation features do already, there is nothing to gain from that.
+"""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import mean
+
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from mmengine.runner import Runner
+from rich.progress import track
+from torch import Tensor
+
+from ..core.fa_loss import common_positions
+from .compare import Trained, quiet
+from .markdown import markdown_table
+
+__all__ = ['agreement', 'main']
+
+
+def agreement(feat: Tensor, label: Tensor, near: int | None = None) -> float:
+    """Correlation, over pairs of positions, of the features' cosine with whether both positions have one class.
+
+    Args:
+        feat (Tensor): features of one image, (C, H, W).
+        label (Tensor): (H, W), class ids; below 0 where a position is left out.
+        near (int, optional): leave out pairs that are more positions apart than this, along either axis. Defaults to
+            None: all pairs.
+
+    Returns:
+        float: 1 where affinities are those of the labels, 0 where they say nothing of them; NaN where all pairs are of
+        one class.
+    """
+    rows, columns = (label >= 0).nonzero(as_tuple=True)
+    directions = F.normalize(feat[:, rows, columns].float(), dim=0)
+    classes = label[rows, columns]
+    apart = torch.maximum((rows[:, None] - rows).abs(), (columns[:, None] - columns).abs())
+    pairs = (apart > 0) & (apart <= (near or max(label.shape)))
+    found = torch.stack([(directions.T @ directions)[pairs], (classes[:, None] == classes)[pairs].float()])
+    return torch.corrcoef(found)[0, 1].item()
+
+
+def _features(trained: Trained, model: torch.nn.Module, batch: dict) -> tuple[dict[str, Tensor], Tensor]:
+    """What FA could compare of one image, by name, on one grid, and the labels there."""
+    data = model.data_preprocessor(batch, False)
+    reduced = model._network_input(data['inputs'])
+    feats = model.backbone(reduced)
+    hidden = model.decode_head.parts(feats)[1]
+    guide = model.sr_aux.head(feats)[0]
+    fa = trained.cfg.model.sr_aux.fa
+    seg, guide, _ = common_positions(hidden, guide, fa.get('subsample', 8), 'pool')
+    grid = seg.shape[-2:]
+    image = F.adaptive_avg_pool2d(data['inputs'], grid)
+    label = data['data_samples'][0].gt_sem_seg.data.float()[None]
+    label = F.interpolate(label, grid, mode='nearest-exact')[0, 0].long()
+    ignored = label == model.decode_head.ignore_index
+    found = {'SSSR features': seg, 'SISR features': guide, 'image': image}
+    return {name: feat[0] for name, feat in found.items()}, label.masked_fill(ignored, -1)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print how well the affinities of both branches, and of the image, tell which pixels share a class."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument('config', help='config file of a model with an affinity loss')
+    parser.add_argument('checkpoint', help='of its training')
+    parser.add_argument('--near', type=int, default=4, help='the farthest that positions of a near pair are apart')
+    parser.add_argument('--every', type=int, default=10, help='take every so many-th test image')
+    args = parser.parse_args(argv)
+    quiet()
+    trained = Trained(Config.fromfile(args.config), args.checkpoint)
+    if not trained.rebuilds or not trained.cfg.model.sr_aux.get('fa'):
+        parser.error(f'{args.config} has no affinity loss (model.sr_aux.fa)')
+    model = trained.model()
+    dataset = Runner.build_dataloader(trained.cfg.test_dataloader).dataset
+    found = defaultdict(list)
+    with torch.no_grad():
+        for index in track(range(0, len(dataset), args.every), 'Comparing'):
+            sample = dataset[index]
+            batch = dict(inputs=[sample['inputs']], data_samples=[sample['data_samples']])
+            feats, label = _features(trained, model, batch)
+            for name, feat in feats.items():
+                centred = feat - feat.mean((1, 2), keepdim=True)
+                for kind, one in ((name, feat), (f'{name}, centred', centred)):
+                    found[kind].append((agreement(one, label), agreement(one, label, args.near)))
+    table = [['', 'all pairs', f'up to {args.near} apart']]
+    for kind, values in found.items():
+        table.append([kind, *(f'{mean(v for v in column if v == v):.3f}' for column in zip(*values))])
+    print(markdown_table(table))
