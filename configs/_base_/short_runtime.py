@@ -1,3 +1,3 @@
-# For runs of about a thousand iterations: logs and saves more often.
+# For runs of a few thousand iterations: logs and saves more often.
 _base_ = './default_runtime.py'
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=455))

@@ -1,5 +1,5 @@
 # DeepLabV3+ with EfficientNet-Lite0 on a 360x480 canvas of CamVid, reading 180x240. Starts from ImageNet
-# weights that a package carries, and trains on a CPU in minutes.
+# weights that a package carries, and trains on one CPU core in half an hour.
 _base_ = [
     '../_base_/models/deeplabv3plus_efficientnet_lite0.py',
     '../_base_/datasets/camvid.py',

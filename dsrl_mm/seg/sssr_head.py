@@ -62,6 +62,7 @@ class SSSRHead(BaseModule):
 
     Raises:
         TypeError: if the head is another: a cascade's stage, one with losses or predictions of its own, a mask head.
+        ValueError: if only one of ``skip_index`` and the stack's ``skip_channels`` is set.
     """
 
     def __init__(
@@ -75,6 +76,11 @@ class SSSRHead(BaseModule):
             _refuse(type(head).__name__, 'it has no conv_seg layer')
         self.upsampler = MODELS.build(dict(upsampler, in_channels=head.channels, out_channels=head.out_channels))
         self.upsampler.init_prediction_to_zero()
+        if (getattr(self.upsampler, 'skip', None) is None) != (skip_index is None):
+            raise ValueError(
+                f'SSSRHead: skip_index={skip_index} says which early features the stack reads, and '
+                'upsampler.skip_channels how many channels they have: set both, of a DeconvUpsampler, or neither.'
+            )
         # Shadows the method: the wrapped head's forward now ends with the features that enter cls_seg.
         head.cls_seg = _identity
         self._register_load_state_dict_pre_hook(self._adopt_stock_checkpoint)

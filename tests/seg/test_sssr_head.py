@@ -290,6 +290,13 @@ class TestSkip:
         assert hidden.shape == (2, 8, 6, 8) and residual.shape == (2, NUM_CLASSES, 6, 8)
         assert not torch.equal(head.parts((inputs[0] + 1, *inputs[1:]))[1], hidden)
 
+    @pytest.mark.parametrize(
+        'cfg', [dict(upsampler=UPSAMPLER), dict(skip_index=0), dict(upsampler=UPSAMPLERS[2], skip_index=0)]
+    )
+    def test_stack_and_head_must_agree_that_there_are_any(self, cfg):
+        with pytest.raises(ValueError, match='set both, of a DeconvUpsampler, or neither'):
+            MODELS.build(dict(type='SSSRHead', decode_head=head_cfg('FCNHead'), **cfg))
+
     def test_trains_and_predicts(self):
         head = dict(
             type='SSSRHead', decode_head=head_cfg('FCNHead', in_index=2), upsampler=self.UPSAMPLER, skip_index=0
