@@ -13,3 +13,4 @@ model = dict(
         )
     ),
 )
+optim_wrapper = dict(optimizer=dict(lr=2e-3))  # the best for the baseline: configs/experiments/camvid_learning_rate.yml

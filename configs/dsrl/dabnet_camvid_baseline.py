@@ -12,3 +12,4 @@ model = dict(
         num_classes=11, sampler=dict(_delete_=True, type='ClassWeightSampler', weights={{_base_.class_weights}})
     ),
 )
+optim_wrapper = dict(optimizer=dict(lr=2e-3))  # the best for the baseline: configs/experiments/camvid_learning_rate.yml

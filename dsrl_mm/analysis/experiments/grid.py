@@ -1,8 +1,10 @@
 """A grid of trainings as a YAML file declares it: every row of a table, with every seed."""
 
+import json
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +41,14 @@ class Run:
 
     @property
     def name(self) -> str:
-        """As a part of file names."""
+        """In what is printed; differs within a grid."""
         return f'{self.row.slug}-seed{self.seed}'
+
+    @property
+    def id(self) -> str:
+        """As a part of file names: that of the settings, so that rows of several grids can share a training."""
+        digest = sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:8]
+        return f'{Path(self.row.config).stem}-seed{self.seed}-{digest}'
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -62,7 +70,7 @@ class Run:
 class Grid:
     """The whole table."""
 
-    name: str  # of the folders for trainings and results
+    name: str  # of the folder for tables and pictures
     title: str
     rows: list[Row]
     seeds: list[int]
@@ -119,7 +127,7 @@ def load_grid(path: str | Path) -> Grid:
     Its keys are those of :class:`Grid`, except that ``rows`` maps titles to the other keys of :class:`Row`.
 
     Raises:
-        ValueError: for keys that are missing or unknown, and rows whose titles make the same file names.
+        ValueError: for keys that are missing or unknown, and rows of the same title or of the same training.
         FileNotFoundError: if the config of a row does not exist.
     """
     declared = load(path)
@@ -130,4 +138,7 @@ def load_grid(path: str | Path) -> Grid:
         if not row.slug or slugs.count(row.slug) > 1:
             alike = [other.title for other in rows if other.slug == row.slug]
             raise ValueError(f'{path}: titles of rows must differ in letters or digits, but {alike} do not')
+        alike = [other.title for other in rows if (other.config, other.options) == (row.config, row.options)]
+        if len(alike) > 1:
+            raise ValueError(f'{path}: the rows {alike} have the same config and options')
     return Grid(**declared | dict(rows=rows))

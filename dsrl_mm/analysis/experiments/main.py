@@ -46,7 +46,7 @@ def _train(runs: Sequence[Run], iterations: dict[str, int], jobs: int, work_dir:
     # The formatter behind this writes a cache when it is first imported ever; there the processes would collide.
     Config().pretty_text  # noqa: B018
 
-    folders = {run.name: work_dir / run.name for run in runs}
+    folders = {run.name: work_dir / run.id for run in runs}
     logs = {name: folder / 'log.txt' for name, folder in folders.items()}
 
     def report(run: Run) -> None:
@@ -57,24 +57,25 @@ def _train(runs: Sequence[Run], iterations: dict[str, int], jobs: int, work_dir:
         return run_all(
             runs,
             jobs,
-            lambda run: command(run, folders[run.name], results / f'{run.name}.json'),
+            lambda run: command(run, folders[run.name], results / f'{run.id}.json'),
             lambda run: logs[run.name],
             progress,
             report,
         )
 
 
-def summarize(grid: Grid, out: Path) -> Path:
-    """Write ``summary.md`` and its pictures, from the results in ``runs`` and what the networks cost.
+def summarize(grid: Grid, runs: Path, out: Path) -> Path:
+    """Write ``summary.md`` and its pictures, from results and what the networks cost.
 
     Args:
         grid (Grid): the rows.
-        out (Path): folder of the grid's results.
+        runs (Path): folder of the results.
+        out (Path): folder to write to.
 
     Returns:
         Path: of the summary.
     """
-    results, cost = read_results(grid, out / 'runs'), costs(grid, out / 'cost.json')
+    results, cost = read_results(grid, runs), costs(grid, out / 'cost.json')
     (out / 'summary.md').write_text(summary(grid, results, cost), encoding='utf-8')
     if any(results.values()):
         figures = dict(classes=plot_classes(results), curves=plot_curves(results))
@@ -100,8 +101,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error('--jobs must be at least 1')
     quiet()
     grid = load_grid(args.grid)
-    out, work_dir = args.out / grid.name, args.work_dir / grid.name
-    runs = [run for run in grid.runs(args.only, args.seeds) if read_result(run, out / 'runs') is None]
+    out, results = args.out / grid.name, args.out / 'runs'
+    runs = [run for run in grid.runs(args.only, args.seeds) if read_result(run, results) is None]
     failed = []
     if runs and not args.summary_only:
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
@@ -109,9 +110,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         costs(grid, out / 'cost.json')  # before the trainings keep the machine busy
         try:
             iterations = {run.name: lengths[run.row.title] for run in runs}
-            failed = _train(runs, iterations, args.jobs, work_dir, out / 'runs')
+            failed = _train(runs, iterations, args.jobs, args.work_dir, results)
         except KeyboardInterrupt:
             sys.exit('Stopped. The same command goes on from the last checkpoints.')
-    print(f'\n{summarize(grid, out)}')
+    print(f'\n{summarize(grid, results, out)}')
     if failed:
         sys.exit(f'Failed: {", ".join(run.name for run in failed)}. The same command tries again.')

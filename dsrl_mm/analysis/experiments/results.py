@@ -32,21 +32,9 @@ def read_result(run: Run, folder: Path) -> dict | None:
     Args:
         run (Run): of the grid.
         folder (Path): of all results.
-
-    Raises:
-        ValueError: if the file is of other settings than the grid has now.
     """
-    file = folder / f'{run.name}.json'
-    if not file.exists():
-        return None
-    result = json.loads(file.read_text())
-    changed = [key for key, value in run.settings.items() if result[key] != value]
-    if changed:
-        raise ValueError(
-            f'{file} was made with another {" and ".join(changed)} than the grid has now for the row '
-            f'{run.row.title!r}. Remove the file to train anew, or give the row another title.'
-        )
-    return result
+    file = folder / f'{run.id}.json'
+    return json.loads(file.read_text()) if file.exists() else None
 
 
 def read_results(grid: Grid, folder: Path) -> dict[str, dict[int, dict]]:

@@ -37,11 +37,9 @@ def execute(run: Run, work_dir: Path, result: Path) -> None:
 
     Raises:
         RuntimeError: if another process trains in the folder.
-        ValueError: if the folder holds a training with other settings.
     """
     work_dir.mkdir(parents=True, exist_ok=True)
     with _alone_in(work_dir) as lock:
-        _check_settings(run, work_dir / 'settings.json')
         arguments = run.arguments(work_dir)
         cfg = cli.training_config(arguments)
         checkpoint = work_dir / f'iter_{cfg.train_cfg.max_iters}.pth'
@@ -81,16 +79,6 @@ def _alone_in(folder: Path) -> Iterator[int]:
         except BlockingIOError:
             raise RuntimeError(f'Another process trains in {folder}: wait for it, or stop it') from None
         yield lock.fileno()
-
-
-def _check_settings(run: Run, note: Path) -> None:
-    """Leave a note of the settings, or compare with the one of an earlier session."""
-    if note.exists() and json.loads(note.read_text()) != run.settings:
-        raise ValueError(
-            f'{note.parent} holds a training with other settings than the grid has now: {note.read_text()}. Remove the '
-            'folder to train anew.'
-        )
-    note.write_text(json.dumps(run.settings))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

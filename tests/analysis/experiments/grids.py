@@ -32,4 +32,4 @@ def write_result(run: Run, folder: Path, miou: float, **values) -> None:
         code=dict(commit='0123456789', dirty=False),
         device='a CPU',
     )
-    write_json(folder / f'{run.name}.json', run.settings | result | values)
+    write_json(folder / f'{run.id}.json', run.settings | result | values)

@@ -26,6 +26,14 @@ def test_titles_become_file_names():
     assert [Row(title, '').slug for title in ('+ SSSR + SISR', 'w1 = 0.5')] == ['sssr-sisr', 'w1-0-5']
 
 
+def test_ids_are_of_the_settings():
+    one = Run(Row('a', 'configs/x.py', dict(a=1, b=2)), 0, amp=True)
+    assert one.id.startswith('x-seed0-')
+    assert one.id == Run(Row('b', 'configs/x.py', dict(b=2, a=1), 'a series'), 0, amp=True).id
+    others = (Run(one.row, 0, False), Run(one.row, 1, True), Run(Row('a', 'configs/x.py', dict(a=1)), 0, True))
+    assert len({run.id for run in (one, *others)}) == 4
+
+
 def test_arguments_are_what_the_training_command_understands():
     options = {
         'model.decode_head.upsampler.channels': 16,
@@ -57,6 +65,10 @@ def test_arguments_are_what_the_training_command_understands():
             r"\['\+ A', 'a'\] do not",
         ),
         (dict(rows={'+': dict(config=CONFIGS['DSRL'])}), 'must differ in letters or digits'),
+        (
+            dict(rows=dict(a=dict(config=CONFIGS['DSRL']), b=dict(config=CONFIGS['DSRL']))),
+            r"rows \['a', 'b'\] have the same config and options",
+        ),
         (dict(rows=dict(a=dict(config=CONFIGS['DSRL'], options=dict(model=dict(x=1))))), 'model.KEY: VALUE'),
     ],
 )

@@ -62,9 +62,11 @@ def test_trains_tests_and_tabulates(arguments, tmp_path, monkeypatch, capsys):
     command = arguments('--seeds', '1', rows=dict(DSRL=dict(config=CONFIGS['DSRL'], options=SHORT, series='DSRL')))
     main(command)
 
-    out, work = tmp_path / 'out/toy', tmp_path / 'work/toy/dsrl-seed1'
-    assert [file.name for file in (out / 'runs').iterdir()] == ['dsrl-seed1.json']
-    result = json.loads((out / 'runs/dsrl-seed1.json').read_text())
+    out = tmp_path / 'out/toy'
+    (work,) = (tmp_path / 'work').iterdir()
+    (file,) = (tmp_path / 'out/runs').iterdir()
+    assert file.name == f'{work.name}.json'
+    result = json.loads(file.read_text())
     assert result['config'] == CONFIGS['DSRL'] and result['options'] == SHORT and result['seed'] == 1
     assert result['iterations'] == 2
     assert [step for step, _ in result['curve']] == result['losses']['iteration'] == [1, 2]
@@ -75,15 +77,15 @@ def test_trains_tests_and_tabulates(arguments, tmp_path, monkeypatch, capsys):
     assert result['train_seconds'] > result['seconds_per_iteration'] > 0
     assert 100 < result['peak_memory_mib'] < 10_000
     assert {'torch', 'mmseg', 'mmengine'} == result['versions'].keys()
-    assert str(tmp_path) not in (out / 'runs/dsrl-seed1.json').read_text()
+    assert str(tmp_path) not in file.read_text()
     assert [file.name for file in work.glob('*.pth')] == ['iter_2.pth']
     assert '| DSRL ' in (out / 'summary.md').read_text(encoding='utf-8')
     assert sorted(file.stem for file in out.glob('*.png')) == ['classes', 'curves', 'sizes']
 
     # A run that lost its result is tested again, but not trained.
-    (out / 'runs/dsrl-seed1.json').unlink()
+    file.unlink()
     main(command)
-    again = json.loads((out / 'runs/dsrl-seed1.json').read_text())
+    again = json.loads(file.read_text())
     assert again['metrics'] == result['metrics'] and again['curve'] == result['curve']
     assert len([*work.glob('*/vis_data')]) == 1
 
@@ -114,13 +116,14 @@ def test_failed_runs_are_shown_and_tried_again(arguments, tmp_path, stand_in, ca
         with pytest.raises(SystemExit, match='Failed: dsrl-seed0. The same command tries again'):
             main(arguments('--only', 'DSRL', '--seeds', '0'))
         printed = capsys.readouterr().out
-        assert f'dsrl-seed0 failed. The end of {tmp_path}/work/toy/dsrl-seed0/log.txt:\nseed 0\nno luck' in printed
+        assert f'dsrl-seed0 failed. The end of {tmp_path}/work/street_scenes-seed0-' in printed
+        assert 'log.txt:\nseed 0\nno luck' in printed
     assert stand_in == ['dsrl-seed0'] * 2
     assert (tmp_path / 'out/toy/summary.md').exists()
 
 
 def test_only_what_is_left_is_done(arguments, tmp_path, stand_in):
-    write_result(make_grid(tmp_path).runs()[0], tmp_path / 'out/toy/runs', 50.0)
+    write_result(make_grid(tmp_path).runs()[0], tmp_path / 'out/runs', 50.0)
     main(arguments('--only', 'baseline', '--jobs', '1'))
     assert stand_in == ['baseline-seed1']
     main(arguments('--summary-only'))
@@ -153,15 +156,12 @@ def test_missing_data_come_before_any_training(arguments, monkeypatch, stand_in)
         main(arguments())
 
 
-def test_a_folder_is_one_process_s_and_one_trainings(tmp_path):
-    run, other = make_grid(tmp_path).runs()[:2]
+def test_a_folder_is_one_process_s(tmp_path):
+    run = make_grid(tmp_path).runs()[0]
     with open(tmp_path / 'lock', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(RuntimeError, match='Another process trains in'):
             execute(run, tmp_path, tmp_path / 'result.json')
-    (tmp_path / 'settings.json').write_text(json.dumps(other.settings))
-    with pytest.raises(ValueError, match='holds a training with other settings'):
-        execute(run, tmp_path, tmp_path / 'result.json')
 
 
 def test_sigterm_stops_all(arguments, tmp_path):

@@ -63,7 +63,7 @@ def test_tables_by_hand(grid, tmp_path):
 
 def test_files_are_written_from_results_alone(grid, tmp_path, monkeypatch):
     monkeypatch.setattr(module, 'costs', lambda grid, file: COSTS)
-    assert module.summarize(grid, tmp_path) == tmp_path / 'summary.md'
+    assert module.summarize(grid, tmp_path / 'runs', tmp_path) == tmp_path / 'summary.md'
     for name in ('classes', 'curves', 'sizes'):
         assert f'({name}.png)' in (tmp_path / 'summary.md').read_text()
         colours = set(map(tuple, cv2.imread(str(tmp_path / f'{name}.png')).reshape(-1, 3).tolist()))
@@ -72,13 +72,17 @@ def test_files_are_written_from_results_alone(grid, tmp_path, monkeypatch):
 
 def test_nothing_done_yet(tmp_path, monkeypatch):
     monkeypatch.setattr(module, 'costs', lambda grid, file: COSTS)
-    document = module.summarize(make_grid(tmp_path), tmp_path).read_text()
+    document = module.summarize(make_grid(tmp_path), tmp_path / 'runs', tmp_path).read_text()
     assert 'ms/image' in document and 'mIoU' not in document
     assert [*tmp_path.glob('*.png')] == []
 
 
-def test_results_of_other_settings_are_refused(grid, tmp_path):
-    rows = {title: dict(config=config, options={'train_cfg.max_iters': 9}) for title, config in CONFIGS.items()}
-    changed = make_grid(tmp_path, rows=rows)
-    with pytest.raises(ValueError, match=r"baseline-seed0.json was made with another options than .* row 'baseline'"):
-        read_results(changed, tmp_path / 'runs')
+def test_grids_share_results_of_the_same_settings(grid, tmp_path):
+    rows = {
+        'another title': dict(config=CONFIGS['baseline']),
+        'other options': dict(config=CONFIGS['baseline'], options={'train_cfg.max_iters': 9}),
+    }
+    results = read_results(make_grid(tmp_path, name='other', rows=rows), tmp_path / 'runs')
+    assert metric(results['another title'], 'mIoU') == Statistic(52.0, pytest.approx(8**0.5), 2)
+    assert not results['other options']
+    assert not any(read_results(make_grid(tmp_path, amp=True), tmp_path / 'runs').values())
