@@ -12,8 +12,8 @@ from .summary import class_names
 
 __all__ = ['plot_classes', 'plot_curves', 'plot_sizes']
 
-#: Okabe and Ito's, which the colour-blind can tell apart, with a grey for their black and without their faint yellow.
-COLOURS = ('#808080', '#0072b2', '#e69f00', '#009e73', '#d55e00', '#56b4e9', '#cc79a7')
+#: Okabe and Ito's, which the colour-blind can tell apart, grey first and a brown for their faint yellow.
+COLOURS = ('#808080', '#0072b2', '#e69f00', '#009e73', '#d55e00', '#56b4e9', '#cc79a7', '#000000', '#8c564b')
 
 
 def _colour(index: int) -> str:
