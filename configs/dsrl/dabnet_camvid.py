@@ -6,6 +6,7 @@ _base_ = [
     '../_base_/short_runtime.py',
 ]
 model = dict(
+    channels_last=True,  # a fifth faster on CPUs
     data_preprocessor=dict(size={{_base_.crop_size}}),
     decode_head=dict(
         decode_head=dict(

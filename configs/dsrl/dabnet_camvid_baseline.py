@@ -7,6 +7,7 @@ _base_ = [
 ]
 model = dict(
     lr_labels=True,
+    channels_last=True,  # a fifth faster on CPUs
     data_preprocessor=dict(size={{_base_.crop_size}}),
     decode_head=dict(
         num_classes=11, sampler=dict(_delete_=True, type='ClassWeightSampler', weights={{_base_.class_weights}})

@@ -37,6 +37,8 @@ class DSRLSegmentor(EncoderDecoder):
         lr_labels (bool): the paper's baseline (Table 1, "256x512 -> 256x512"): a stock head learns masks of the size
             that the network reads, from labels reduced by nearest neighbour, and only predictions are enlarged.
             Defaults to False: enlarged logits learn the canvas's labels.
+        channels_last (bool): hand the network its images laid out channels last, which convolutions pass on and most
+            are faster in. PyTorch 2.13 crashes on CPUs in the gradients of a few networks then. Defaults to False.
 
     Raises:
         ValueError: for a ``scale_factor`` that is no integer, or too small, FA without an SSSR head, ``lr_input``
@@ -50,12 +52,13 @@ class DSRLSegmentor(EncoderDecoder):
         sr_aux: dict | None = None,
         lr_input: bool = False,
         lr_labels: bool = False,
+        channels_last: bool = False,
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
         has_sssr = isinstance(self.decode_head, SSSRHead)
         self.scale_factor = check_scale_factor(scale_factor, least=2 if has_sssr or sr_aux else 1)
-        self.lr_input, self.lr_labels = lr_input, lr_labels
+        self.lr_input, self.lr_labels, self.channels_last = lr_input, lr_labels, channels_last
         if lr_input and self.test_cfg.get('mode', 'whole') == 'slide':
             raise ValueError(
                 'DSRLSegmentor: lr_input=True takes whole LR frames, but test_cfg.mode is "slide", whose '
@@ -92,9 +95,9 @@ class DSRLSegmentor(EncoderDecoder):
 
     def _network_input(self, inputs: Tensor) -> Tensor:
         """What the network reads, (B, 3, h, w), of images (B, 3, H, W)."""
-        if self.lr_input:
-            return inputs
-        return area_downsample(pad_to_multiple(inputs, self.scale_factor), self.scale_factor)
+        if not self.lr_input:
+            inputs = area_downsample(pad_to_multiple(inputs, self.scale_factor), self.scale_factor)
+        return inputs.contiguous(memory_format=torch.channels_last) if self.channels_last else inputs
 
     def loss(self, inputs: Tensor, data_samples: SampleList) -> dict[str, Tensor]:
         """All losses of one step.

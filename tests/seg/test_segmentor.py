@@ -272,6 +272,18 @@ def test_labels_can_guide_affinity():
     assert before > 0 and model(**data, mode='loss')['sr.loss_fa'] == 0
 
 
+def test_channels_last_is_a_layout_only():
+    cfg = model_cfg()
+    plain, other = build(cfg), build(dict(cfg, channels_last=True))
+    reference, got = losses(plain, batch()), losses(other, batch())
+    for name, value in reference.items():
+        torch.testing.assert_close(got[name], value, rtol=1e-4, atol=1e-5)
+    inputs = other.data_preprocessor(batch(), True)['inputs']
+    for model, expected in ((plain, False), (other, True)):
+        features = model.extract_feat(model._network_input(inputs))[-1]
+        assert features.is_contiguous(memory_format=torch.channels_last) is expected
+
+
 class TestSizes:
     def test_padding_of_the_preprocessor_is_cut_off(self):
         cfg = model_cfg(data_preprocessor=preprocessor_cfg(test_cfg=dict(size_divisor=32)))
