@@ -6,7 +6,7 @@ _base_ = [
     '../_base_/short_runtime.py',
 ]
 model = dict(
-    channels_last=True,  # a fifth faster on CPUs
+    channels_last=True,  # a tenth faster on CPUs
     data_preprocessor=dict(size={{_base_.crop_size}}),
     decode_head=dict(
         decode_head=dict(
@@ -14,4 +14,4 @@ model = dict(
         )
     ),
 )
-optim_wrapper = dict(optimizer=dict(lr=2e-3))  # the best for the baseline: configs/experiments/camvid_learning_rate.yml
+optim_wrapper = dict(optimizer=dict(lr=2e-3))  # tuned: configs/experiments/camvid_dabnet_learning_rate.yml

@@ -7,10 +7,10 @@ _base_ = [
 ]
 model = dict(
     lr_labels=True,
-    channels_last=True,  # a fifth faster on CPUs
+    channels_last=True,  # a tenth faster on CPUs
     data_preprocessor=dict(size={{_base_.crop_size}}),
     decode_head=dict(
         num_classes=11, sampler=dict(_delete_=True, type='ClassWeightSampler', weights={{_base_.class_weights}})
     ),
 )
-optim_wrapper = dict(optimizer=dict(lr=2e-3))  # the best for the baseline: configs/experiments/camvid_learning_rate.yml
+optim_wrapper = dict(optimizer=dict(lr=2e-3))  # tuned: configs/experiments/camvid_dabnet_learning_rate.yml

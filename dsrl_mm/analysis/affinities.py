@@ -45,21 +45,21 @@ def agreement(feat: Tensor, label: Tensor, near: int | None = None) -> float:
     return torch.corrcoef(found)[0, 1].item()
 
 
-def _features(trained: Trained, model: torch.nn.Module, batch: dict) -> tuple[dict[str, Tensor], Tensor]:
+def _features(model: torch.nn.Module, batch: dict) -> tuple[dict[str, Tensor], Tensor]:
     """What FA could compare of one image, by name, on one grid, and the labels there."""
     data = model.data_preprocessor(batch, False)
     reduced = model._network_input(data['inputs'])
-    feats = model.backbone(reduced)
-    hidden = model.decode_head.parts(feats)[1]
-    guide = model.sr_aux.head(feats)[0]
-    fa = trained.cfg.model.sr_aux.fa
-    seg, guide, _ = common_positions(hidden, guide, fa.get('subsample', 8), 'pool')
+    shared = model.backbone(reduced)
+    hidden = model.decode_head.parts(model.neck(shared) if model.with_neck else shared)[1]
+    guide, subsample = model.sr_aux.head(shared)[0], model.sr_aux.fa.subsample
+    seg, guide, _ = common_positions(hidden, guide, subsample, 'pool')
+    transformed, _, _ = common_positions(model.sr_aux.transform(hidden), guide, 1, 'pool')
     grid = seg.shape[-2:]
     image = F.adaptive_avg_pool2d(data['inputs'], grid)
     label = data['data_samples'][0].gt_sem_seg.data.float()[None]
     label = F.interpolate(label, grid, mode='nearest-exact')[0, 0].long()
     ignored = label == model.decode_head.ignore_index
-    found = {'SSSR features': seg, 'SISR features': guide, 'image': image}
+    found = {'SSSR features': seg, 'SSSR features, transformed': transformed, 'SISR features': guide, 'image': image}
     return {name: feat[0] for name, feat in found.items()}, label.masked_fill(ignored, -1)
 
 
@@ -73,8 +73,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     quiet()
     trained = Trained(Config.fromfile(args.config), args.checkpoint)
-    if not trained.rebuilds or not trained.cfg.model.sr_aux.get('fa'):
-        parser.error(f'{args.config} has no affinity loss (model.sr_aux.fa)')
+    sr_aux = trained.cfg.model.get('sr_aux') or {}
+    if not sr_aux.get('fa') or sr_aux.get('fa_on', 'features') != 'features':
+        parser.error(f'{args.config} has no affinity loss between features (model.sr_aux.fa, fa_on)')
     model = trained.model()
     dataset = Runner.build_dataloader(trained.cfg.test_dataloader).dataset
     found = defaultdict(list)
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for index in track(range(0, len(dataset), args.every), 'Comparing'):
             sample = dataset[index]
             batch = dict(inputs=[sample['inputs']], data_samples=[sample['data_samples']])
-            feats, label = _features(trained, model, batch)
+            feats, label = _features(model, batch)
             for name, feat in feats.items():
                 centred = feat - feat.mean((1, 2), keepdim=True)
                 for kind, one in ((name, feat), (f'{name}, centred', centred)):

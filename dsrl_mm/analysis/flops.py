@@ -10,7 +10,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import MODELS, init_default_scope
 from rich.progress import track
 
-from ..core.complexity import Complexity, measure_complexity
+from ..core.complexity import Complexity, measure_complexity, network_input
 
 __all__ = ['count', 'main']
 
@@ -22,13 +22,7 @@ def _input_size(cfg: Config, size: Sequence[int] | None) -> tuple[int, int]:
             f'model.type is {cfg.model.type!r}, but operations are counted of a DSRLSegmentor or a DSRLTopdown. A '
             'baseline is one of these with a stock head; tools/misc/to_dsrl.py converts MMSegmentation configs.'
         )
-    if size:
-        return tuple(size)
-    if cfg.model.type == 'DSRLTopdown':
-        canvas = cfg.model.head.decoder.input_size[::-1]
-    elif not (canvas := cfg.get('crop_size')):
-        raise ValueError(f'{cfg.filename} has no crop_size: give the size that the network reads as --shape H W')
-    return tuple(-(-side // cfg.model.scale_factor) for side in canvas)
+    return tuple(size) if size else network_input(cfg)
 
 
 def _inference(cfg: Config, size: tuple[int, int]) -> Complexity:

@@ -77,9 +77,6 @@ class SRAux(BaseModule):
 
         Returns:
             dict[str, Tensor]: the weighted losses by name; all names start with ``loss_``.
-
-        Raises:
-            ValueError: if there are no labels for ``fa_on='labels'``.
         """
         sr = self.head(feats)
         losses = self.head.loss_by_feat(sr[1], reduced, target)
@@ -98,7 +95,5 @@ class SRAux(BaseModule):
             return seg[0], sr[0]
         if self.fa_on == 'outputs':
             return seg[1], sr[1]
-        if labels is None:
-            raise ValueError("sr_aux: fa_on='labels' is for segmentation, whose labels say what every pixel shows")
         # A cell of several classes is like each of them, by its share.
         return seg[0], F.adaptive_avg_pool2d(labels, seg[0].shape[-2:])

@@ -83,7 +83,7 @@ class DeconvUpsampler(_Upsampler):
         norm_cfg (dict): normalisation of every layer. Defaults to batch norm.
 
     Raises:
-        ValueError: for a factor below 2, which enlarges nothing.
+        ValueError: for a factor below 2, which enlarges nothing, and an early feature map on another grid.
     """
 
     def __init__(
@@ -119,10 +119,20 @@ class DeconvUpsampler(_Upsampler):
         for layer in before:
             x = layer(x)
         x, early = deconv(x), self.skip(early)
-        if x.shape[-2:] != early.shape[-2:]:  # strides round odd sides up
+        if x.shape[-2:] != early.shape[-2:]:
+            self._check_rounding(x, early)
             x = F.interpolate(x, early.shape[-2:], mode='bilinear')
         feat = act(norm(x + early))
         return feat, self.predict(feat)
+
+    def _check_rounding(self, x: Tensor, early: Tensor) -> None:
+        """Refuse grids that differ by more than strides that round odd sides up make them."""
+        if any(abs(a - b) >= self.factor for a, b in zip(x.shape[-2:], early.shape[-2:])):
+            raise ValueError(
+                f'DeconvUpsampler: factors enlarge the features to {tuple(x.shape[-2:])}, but the early feature map is '
+                f'{tuple(early.shape[-2:])}. Choose a map whose stride is {self.factor} times finer than that of the '
+                'features (skip_index), or other factors.'
+            )
 
 
 def _start_without_checkerboard(conv: nn.Conv2d, factor: int) -> None:

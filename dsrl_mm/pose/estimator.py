@@ -37,8 +37,8 @@ class DSRLTopdown(TopdownPoseEstimator):
 
     Raises:
         ValueError: for a ``scale_factor`` that is no integer of at least 2 or does not divide the codec's
-            ``input_size``, a codec whose ``heatmap_size`` is not the grid of the head's output, or FA without an
-            SSSR head.
+            ``input_size``, a codec whose ``heatmap_size`` is not the grid of the head's output, FA without an SSSR
+            head, or FA with labels.
     """
 
     def __init__(self, *args, scale_factor: int = 2, sr_aux: dict | None = None, **kwargs):
@@ -46,6 +46,8 @@ class DSRLTopdown(TopdownPoseEstimator):
         self.scale_factor = check_scale_factor(scale_factor)
         self.sr_aux = None
         if sr_aux is not None:
+            if sr_aux.get('fa_on') == 'labels':
+                raise ValueError("DSRLTopdown: sr_aux.fa_on='labels' is for segmentation, whose labels are of pixels")
             channels = None
             if isinstance(self.head, SSSRHeatmapHead):
                 outputs = sr_aux.get('fa_on') == 'outputs'

@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 from mmseg.registry import MODELS
-from torch import nn
+from torch import Tensor, nn
 
 from ..core.loading import TRAINING_ONLY, load_for_inference, without_pretrained
 
@@ -68,6 +68,15 @@ def export_program(model: nn.Module, size: tuple[int, int]) -> torch.export.Expo
     return torch.export.export(model, (torch.zeros(1, 3, *size),))
 
 
+def _halved(value: Tensor) -> Tensor:
+    """Convolutions and matrices in float16; statistics, biases and indices as they are."""
+    if value.dim() < 2 or not value.is_floating_point():
+        return value
+    if value.abs().max() > torch.finfo(torch.half).max:
+        raise ValueError('deploy: a weight is beyond what float16 can hold; leave fp16 out')
+    return value.half()
+
+
 def save_deploy(
     cfg: Config,
     checkpoint: str | Path,
@@ -86,10 +95,14 @@ def save_deploy(
         export_size (tuple[int, int], optional): height and width of the exported program's input. Defaults to None:
             none is exported.
         fp16 (bool): whether ``deploy.pth`` holds convolutions and matrices in float16, for half of its size; a model
-            that loads them computes in its own precision. Statistics and biases stay in float32. Defaults to False.
+            that loads them computes in its own precision. Statistics and biases stay in float32, and so does the
+            exported program. Defaults to False.
 
     Returns:
         list[Path]: the files written.
+
+    Raises:
+        ValueError: for ``fp16``, if a weight is beyond its range.
     """
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -100,7 +113,7 @@ def save_deploy(
     kept = {key: meta[key] for key in ('dataset_meta', 'epoch', 'iter') if key in meta}
     state_dict = model.state_dict()
     if fp16:
-        state_dict = {name: value.half() if value.dim() > 1 else value for name, value in state_dict.items()}
+        state_dict = {name: _halved(value) for name, value in state_dict.items()}
     torch.save(dict(state_dict=state_dict, meta=kept), files[1])
     if export_size is not None:
         files.append(out_dir / 'deploy.pt2')

@@ -1,7 +1,6 @@
 """The segmentor: high resolution outside, low resolution only inside (``docs/design.md``)."""
 
 import torch
-import torch.nn.functional as F
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
@@ -129,16 +128,17 @@ class DSRLSegmentor(EncoderDecoder):
             losses.update(self._auxiliary_head_forward_train(feats, data_samples))
         if self.sr_aux is not None:
             valid = self._valid(inputs, data_samples)
-            labels = self._one_hot(data_samples) if self.sr_aux.fa_on == 'labels' else None
+            guided = self.sr_aux.fa is not None and self.sr_aux.fa_on == 'labels'
+            labels = self._one_hot(data_samples) if guided else None
             losses.update(add_prefix(self.sr_aux.loss(shared, seg, reduced, inputs, valid, labels), 'sr'))
         return losses
 
     def _one_hot(self, data_samples: SampleList) -> Tensor:
         """1 for the class of a pixel, 0 else and where it is ignored, (B, K, H, W)."""
         label = torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples]).long()
-        known = label != self.decode_head.ignore_index
-        one_hot = F.one_hot(label.where(known, 0), self.num_classes) * known[..., None]
-        return one_hot.permute(0, 3, 1, 2).float()
+        label = label.where(label != self.decode_head.ignore_index, self.num_classes)[:, None]
+        one_hot = torch.zeros(len(label), self.num_classes + 1, *label.shape[2:], device=label.device)
+        return one_hot.scatter_(1, label, 1)[:, : self.num_classes]
 
     @staticmethod
     def _valid(inputs: Tensor, data_samples: SampleList) -> Tensor:

@@ -62,7 +62,7 @@ class SSSRHead(BaseModule):
 
     Raises:
         TypeError: if the head is another: a cascade's stage, one with losses or predictions of its own, a mask head.
-        ValueError: if only one of ``skip_index`` and the stack's ``skip_channels`` is set.
+        ValueError: if only one of ``skip_index`` and the stack's ``skip_channels`` is set, or no feature map is theirs.
     """
 
     def __init__(
@@ -109,11 +109,11 @@ class SSSRHead(BaseModule):
         """Run both halves.
 
         Args:
-            inputs (Sequence[Tensor]): the features the wrapped head reads, each (B, C_i, H_i, W_i).
+            inputs (Sequence[Tensor]): the backbone's or neck's features, each (B, C_i, H_i, W_i).
 
         Returns:
             tuple[Tensor, Tensor, Tensor]: the wrapped head's logits (B, K, h, w); the stack's hidden features
-            (B, C, h', w'); its residual logits (B, K, r h, r w).
+            (B, C, h', w'); its residual logits (B, K, r h, r w), or on the early map's grid.
 
         Raises:
             TypeError: if the wrapped head's forward turns out not to end in ``cls_seg``.
@@ -121,12 +121,21 @@ class SSSRHead(BaseModule):
         head, early = self.decode_head, []
         if self.skip_index is not None:
             inputs = list(inputs)
+            self._check_skip(inputs)
             early = [inputs.pop(self.skip_index)]
         feat = head(inputs)
         if not isinstance(feat, Tensor) or feat.shape[1] != head.channels:
             got = f'shape {tuple(feat.shape)}' if isinstance(feat, Tensor) else f'a {type(feat).__name__}'
             _refuse(type(head).__name__, f'its forward gives {got}, not what enters conv_seg')
         return BaseDecodeHead.cls_seg(head, feat), *self.upsampler(feat, *early)
+
+    def _check_skip(self, inputs: Sequence[Tensor]) -> None:
+        found, wanted = [feat.shape[1] for feat in inputs], self.upsampler.skip.in_channels
+        if not -len(found) <= self.skip_index < len(found) or found[self.skip_index] != wanted:
+            raise ValueError(
+                f'SSSRHead: skip_index={self.skip_index} and upsampler.skip_channels={wanted} ask for features that do '
+                f'not exist: the head is given {len(found)} feature maps of {found} channels.'
+            )
 
     def _logits_and_features(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         base, feat, residual = self.parts(inputs)
@@ -135,7 +144,7 @@ class SSSRHead(BaseModule):
         return base + residual, feat
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Logits on the stack's grid, (B, K, r h, r w), from the features the wrapped head reads."""
+        """Logits on the stack's grid, (B, K, h', w'), from the backbone's or neck's features."""
         return self._logits_and_features(inputs)[0]
 
     def loss_and_features(
@@ -144,7 +153,7 @@ class SSSRHead(BaseModule):
         """The wrapped head's losses on the full-size labels, and what FA compares: (features, logits).
 
         Args:
-            inputs (Sequence[Tensor]): the features the wrapped head reads, each (B, C_i, H_i, W_i).
+            inputs (Sequence[Tensor]): the backbone's or neck's features, each (B, C_i, H_i, W_i).
             data_samples (SampleList): with ``gt_sem_seg`` of the canvas's size.
         """
         logits, feat = self._logits_and_features(inputs)

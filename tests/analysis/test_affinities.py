@@ -10,6 +10,7 @@ import toy
 import toy_data
 from mmengine.config import Config
 
+from dsrl_mm.analysis import affinities
 from dsrl_mm.analysis.affinities import agreement, main
 
 LABEL = torch.tensor([[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, -1, 1]])
@@ -36,14 +37,37 @@ def test_by_hand():
     assert math.isnan(agreement(feat, label, near=1))  # of the near ones none shares a class
 
 
-def test_command(tmp_path, capsys):
+def test_command(tmp_path, capsys, monkeypatch):
     config = str(toy_data.write_config(tmp_path, toy_data.write_camvid(tmp_path), crop_size=toy.SIZE))
     cfg = Config.fromfile(config)
     torch.save(dict(state_dict=toy.build(cfg.model).state_dict()), tmp_path / 'x.pth')
+
+    def known(feats, label):
+        # Of the segmentation branch, features that say all there is to know.
+        one_hot = F.one_hot(label.clamp(min=0), 256).permute(2, 0, 1).float()
+        return {name: one_hot if name.startswith('SSSR') else feat for name, feat in feats.items()}, label
+
+    shapes = {}
+
+    def features(model, batch):
+        feats, label = real(model, batch)
+        shapes.update({name: tuple(feat.shape) for name, feat in feats.items()})
+        return known(feats, label)
+
+    real = affinities._features
+    monkeypatch.setattr(affinities, '_features', features)
     main([config, str(tmp_path / 'x.pth'), '--every', '2', '--near', '1'])
-    rows = re.findall(r'\| ([SI]\S+ features|image)(, centred)? +\| +(\S+) \| +(\S+) \|', capsys.readouterr().out)
-    assert len(rows) == 6
-    assert all(-1 <= float(number) <= 1 for row in rows for number in row[2:])
+    head = cfg.model.sr_aux.head
+    names = ['SSSR features', 'SSSR features, transformed', 'SISR features', 'image']
+    channels = [cfg.model.decode_head.upsampler.channels, head.channels, head.channels, 3]
+    assert {name: shape[0] for name, shape in shapes.items()} == dict(zip(names, channels))
+    assert len({shape[1:] for shape in shapes.values()}) == 1
+    table = {
+        row[0].strip(): row[1:] for row in re.findall(r'\| (\w[^|]+) \| +(\S+) \| +(\S+) \|', capsys.readouterr().out)
+    }
+    assert {*table} == {*names, *(f'{name}, centred' for name in names)}
+    assert table['SSSR features'] == ('1.000', '1.000')
+    assert all(abs(float(number)) < 0.99 for number in (*table['SISR features'], *table['image']))
 
 
 def test_needs_an_affinity_loss(tmp_path, capsys):

@@ -33,7 +33,7 @@ def test_size_can_be_given_and_must_be_known(config):
     cfg = Config.fromfile(config)
     assert count(cfg, (48, 64))['GMACs'] == pytest.approx(4 * count(cfg)['GMACs'], rel=0.1)
     cfg.pop('crop_size')
-    with pytest.raises(ValueError, match='--shape H W'):
+    with pytest.raises(ValueError, match='has no crop_size: set it to height and width'):
         count(cfg)
 
 

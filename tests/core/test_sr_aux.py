@@ -62,13 +62,6 @@ def test_labels_as_the_guide():
     torch.testing.assert_close(aux.loss(feats, seg, REDUCED, target, VALID, labels)['loss_fa'], expected)
 
 
-def test_labels_are_needed_where_they_guide():
-    feats, seg, target = batch()
-    aux = SRAux(HEAD, fa=dict(type='FALoss'), fa_on='labels', seg_channels=6)
-    with pytest.raises(ValueError, match="fa_on='labels' is for segmentation"):
-        aux.loss(feats, seg, REDUCED, target, VALID)
-
-
 def test_fa_leaves_out_padding():
     feats, seg, target = batch()
     aux = SRAux(HEAD, fa=dict(type='FALoss', subsample=1), seg_channels=6)

@@ -205,6 +205,10 @@ class TestRefuses:
     def test_checking_leaves_the_mode(self):
         assert build(model_cfg()).training
 
+    def test_affinity_with_labels_of_pixels(self):
+        with pytest.raises(ValueError, match="fa_on='labels' is for segmentation"):
+            build(model_cfg(sr_aux=dict(sr_aux_cfg(), fa_on='labels')))
+
     def test_affinity_without_an_sssr_head(self):
         with pytest.raises(ValueError, match='plain head.*SSSRHeatmapHead.*sr_aux.fa=None'):
             build(model_cfg(dsrl=False, sr_aux=sr_aux_cfg()))

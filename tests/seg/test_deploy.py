@@ -6,7 +6,7 @@ from mmengine.runner import load_checkpoint
 from mmseg.apis import inference_model, init_model
 from toy import NUM_CLASSES, auxiliary_head_cfg, batch, build, head_cfg, model_cfg, spread_weights
 
-from dsrl_mm.seg.deploy import build_deploy_model, deploy_config, export_program, save_deploy
+from dsrl_mm.seg.deploy import _halved, build_deploy_model, deploy_config, export_program, save_deploy
 
 FRAME = (24, 32)
 
@@ -122,6 +122,12 @@ class TestFiles:
         deployed = build_deploy_model(cfg, half)
         assert next(deployed.parameters()).dtype == torch.float32
         torch.testing.assert_close(logits_of(deployed, batch()), logits_of(model, batch()), rtol=0.02, atol=0.02)
+
+    def test_float16_leaves_indices_alone_and_refuses_what_it_cannot_hold(self):
+        index = torch.tensor([[2049, 2051]])
+        assert torch.equal(_halved(index), index)
+        with pytest.raises(ValueError, match='beyond what float16 can hold'):
+            _halved(torch.tensor([[7e4]]))
 
     def test_deploying_again_changes_nothing(self, run, tmp_path):
         cfg, path, model = run

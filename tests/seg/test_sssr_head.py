@@ -297,6 +297,20 @@ class TestSkip:
         with pytest.raises(ValueError, match='set both, of a DeconvUpsampler, or neither'):
             MODELS.build(dict(type='SSSRHead', decode_head=head_cfg('FCNHead'), **cfg))
 
+    @pytest.mark.parametrize(
+        ('skip_index', 'skip_channels', 'message'),
+        [
+            (4, CHANNELS[0], 'the head is given 4 feature maps'),
+            (0, CHANNELS[0] + 1, f'skip_channels={CHANNELS[0] + 1} ask for features that do not exist'),
+            (1, CHANNELS[1], r'enlarge the features to \(6, 8\), but the early feature map is \(3, 4\)'),
+        ],
+    )
+    def test_the_early_features_must_fit(self, skip_index, skip_channels, message):
+        upsampler = dict(self.UPSAMPLER, skip_channels=skip_channels)
+        cfg = dict(type='SSSRHead', decode_head=head_cfg('FCNHead', in_index=2), upsampler=upsampler)
+        with pytest.raises(ValueError, match=message):
+            MODELS.build(dict(cfg, skip_index=skip_index)).parts(feats())
+
     def test_trains_and_predicts(self):
         head = dict(
             type='SSSRHead', decode_head=head_cfg('FCNHead', in_index=2), upsampler=self.UPSAMPLER, skip_index=0

@@ -14,26 +14,14 @@ from torch import nn
 
 from dsrl_mm import cli
 
-from ...core.complexity import measure_complexity
+from ...core.complexity import measure_complexity, network_input
 from ...core.loading import without_pretrained
 from ...seg.deploy import deploy_config
 from ..compare import latencies
 from .grid import Grid, Run
 from .record import device_name, tidy, write_json
 
-__all__ = ['costs', 'network_input']
-
-
-def network_input(cfg: Config) -> tuple[int, int]:
-    """Height and width of what the network reads of the config's canvas, in pixels.
-
-    Raises:
-        ValueError: if the config has no ``crop_size``.
-    """
-    if not cfg.get('crop_size'):
-        raise ValueError(f'{cfg.filename} has no crop_size, so the size of what its network reads is unknown')
-    factor = cfg.model.get('scale_factor', 2) if cfg.model.type == 'DSRLSegmentor' else 1
-    return tuple(-(-side // factor) for side in cfg.crop_size)
+__all__ = ['costs']
 
 
 def _deployed(cfg: Config) -> nn.Module:
@@ -80,13 +68,13 @@ def costs(grid: Grid, file: Path, repeats: int = 30) -> dict:
         dict: ``device``, ``threads``; ``rows``, by title: ``input`` (height and width of what the network reads,
         pixels), ``parameters``, ``flops`` (a multiply-add counts as 2) and ``milliseconds`` (median).
     """
-    settings = {row.title: [row.config, row.options] for row in grid.rows}
+    digests = {row.title: row.digest for row in grid.rows}
     if file.exists():
         known = json.loads(file.read_text())
-        if known['settings'] == settings:
+        if known['digests'] == digests:
             return known
     measured = dict(
-        settings=settings, device=device_name(), threads=torch.get_num_threads(), rows=tidy(_measure(grid, repeats))
+        digests=digests, device=device_name(), threads=torch.get_num_threads(), rows=tidy(_measure(grid, repeats))
     )
     write_json(file, measured)
     return measured

@@ -4,16 +4,38 @@ import json
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from mmengine.fileio import load
 
+from dsrl_mm import cli
+
 __all__ = ['ROOT', 'Grid', 'Row', 'Run', 'load_grid']
 
 #: Of the repository: where grids look for configs.
 ROOT = Path(__file__).parents[3]
+#: What a training's outcome depends on, of a config.
+_OUTCOME = (
+    'model',
+    'optim_wrapper',
+    'param_scheduler',
+    'train_cfg',
+    'train_dataloader',
+    'test_dataloader',
+    'custom_hooks',
+    'load_from',
+)
+#: What differs from machine to machine, of these.
+_LOCAL = ('data_root', 'num_workers', 'persistent_workers')
+
+
+def _portable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _portable(inner) for key, inner in value.items() if key not in _LOCAL}
+    return [_portable(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 @dataclass(frozen=True)
@@ -27,8 +49,21 @@ class Row:
 
     @property
     def slug(self) -> str:
-        """The title as a part of file names."""
+        """The title, for command lines."""
         return re.sub(r'[^a-z0-9]+', '-', self.title.lower()).strip('-')
+
+    @property
+    def arguments(self) -> list[str]:
+        """The command line after ``tools/train.py``."""
+        options = (f'{key}={value}'.replace(' ', '') for key, value in self.options.items())
+        return [str(ROOT / self.config), *(('--cfg-options', *options) if self.options else ())]
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the composed config, as far as a training's outcome depends on it."""
+        cfg = cli.training_config(self.arguments)
+        outcome = {key: _portable(cfg.get(key)) for key in _OUTCOME}
+        return sha256(json.dumps(outcome, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -46,24 +81,18 @@ class Run:
 
     @property
     def id(self) -> str:
-        """As a part of file names: that of the settings, so that rows of several grids can share a training."""
-        digest = sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:8]
-        return f'{Path(self.row.config).stem}-seed{self.seed}-{digest}'
+        """As a part of file names, and of all that is trained: grids share trainings, and none is taken for another."""
+        return '-'.join([Path(self.row.config).stem, *['amp'] * self.amp, f'seed{self.seed}', self.row.digest])
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All that the outcome depends on, for JSON."""
+        """What the grid says of it, for JSON."""
         return dict(config=self.row.config, options=self.row.options, amp=self.amp, seed=self.seed)
 
     def arguments(self, work_dir: str | Path) -> list[str]:
         """The command line after ``tools/train.py``."""
-        options = {'randomness.seed': self.seed} | self.row.options
-        return [
-            str(ROOT / self.row.config),
-            *(['--amp'] if self.amp else []),
-            *('--work-dir', str(work_dir)),
-            *('--cfg-options', *(f'{key}={value}'.replace(' ', '') for key, value in options.items())),
-        ]
+        row = Row(self.row.title, self.row.config, {'randomness.seed': self.seed} | self.row.options)
+        return [*row.arguments, '--work-dir', str(work_dir), *['--amp'] * self.amp]
 
 
 @dataclass(frozen=True)
@@ -138,7 +167,7 @@ def load_grid(path: str | Path) -> Grid:
         if not row.slug or slugs.count(row.slug) > 1:
             alike = [other.title for other in rows if other.slug == row.slug]
             raise ValueError(f'{path}: titles of rows must differ in letters or digits, but {alike} do not')
-        alike = [other.title for other in rows if (other.config, other.options) == (row.config, row.options)]
+        alike = [other.title for other in rows if other.digest == row.digest]
         if len(alike) > 1:
-            raise ValueError(f'{path}: the rows {alike} have the same config and options')
+            raise ValueError(f'{path}: the rows {alike} are the same training')
     return Grid(**declared | dict(rows=rows))

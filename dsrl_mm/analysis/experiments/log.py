@@ -31,7 +31,7 @@ class TrainingLog:
     @property
     def curve(self) -> list[tuple[int, float]]:
         """Iterations and mIoU on the validation set, in percent."""
-        return [(step, entry['mIoU']) for step, entry in sorted(self.tested.items())]
+        return [(step, entry['mIoU']) for step, entry in sorted(self.tested.items()) if 'mIoU' in entry]
 
     def losses(self, points: int = 50) -> dict[str, list[float]]:
         """The losses by name, and ``iteration``: evenly spaced ones, at most ``points``."""

@@ -11,9 +11,10 @@ from mmseg.registry import MODELS
 
 from dsrl_mm import cli
 
+from ...core.complexity import network_input
 from ...core.loading import without_pretrained
 from ..compare import quiet
-from .cost import costs, network_input
+from .cost import costs
 from .grid import Grid, Run, load_grid
 from .plots import plot_classes, plot_curves, plot_sizes
 from .progress import Progress
@@ -50,7 +51,7 @@ def _train(runs: Sequence[Run], iterations: dict[str, int], jobs: int, work_dir:
     logs = {name: folder / 'log.txt' for name, folder in folders.items()}
 
     def report(run: Run) -> None:
-        end = logs[run.name].read_text().splitlines()[-15:]
+        end = logs[run.name].read_text(errors='replace').splitlines()[-15:]
         print(f'{run.name} failed. The end of {logs[run.name]}:', *end, sep='\n', flush=True)
 
     with Progress(folders, iterations, jobs) as progress:
@@ -64,18 +65,18 @@ def _train(runs: Sequence[Run], iterations: dict[str, int], jobs: int, work_dir:
         )
 
 
-def summarize(grid: Grid, runs: Path, out: Path) -> Path:
+def summarize(grid: Grid, folder: Path, out: Path) -> Path:
     """Write ``summary.md`` and its pictures, from results and what the networks cost.
 
     Args:
         grid (Grid): the rows.
-        runs (Path): folder of the results.
+        folder (Path): of the results.
         out (Path): folder to write to.
 
     Returns:
         Path: of the summary.
     """
-    results, cost = read_results(grid, runs), costs(grid, out / 'cost.json')
+    results, cost = read_results(grid, folder), costs(grid, out / 'cost.json')
     (out / 'summary.md').write_text(summary(grid, results, cost), encoding='utf-8')
     if any(results.values()):
         figures = dict(classes=plot_classes(results), curves=plot_curves(results))
@@ -105,7 +106,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     runs = [run for run in grid.runs(args.only, args.seeds) if read_result(run, results) is None]
     failed = []
     if runs and not args.summary_only:
-        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup sets it
+                signal.signal(number, lambda number, _: sys.exit(128 + number))
         lengths = {title: _check(run) for title, run in {run.row.title: run for run in runs}.items()}
         costs(grid, out / 'cost.json')  # before the trainings keep the machine busy
         try:

@@ -8,11 +8,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import mmengine
+import mmseg
 import torch
 
 from .grid import ROOT
 
-__all__ = ['code_state', 'device_name', 'tidy', 'write_json']
+__all__ = ['Sessions', 'code_state', 'device_name', 'tidy', 'write_json']
 
 
 def code_state() -> dict[str, Any] | None:
@@ -37,6 +39,32 @@ def device_name() -> str:
     return f'{models[0] if models else platform.machine()}, {os.cpu_count()} cores'
 
 
+class Sessions:
+    """Where and by which code a training was done, a note for each time that it was begun or resumed.
+
+    Args:
+        file (Path): in the work dir.
+    """
+
+    def __init__(self, file: Path):
+        self.file = file
+        self.notes = json.loads(file.read_text())['sessions'] if file.exists() else []
+
+    def begin(self) -> None:
+        """Note this process."""
+        versions = dict(torch=torch.__version__, mmseg=mmseg.__version__, mmengine=mmengine.__version__)
+        self.notes.append(dict(code=code_state(), versions=versions, device=device_name()))
+        self._write()
+
+    def end(self, **measured: float) -> None:
+        """Add what is known at a session's end to its note."""
+        self.notes[-1] |= tidy(measured)
+        self._write()
+
+    def _write(self) -> None:
+        write_json(self.file, dict(sessions=self.notes))
+
+
 def tidy(value: Any) -> Any:
     """Measured numbers for JSON: five digits, and None for NaN, of which JSON knows nothing."""
     if isinstance(value, dict):
@@ -52,6 +80,6 @@ def write_json(file: Path, value: dict) -> None:
     """Write a file that is either complete or not there, a line per key."""
     file.parent.mkdir(parents=True, exist_ok=True)
     lines = ',\n'.join(f'{json.dumps(key)}: {json.dumps(inner)}' for key, inner in value.items())
-    partial = file.with_suffix('.partial')
+    partial = file.with_suffix(f'.{os.getpid()}.partial')
     partial.write_text(f'{{\n{lines}\n}}\n')
     partial.replace(file)

@@ -7,11 +7,8 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-
-import mmengine
-import mmseg
-import torch
 
 from dsrl_mm import cli
 from dsrl_mm.seg import BoundaryMetric, ClassIoUMetric  # noqa: F401  (registers)
@@ -19,7 +16,7 @@ from dsrl_mm.seg import BoundaryMetric, ClassIoUMetric  # noqa: F401  (registers
 from ..compare import Trained, evaluate
 from .grid import ROOT, Row, Run
 from .log import TrainingLog
-from .record import code_state, device_name, tidy, write_json
+from .record import Sessions, tidy, write_json
 
 __all__ = ['command', 'execute', 'main']
 
@@ -28,56 +25,46 @@ METRICS = (dict(type='ClassIoUMetric', iou_metrics=['mIoU']), dict(type='Boundar
 
 def command(run: Run, work_dir: Path, result: Path) -> list[str]:
     """The command line that calls :func:`execute` in another process."""
-    run_as_json = json.dumps(dict(vars(run), row=vars(run.row)))
-    return [sys.executable, '-m', __name__, run_as_json, str(work_dir), str(result)]
+    return [sys.executable, '-m', __name__, json.dumps(asdict(run)), str(work_dir), str(result)]
 
 
 def execute(run: Run, work_dir: Path, result: Path) -> None:
     """Train what is left to train, test the last checkpoint, write the result and remove the other checkpoints.
 
-    Raises:
-        RuntimeError: if another process trains in the folder.
+    Where another process is at it, wait for that one.
     """
     work_dir.mkdir(parents=True, exist_ok=True)
     with _alone_in(work_dir) as lock:
+        if result.exists():
+            return
         arguments = run.arguments(work_dir)
         cfg = cli.training_config(arguments)
         checkpoint = work_dir / f'iter_{cfg.train_cfg.max_iters}.pth'
-        code, memory = code_state(), None
+        sessions = Sessions(work_dir / 'sessions.json')
         if not checkpoint.exists():
+            sessions.begin()
             train = [sys.executable, str(ROOT / 'tools/train.py'), *arguments, '--resume']
             if failed := subprocess.call(train, pass_fds=[lock]):
                 sys.exit(failed)  # what it said is the end of the log
-            memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # of Linux's KiB
+            # Of the host, in Linux's KiB.
+            sessions.end(peak_memory_mib=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
         metrics = evaluate(Trained(cfg, checkpoint), run.name, METRICS)
         log = TrainingLog(work_dir)
-        measured = dict(
-            iterations=log.iterations,
-            metrics=metrics,
-            curve=log.curve,
-            losses=log.losses(),
-            train_seconds=log.seconds,
-            seconds_per_iteration=log.seconds_per_iteration,
-            peak_memory_mib=memory,
-        )
-        origin = dict(
-            code=code,
-            versions=dict(torch=torch.__version__, mmseg=mmseg.__version__, mmengine=mmengine.__version__),
-            device=device_name(),
-        )
-        write_json(result, run.settings | tidy(measured) | origin)
+        measured = dict(metrics=metrics, curve=log.curve, losses=log.losses(), train_seconds=log.seconds)
+        write_json(result, run.settings | tidy(measured) | dict(sessions=sessions.notes))
         for other in set(work_dir.glob('*.pth')) - {checkpoint}:
             other.unlink()
 
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[int]:
-    """Keep other processes that do the same out of a folder, as long as any process has the file that this gives."""
+    """Have a folder to oneself, as long as any process has the file that this gives."""
     with open(folder / 'lock', 'w') as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RuntimeError(f'Another process trains in {folder}: wait for it, or stop it') from None
+            print(f'Another process trains in {folder}: waiting for it', flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield lock.fileno()
 
 

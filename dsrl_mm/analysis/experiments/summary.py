@@ -24,14 +24,13 @@ def _mean(statistic: Statistic | None) -> str:
 
 
 def _accuracy(results: dict[str, dict[int, dict]]) -> str:
-    """A line per row: its scores, its gain over the first row, and its time beside the first row's."""
+    """A line per row: its scores, its gain over the first row, and what training it took."""
     first = next(iter(results.values()))
-    paces = {title: _pace(runs) for title, runs in results.items()}
-    reference = paces[next(iter(paces))]
     optional = [name for name in ('sr/PSNR', 'sr/SSIM') if any(metric(runs, name) for runs in results.values())]
-    lines = [['', 'mIoU', 'seeds', 'gain', 'mBF', 'mBIoU', *optional, 's/iteration', 'ratio']]
+    lines = [['', 'mIoU', 'seeds', 'gain', 'mBF', 'mBIoU', *optional, 'hours', 'GiB']]
     for title, runs in results.items():
-        pace = paces[title]
+        hours = Statistic.of(result['train_seconds'] / 3600 for result in runs.values())
+        memory = Statistic.of(note.get('peak_memory_mib') for result in runs.values() for note in result['sessions'])
         lines.append(
             [
                 title,
@@ -41,15 +40,11 @@ def _accuracy(results: dict[str, dict[int, dict]]) -> str:
                 _text(metric(runs, 'mBF')),
                 _text(metric(runs, 'mBIoU')),
                 *(_mean(metric(runs, name)) for name in optional),
-                _mean(pace),
-                f'{pace.mean / reference.mean:.2f}' if pace and reference else _MISSING,
+                _mean(hours),
+                _MISSING if memory is None else f'{memory.mean / 1024:.2f}',
             ]
         )
     return markdown_table(lines)
-
-
-def _pace(runs: dict[int, dict]) -> Statistic | None:
-    return Statistic.of(result['seconds_per_iteration'] for result in runs.values())
 
 
 def class_names(results: dict[str, dict[int, dict]]) -> list[str]:
@@ -93,15 +88,16 @@ def summary(grid: Grid, results: dict[str, dict[int, dict]], costs: dict) -> str
         costs (dict): from :func:`~dsrl_mm.analysis.experiments.cost.costs`.
     """
     done = [result for runs in results.values() for result in runs.values()]
-    devices = _each(result['device'] for result in done)
-    commits = _each(_commit(result['code']) for result in done)
+    sessions = [note for result in done for note in result['sessions']]
+    devices = _each(note['device'] for note in sessions)
+    commits = _each(_commit(note['code']) for note in sessions)
     parts = [f'# {grid.title}']
     if done:
         parts += [
             f'{len(done)} of {len(grid.rows) * len(grid.seeds)} runs, at commit {commits}, on {devices}. Mean ± '
             'standard deviation of the sample over seeds; last checkpoints. Gain: of mIoU over the first row, on the '
             'seeds that both rows have. Scores in percent, PSNR in dB. mBF and mBIoU are of boundaries '
-            '(`BoundaryMetric`).',
+            "(`BoundaryMetric`). Hours of training, and the host's memory at most, are of one run, beside others.",
             _accuracy(results).rstrip(),
             '![mIoU on the validation set while training](curves.png)',
             '## IoU of every class',

@@ -28,8 +28,7 @@ def write_result(run: Run, folder: Path, miou: float, **values) -> None:
     result = dict(
         metrics=metrics,
         curve=[[10, miou / 2], [20, miou]],
-        seconds_per_iteration=1.0,
-        code=dict(commit='0123456789', dirty=False),
-        device='a CPU',
+        train_seconds=3600.0,
+        sessions=[dict(code=dict(commit='0123456789', dirty=False), device='a CPU', peak_memory_mib=1024.0)],
     )
     write_json(folder / f'{run.id}.json', run.settings | result | values)

@@ -7,9 +7,10 @@ import torch
 from mmengine.config import Config
 
 from dsrl_mm.analysis.experiments import cost as module
-from dsrl_mm.analysis.experiments.cost import costs, network_input
+from dsrl_mm.analysis.experiments.cost import costs
 from dsrl_mm.analysis.experiments.grid import ROOT
 from dsrl_mm.analysis.flops import count
+from dsrl_mm.core.complexity import network_input
 
 from .grids import CONFIGS, make_grid
 

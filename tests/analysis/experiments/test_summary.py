@@ -26,8 +26,8 @@ def grid(tmp_path):
     grid = make_grid(tmp_path, rows=rows)
     one, other, three, four = grid.runs()
     write_result(one, tmp_path / 'runs', 50.0)
-    write_result(three, tmp_path / 'runs', 54.0, seconds_per_iteration=3.0)
-    write_result(four, tmp_path / 'runs', 55.0, seconds_per_iteration=3.0, metrics={'sr/PSNR': 20.0})
+    write_result(three, tmp_path / 'runs', 54.0, train_seconds=10800.0)
+    write_result(four, tmp_path / 'runs', 55.0, train_seconds=10800.0, metrics={'sr/PSNR': 20.0})
     return grid
 
 
@@ -51,11 +51,11 @@ def cells(document: str, title: str, table: int) -> list[str]:
 def test_tables_by_hand(grid, tmp_path):
     document = summary(grid, read_results(grid, tmp_path / 'runs'), COSTS)
     assert document.startswith('# A toy\n\n3 of 4 runs, at commit 0123456, on a CPU.')
-    head = ['mIoU', 'seeds', 'gain', 'mBF', 'mBIoU', 'sr/PSNR', 's/iteration', 'ratio']
+    head = ['mIoU', 'seeds', 'gain', 'mBF', 'mBIoU', 'sr/PSNR', 'hours', 'GiB']
     assert cells(document, ' ', 0) == head
     expected = ['52.00 ± 2.83', '2', '-', '26.00 ± 1.41', '13.00 ± 0.71', '-', '2.00', '1.00']
     assert cells(document, 'baseline', 0) == expected
-    assert cells(document, 'DSRL', 0) == ['55.00', '1', '+1.00', '27.50', '13.75', '20.00', '3.00', '1.50']
+    assert cells(document, 'DSRL', 0) == ['55.00', '1', '+1.00', '27.50', '13.75', '20.00', '3.00', '1.00']
     assert cells(document, 'baseline', 1) == ['52.00', '52.00']  # IoU of road and pole
     assert cells(document, 'baseline', 2) == ['26.00', '-']  # BF: no run has one of the pole
     assert cells(document, 'DSRL', 3) == ['48x96', '3.16', '2.08', '11.00']
