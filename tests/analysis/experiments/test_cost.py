@@ -49,7 +49,8 @@ def test_measured_once_and_again_for_other_rows(tmp_path, monkeypatch):
 def test_a_stock_model_is_counted_up_to_its_mask(tmp_path):
     cfg = Config.fromfile(ROOT / STOCK)
     cfg.model.type = 'EncoderDecoder'
-    cfg.model.pop('scale_factor')
+    for key in ('scale_factor', 'lr_labels'):
+        cfg.model.pop(key)
     model = module._deployed(cfg).eval()
     assert not model.with_auxiliary_head
     assert model(torch.zeros(1, 3, 64, 96), mode='tensor').shape == (1, 9, 64, 96)
