@@ -172,8 +172,9 @@ def test_a_folder_is_one_process_s(tmp_path):
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGHUP])
 def test_signals_stop_all(arguments, tmp_path, number):
     program = f"""
-import sys
+import signal, sys
 from dsrl_mm.analysis.experiments import main
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever started the tests may ignore it
 main._check = lambda run: 1
 main.costs = lambda grid, file: None
 main.command = lambda run, *files: ['bash', '-c', 'sleep 60 & echo $! > {tmp_path}/' + run.name + '.pid; wait']
