@@ -2,7 +2,7 @@
 _base_ = [
     '../_base_/models/dabnet_dsrl.py',
     '../_base_/datasets/camvid.py',
-    '../_base_/schedules/adamw_camvid_30e.py',
+    '../_base_/schedules/adamw_camvid_60e.py',
     '../_base_/short_runtime.py',
 ]
 model = dict(
