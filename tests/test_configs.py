@@ -24,7 +24,7 @@ CANVAS = (96, 128)
 
 
 def test_how_many_configs_are_shipped():
-    assert len(CONFIGS) == 62
+    assert len(CONFIGS) == 68
 
 
 @pytest.fixture(params=CONFIGS, ids=lambda path: path.stem, scope='module')
@@ -139,7 +139,7 @@ def test_the_network_reads_what_the_configs_name_says(cfg):
 
 def test_twins_differ_in_the_model_alone(cfg):
     path = Path(cfg.filename)
-    stem = path.stem.removesuffix('_sisr').removesuffix('_sssr').removesuffix('_baseline')
+    stem = path.stem.removesuffix('_sisr').removesuffix('_sssr').removesuffix('_early').removesuffix('_baseline')
     baseline = Config.fromfile(path.with_name(f'{stem}_baseline.py'))
     of_the_model = ('model', 'norm_cfg', 'sr_aux', 'sr_norm_cfg')
     assert set(cfg) - set(baseline) <= set(of_the_model)
