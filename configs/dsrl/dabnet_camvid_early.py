@@ -1,5 +1,5 @@
-# As dabnet_camvid.py, where SSSR's stack also reads the features at stride 2, whose edges no enlarging brings back; SISR
-# counts for more; and FA compares correlations with a guide that it does not change.
+# As dabnet_camvid.py, where SSSR's stack also reads the features at stride 2, whose edges no enlarging brings back;
+# SISR counts for more; and FA compares correlations with a guide that it does not change.
 _base_ = './dabnet_camvid.py'
 model = dict(
     decode_head=dict(
