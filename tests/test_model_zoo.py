@@ -1,0 +1,44 @@
+"""The weights that are shipped, and what ``docs/model_zoo.md`` says of them."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dsrl_mm import cli
+
+ROOT = Path(__file__).parents[1]
+INDEX = yaml.safe_load((ROOT / 'configs' / 'dsrl' / 'metafile.yml').read_text())['Models']
+SHIPPED = {model['Name']: model for model in INDEX if 'Weights' in model}
+
+
+def miou(name: str) -> float:
+    (result,) = SHIPPED[name]['Results']
+    return result['Metrics']['mIoU']
+
+
+def test_every_file_is_some_models():
+    assert {ROOT / model['Weights'] for model in SHIPPED.values()} == set((ROOT / 'weights').iterdir())
+    assert len({model['Weights'] for model in SHIPPED.values()}) == len(SHIPPED) >= 2
+
+
+@pytest.mark.parametrize('name', SHIPPED)
+def test_files_are_small_and_have_a_row(name):
+    weights = SHIPPED[name]['Weights']
+    assert (ROOT / weights).stat().st_size < 8 * 2**20
+    (row,) = re.findall(rf'^\|.*\(\.\./{re.escape(weights)}\).*\|$', (ROOT / 'docs' / 'model_zoo.md').read_text(), re.M)
+    assert f'(../{SHIPPED[name]["Config"]})' in row
+    assert f' {miou(name):.2f} ' in row
+
+
+@pytest.mark.skipif('CAMVID_ROOT' not in os.environ, reason='needs CamVid: set CAMVID_ROOT')
+@pytest.mark.parametrize('name', SHIPPED)
+def test_the_tool_gives_what_the_row_says(name, tmp_path):
+    if 'efficientnet' in name:
+        pytest.importorskip('timm')
+    model = SHIPPED[name]
+    metrics = cli.test([str(ROOT / model['Config']), str(ROOT / model['Weights']), '--work-dir', str(tmp_path)])
+    # Both are rounded to 0.01.
+    assert metrics['mIoU'] == pytest.approx(miou(name), abs=0.0101)
