@@ -40,7 +40,7 @@ def agreement(feat: Tensor, label: Tensor, near: int | None = None) -> float:
     directions = F.normalize(feat[:, rows, columns].float(), dim=0)
     classes = label[rows, columns]
     apart = torch.maximum((rows[:, None] - rows).abs(), (columns[:, None] - columns).abs())
-    pairs = (apart > 0) & (apart <= (near or max(label.shape)))
+    pairs = (apart > 0) & (apart <= (max(label.shape) if near is None else near))
     found = torch.stack([(directions.T @ directions)[pairs], (classes[:, None] == classes)[pairs].float()])
     return torch.corrcoef(found)[0, 1].item()
 

@@ -26,7 +26,8 @@ class SRAux(BaseModule):
         fa_on (str): what FA compares: 'features', the last before each branch's prediction layer, as the authors
             answered in their tracker; 'outputs', the logits and the image; or 'labels', the SSSR features with what
             every pixel is labelled, whose affinities are 1 within a class and 0 between two (the "ideal affinity map"
-            of Yu et al., CVPR 2020, https://arxiv.org/abs/2004.01547). Defaults to 'features'.
+            of Yu et al., CVPR 2020, https://arxiv.org/abs/2004.01547); with the loss's ``center``, the correlations of
+            these labels. Defaults to 'features'.
         norm_cfg (dict): of the feature transform. Defaults to batch norm.
         seg_channels (int, optional): channels of what :meth:`loss` is given as ``seg``; set by the model.
             None where there is no SSSR head, and then no FA.

@@ -87,10 +87,15 @@ class BoundaryMetric(BaseMetric):
             al.'s: 4.5 pixels of a 360x480 image. (DAVIS, Perazzi et al., CVPR 2016, has 0.008.)
         ignore_index (int): of pixels without a class. Defaults to 255.
         **kwargs: those of :class:`mmengine.evaluator.BaseMetric`.
+
+    Raises:
+        ValueError: for a tolerance that is no share.
     """
 
     def __init__(self, tolerance: float = 0.0075, ignore_index: int = 255, **kwargs):
         super().__init__(**kwargs)
+        if not 0 < tolerance < 1:
+            raise ValueError(f"BoundaryMetric: tolerance is a share of the image's diagonal, got {tolerance}")
         self.tolerance = tolerance
         self.ignore_index = ignore_index
 

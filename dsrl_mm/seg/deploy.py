@@ -68,12 +68,12 @@ def export_program(model: nn.Module, size: tuple[int, int]) -> torch.export.Expo
     return torch.export.export(model, (torch.zeros(1, 3, *size),))
 
 
-def _halved(value: Tensor) -> Tensor:
+def _halved(name: str, value: Tensor) -> Tensor:
     """Convolutions and matrices in float16; statistics, biases and indices as they are."""
     if value.dim() < 2 or not value.is_floating_point():
         return value
     if value.abs().max() > torch.finfo(torch.half).max:
-        raise ValueError('deploy: a weight is beyond what float16 can hold; leave fp16 out')
+        raise ValueError(f'deploy: {name} is beyond what float16 can hold; leave fp16 out')
     return value.half()
 
 
@@ -113,7 +113,7 @@ def save_deploy(
     kept = {key: meta[key] for key in ('dataset_meta', 'epoch', 'iter') if key in meta}
     state_dict = model.state_dict()
     if fp16:
-        state_dict = {name: _halved(value) for name, value in state_dict.items()}
+        state_dict = {name: _halved(name, value) for name, value in state_dict.items()}
     torch.save(dict(state_dict=state_dict, meta=kept), files[1])
     if export_size is not None:
         files.append(out_dir / 'deploy.pt2')

@@ -137,6 +137,12 @@ def test_random_masks_against_all_pairs(seed):
     assert boundary_counts(prediction, truth, 3, tolerance).tolist() == slow_counts(prediction, truth, 3, tolerance)
 
 
+@pytest.mark.parametrize('tolerance', [0, 5])
+def test_tolerance_is_a_share(tolerance):
+    with pytest.raises(ValueError, match=f"share of the image's diagonal, got {tolerance}"):
+        METRICS.build(dict(type='BoundaryMetric', tolerance=tolerance, _scope_='mmseg'))
+
+
 def test_fast_enough_to_leave_on():
     labels = np.random.default_rng(0).integers(11, size=(2, 12, 16)).repeat(30, 1).repeat(30, 2)
     start = time.process_time()

@@ -19,7 +19,7 @@ from ...core.loading import without_pretrained
 from ...seg.deploy import deploy_config
 from ..compare import latencies
 from .grid import Grid, Run
-from .record import device_name, tidy, write_json
+from .record import code_state, device_name, tidy, write_json
 
 __all__ = ['costs']
 
@@ -61,7 +61,7 @@ def costs(grid: Grid, file: Path, repeats: int = 30) -> dict:
 
     Args:
         grid (Grid): the rows.
-        file (Path): JSON; read where it is of the same rows, else written.
+        file (Path): JSON; read where it is of the same rows, else written. To measure anew, remove it.
         repeats (int): of every network, which take turns. Defaults to 30.
 
     Returns:
@@ -74,7 +74,11 @@ def costs(grid: Grid, file: Path, repeats: int = 30) -> dict:
         if known['digests'] == digests:
             return known
     measured = dict(
-        digests=digests, device=device_name(), threads=torch.get_num_threads(), rows=tidy(_measure(grid, repeats))
+        digests=digests,
+        code=code_state(),
+        device=device_name(),
+        threads=torch.get_num_threads(),
+        rows=tidy(_measure(grid, repeats)),
     )
     write_json(file, measured)
     return measured

@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.fileio import load
 
 from dsrl_mm import cli
@@ -28,6 +29,8 @@ _OUTCOME = (
     'custom_hooks',
     'load_from',
 )
+#: The same, of configs that have it.
+_OPTIONAL_OUTCOME = ('auto_scale_lr',)
 #: What differs from machine to machine, of these.
 _LOCAL = ('data_root', 'num_workers', 'persistent_workers')
 
@@ -62,7 +65,8 @@ class Row:
     def digest(self) -> str:
         """Of the composed config, as far as a training's outcome depends on it."""
         cfg = cli.training_config(self.arguments)
-        outcome = {key: _portable(cfg.get(key)) for key in _OUTCOME}
+        keys = [*_OUTCOME, *(key for key in _OPTIONAL_OUTCOME if key in cfg)]
+        outcome = {key: _portable(cfg.get(key)) for key in keys}
         return sha256(json.dumps(outcome, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
@@ -139,14 +143,27 @@ def _check_keys(declared: Any, required: Sequence[str], optional: Sequence[str],
         raise ValueError(f'{where} lacks {" and ".join(missing)}')
 
 
-def _row(title: str, declared: Any, where: str) -> Row:
+def _check_type(value: Any, right: bool, name: str, wanted: str) -> None:
+    if not right:
+        raise ValueError(f'{name} must be {wanted}, got {value!r}')
+
+
+def _row(title: Any, declared: Any, where: str) -> Row:
+    _check_type(title, isinstance(title, str), f"{where}: a row's title", 'a text; write it in quotes')
     where = f'{where}: the row {title!r}'
     _check_keys(declared, ['config'], ['options', 'series'], where)
+    options = declared.get('options', {})
+    _check_type(options, isinstance(options, dict), f'{where}: options', 'a mapping; leave the key out for none')
     if not (ROOT / declared['config']).is_file():
         raise FileNotFoundError(f'{where}: there is no config {declared["config"]} in the repository')
-    for key, value in declared.get('options', {}).items():
-        if isinstance(value, dict):
-            raise ValueError(f'{where}: the option {key} is a mapping. Write its keys with dots: {key}.KEY: VALUE')
+    known = Config.fromfile(ROOT / declared['config'])
+    for key, value in options.items():
+        if '{' in str(value):
+            raise ValueError(f'{where}: the option {key} holds a mapping. Write its keys with dots: {key}.KEY: VALUE')
+        if key == 'randomness.seed':
+            raise ValueError(f"{where}: the option randomness.seed is the grid's to set, by its seeds")
+        if key.split('.')[0] not in (*known, *_OUTCOME):
+            raise ValueError(f'{where}: the option {key} sets nothing: {declared["config"]} has no {key.split(".")[0]}')
     return Row(title, **declared)
 
 
@@ -156,12 +173,19 @@ def load_grid(path: str | Path) -> Grid:
     Its keys are those of :class:`Grid`, except that ``rows`` maps titles to the other keys of :class:`Row`.
 
     Raises:
-        ValueError: for keys that are missing or unknown, and rows of the same title or of the same training.
+        ValueError: for keys that are missing or unknown, values of another type than the key's, options that set
+            nothing, and rows of the same title or of the same training.
         FileNotFoundError: if the config of a row does not exist.
     """
     declared = load(path)
     _check_keys(declared, ['name', 'title', 'seeds', 'rows'], ['amp'], str(path))
-    rows = [_row(title, row, str(path)) for title, row in declared['rows'].items()]
+    name, seeds, rows = declared['name'], declared['seeds'], declared['rows']
+    _check_type(name, isinstance(name, str) and Path(name).name == name, f'{path}: name', "a folder's name")
+    numbers = isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds)
+    _check_type(seeds, numbers and len({*seeds}) == len(seeds), f'{path}: seeds', 'a list of different whole numbers')
+    _check_type(rows, isinstance(rows, dict) and rows, f'{path}: rows', 'a mapping of titles to rows')
+    _check_type(amp := declared.get('amp', False), isinstance(amp, bool), f'{path}: amp', 'true or false')
+    rows = [_row(title, row, str(path)) for title, row in rows.items()]
     slugs = [row.slug for row in rows]
     for row in rows:
         if not row.slug or slugs.count(row.slug) > 1:

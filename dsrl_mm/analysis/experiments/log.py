@@ -47,6 +47,10 @@ class TrainingLog:
 
     @property
     def seconds(self) -> float:
-        """Of training: no validation, no pause between sessions, no iteration twice."""
-        steps = sorted(self.trained)
-        return sum(self.trained[step]['time'] * (step - before) for before, step in zip([0, *steps], steps))
+        """Of training: all iterations at the median pace, so without validation, pauses and what was done twice."""
+        return (self.seconds_per_iteration or 0) * max(self.trained, default=0)
+
+    @property
+    def gpu_memory_mib(self) -> float | None:
+        """The most that was allocated on the GPU, as MMEngine logs it; None on a CPU."""
+        return max((entry['memory'] for entry in self.trained.values() if 'memory' in entry), default=None)

@@ -3,11 +3,12 @@
 import argparse
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mmengine.config import Config
-from mmseg.registry import MODELS
+from mmengine.runner import Runner
 
 from dsrl_mm import cli
 
@@ -19,7 +20,7 @@ from .grid import Grid, Run, load_grid
 from .plots import plot_classes, plot_curves, plot_sizes
 from .progress import Progress
 from .results import read_result, read_results
-from .run import command
+from .run import busy, command
 from .schedule import run_all
 from .summary import summary
 
@@ -27,30 +28,53 @@ __all__ = ['main', 'summarize']
 
 
 def _check(run: Run) -> int:
-    """Build the model of a run and check its data; gives back how many iterations it trains.
+    """Check the data of a run and build all that trains; gives back how many iterations that are.
 
     Raises:
-        ValueError: if it does not train by iterations, or has no canvas.
+        ValueError: if it does not train by iterations, has no canvas, or saves its last checkpoint elsewhere or not.
     """
     print(f'Checking "{run.row.title}"')
-    cfg = cli.training_config(run.arguments(''))
-    if 'max_iters' not in cfg.train_cfg:
-        raise ValueError(f'{run.row.config} has no train_cfg.max_iters: only trainings by iterations are run')
-    network_input(cfg)
-    cli.preflight(cfg, ('train', 'val', 'test'))
-    MODELS.build(without_pretrained(cfg.model))
+    with TemporaryDirectory() as folder:
+        cfg = cli.training_config(run.arguments(folder))
+        if 'max_iters' not in cfg.train_cfg:
+            raise ValueError(f'{run.row.config} has no train_cfg.max_iters: only trainings by iterations are run')
+        network_input(cfg)
+        hook = cfg.default_hooks.checkpoint
+        if not hook.get('save_last', True) or {'filename_tmpl', 'out_dir'} & hook.keys():
+            raise ValueError(
+                f'{run.row.config}: the last checkpoint is looked for as iter_N.pth in the work dir. Leave save_last, '
+                'filename_tmpl and out_dir out of default_hooks.checkpoint'
+            )
+        cli.preflight(cfg, ('train', 'val', 'test'))
+        cfg.model = without_pretrained(cfg.model)
+        # A name of its own, or MMEngine would go on with the visualizer of the row before.
+        cfg.merge_from_dict(dict(log_level='ERROR', visualizer=None, experiment_name=Path(folder).name))
+        runner = Runner.from_cfg(cfg)
+        runner.build_train_loop(cfg.train_cfg)
+        runner.optim_wrapper = runner.build_optim_wrapper(cfg.optim_wrapper)
+        runner.build_param_scheduler(cfg.param_scheduler)
     return cfg.train_cfg.max_iters
 
 
-def _train(runs: Sequence[Run], iterations: dict[str, int], jobs: int, work_dir: Path, results: Path) -> list[Run]:
-    """Do all runs; gives back those that failed."""
+def _train(
+    runs: Sequence[Run],
+    iterations: dict[str, int],
+    jobs: int,
+    work_dir: Path,
+    results: Path,
+    done: Callable[[], object],
+) -> list[Run]:
+    """Do all runs, calling ``done`` after each that has a result; gives back those that failed."""
     # The formatter behind this writes a cache when it is first imported ever; there the processes would collide.
     Config().pretty_text  # noqa: B018
 
     folders = {run.name: work_dir / run.id for run in runs}
     logs = {name: folder / 'log.txt' for name, folder in folders.items()}
 
-    def report(run: Run) -> None:
+    def report(run: Run, failed: bool) -> None:
+        if not failed:
+            done()
+            return
         end = logs[run.name].read_text(errors='replace').splitlines()[-15:]
         print(f'{run.name} failed. The end of {logs[run.name]}:', *end, sep='\n', flush=True)
 
@@ -62,6 +86,7 @@ def _train(runs: Sequence[Run], iterations: dict[str, int], jobs: int, work_dir:
             lambda run: logs[run.name],
             progress,
             report,
+            lambda run: busy(folders[run.name]),
         )
 
 
@@ -91,7 +116,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train and test every row of a grid with every seed, and put them in a table; a second call goes on."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument('grid', help='YAML file, see configs/experiments')
-    parser.add_argument('--jobs', type=int, default=2, help='runs at a time')
+    parser.add_argument(
+        '--jobs',
+        type=int,
+        default=2,
+        help='runs at a time, on the same device; a second call, on another GPU, takes other runs',
+    )
     parser.add_argument('--only', nargs='+', metavar='ROW', help='titles of rows; the others wait')
     parser.add_argument('--seeds', nargs='+', type=int, help="of the grid's; the others wait")
     parser.add_argument('--summary-only', action='store_true', help='no training: the table of what is there')
@@ -113,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         costs(grid, out / 'cost.json')  # before the trainings keep the machine busy
         try:
             iterations = {run.name: lengths[run.row.title] for run in runs}
-            failed = _train(runs, iterations, args.jobs, args.work_dir, results)
+            failed = _train(runs, iterations, args.jobs, args.work_dir, results, lambda: summarize(grid, results, out))
         except KeyboardInterrupt:
             sys.exit('Stopped. The same command goes on from the last checkpoints.')
     print(f'\n{summarize(grid, results, out)}')

@@ -60,10 +60,11 @@ def plot_curves(results: dict[str, dict[int, dict]]) -> Figure:
     ends = []
     for i, (title, runs) in enumerate(results.items()):
         curves = [dict(result['curve']) for result in runs.values()]
-        steps = sorted(set.intersection(*map(set, curves))) if curves else []
+        # A seed that was stopped while validating lacks that step.
+        steps = sorted(set().union(*curves))
         if not steps:
             continue
-        values = [[curve[step] for curve in curves] for step in steps]
+        values = [[curve[step] for curve in curves if step in curve] for step in steps]
         axes.fill_between(steps, [*map(min, values)], [*map(max, values)], color=_colour(i), alpha=0.15, linewidth=0)
         axes.plot(steps, [*map(mean, values)], color=_colour(i), marker='.')
         ends.append((steps[-1], mean(values[-1]), title, _colour(i)))

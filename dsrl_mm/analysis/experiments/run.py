@@ -16,9 +16,9 @@ from dsrl_mm.seg import BoundaryMetric, ClassIoUMetric  # noqa: F401  (registers
 from ..compare import Trained, evaluate
 from .grid import ROOT, Row, Run
 from .log import TrainingLog
-from .record import Sessions, tidy, write_json
+from .record import Sessions, code_state, tidy, write_json
 
-__all__ = ['command', 'execute', 'main']
+__all__ = ['busy', 'command', 'execute', 'main']
 
 METRICS = (dict(type='ClassIoUMetric', iou_metrics=['mIoU']), dict(type='BoundaryMetric'))
 
@@ -37,6 +37,8 @@ def execute(run: Run, work_dir: Path, result: Path) -> None:
     with _alone_in(work_dir) as lock:
         if result.exists():
             return
+        if run.id != work_dir.name:
+            sys.exit(f'{run.row.config} has changed since the grid was read: now it is {run.id}. Start the grid again')
         arguments = run.arguments(work_dir)
         cfg = cli.training_config(arguments)
         checkpoint = work_dir / f'iter_{cfg.train_cfg.max_iters}.pth'
@@ -46,14 +48,26 @@ def execute(run: Run, work_dir: Path, result: Path) -> None:
             train = [sys.executable, str(ROOT / 'tools/train.py'), *arguments, '--resume']
             if failed := subprocess.call(train, pass_fds=[lock]):
                 sys.exit(failed)  # what it said is the end of the log
-            # Of the host, in Linux's KiB.
-            sessions.end(peak_memory_mib=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
+            host = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # of the main process; Linux's KiB
+            sessions.end(peak_memory_mib=TrainingLog(work_dir).gpu_memory_mib or host)
         metrics = evaluate(Trained(cfg, checkpoint), run.name, METRICS)
         log = TrainingLog(work_dir)
         measured = dict(metrics=metrics, curve=log.curve, losses=log.losses(), train_seconds=log.seconds)
-        write_json(result, run.settings | tidy(measured) | dict(sessions=sessions.notes))
+        write_json(result, run.settings | tidy(measured) | dict(sessions=sessions.notes, tested_by=code_state()))
         for other in set(work_dir.glob('*.pth')) - {checkpoint}:
             other.unlink()
+
+
+def busy(work_dir: Path) -> bool:
+    """Whether some process trains there right now."""
+    if not (work_dir / 'lock').exists():
+        return False
+    with open(work_dir / 'lock') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 @contextmanager

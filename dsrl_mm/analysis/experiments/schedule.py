@@ -18,7 +18,8 @@ def run_all(
     command: Callable[[Run], list[str]],
     log: Callable[[Run], Path],
     watch: Callable[[Collection[Run]], None],
-    report: Callable[[Run], None],
+    report: Callable[[Run, bool], None],
+    busy: Callable[[Run], bool] = lambda run: False,
     pause: float = 2,
 ) -> list[Run]:
     """Start runs in their order; one that fails stops no other. Whatever ends this function ends what it started.
@@ -29,7 +30,8 @@ def run_all(
         command (Callable): of a run, the command line.
         log (Callable): of a run, the file that gets what it prints, after what earlier sessions printed.
         watch (Callable): called after every pause with the runs at work.
-        report (Callable): called with a run that failed, as soon as it has.
+        report (Callable): called with a run that has ended, and whether it failed.
+        busy (Callable): of a run, whether someone else is at it; the others come first then. Defaults to nobody.
         pause (float): seconds. Defaults to 2.
 
     Returns:
@@ -38,16 +40,16 @@ def run_all(
     waiting, working, failed = list(runs), [], []
     try:
         while waiting or working:
-            while waiting and len(working) < jobs:
-                run = waiting.pop(0)
+            for run in [run for run in waiting if not busy(run)][: jobs - len(working)]:
+                waiting.remove(run)
                 working.append((run, _start(command(run), log(run))))
             time.sleep(pause)
             watch([run for run, _ in working])
-            for run, process in working:
-                if process.poll():
-                    report(run)
-                    failed.append(run)
-            working = [(run, process) for run, process in working if process.returncode is None]
+            ended = [(run, process) for run, process in working if process.poll() is not None]
+            working = [pair for pair in working if pair not in ended]
+            for run, process in ended:
+                failed += [run] * bool(process.returncode)
+                report(run, bool(process.returncode))
     finally:
         for _, process in working:
             _stop(process)

@@ -97,7 +97,8 @@ def summary(grid: Grid, results: dict[str, dict[int, dict]], costs: dict) -> str
             f'{len(done)} of {len(grid.rows) * len(grid.seeds)} runs, at commit {commits}, on {devices}. Mean ± '
             'standard deviation of the sample over seeds; last checkpoints. Gain: of mIoU over the first row, on the '
             'seeds that both rows have. Scores in percent, PSNR in dB. mBF and mBIoU are of boundaries '
-            "(`BoundaryMetric`). Hours of training, and the host's memory at most, are of one run, beside others.",
+            '(`BoundaryMetric`). Hours of training, at its median pace, and '
+            'the memory of its main process at most (or of its GPU) are of one run, beside others.',
             _accuracy(results).rstrip(),
             '![mIoU on the validation set while training](curves.png)',
             '## IoU of every class',

@@ -51,7 +51,11 @@ def test_ids_are_of_what_is_trained(tmp_path, monkeypatch):
     assert one.id == Run(Row('a', str(copies['0.05']), options), 0, amp=True).id
     others = [Run(one.row, 0, False), Run(one.row, 1, True), Run(Row('a', config), 0, True)]
     others.append(Run(Row('a', str(copies['0.06']), options), 0, True))
-    assert len({run.id for run in (one, *others)}) == 5
+    scaled = tmp_path / 'scaled' / 'street_scenes.py'
+    scaled.parent.mkdir()
+    scaled.write_text(f'_base_ = {str(ROOT / config)!r}\nauto_scale_lr = dict(enable=True, base_batch_size=2)')
+    others.append(Run(Row('a', str(scaled), options), 0, True))
+    assert len({run.id for run in (one, *others)}) == 6
 
 
 def test_arguments_are_what_the_training_command_understands():
@@ -90,6 +94,16 @@ def test_arguments_are_what_the_training_command_understands():
             r"rows \['a', 'b'\] are the same training",
         ),
         (dict(rows=dict(a=dict(config=CONFIGS['DSRL'], options=dict(model=dict(x=1))))), 'model.KEY: VALUE'),
+        (dict(rows=dict(a=dict(config=CONFIGS['DSRL'], options=dict(param_scheduler=[dict(x=1)])))), 'holds a mapping'),
+        (dict(rows=dict(a=dict(config=CONFIGS['DSRL'], options={'randomness.seed': 7}))), "the grid's to set"),
+        (dict(rows=dict(a=dict(config=CONFIGS['DSRL'], options=dict(max_iter=7)))), 'max_iter sets nothing'),
+        (dict(rows=dict(a=dict(config=CONFIGS['DSRL'], options=None))), 'options must be a mapping'),
+        (dict(rows=[CONFIGS['DSRL']]), 'rows must be a mapping'),
+        (dict(name='../x'), "name must be a folder's name"),
+        (dict(seeds=3), 'seeds must be a list of different whole numbers, got 3'),
+        (dict(seeds=[]), 'seeds must be a list'),
+        (dict(seeds=[0, 0]), 'seeds must be a list'),
+        (dict(amp='no way'), 'amp must be true or false'),
     ],
 )
 def test_mistakes_are_named(tmp_path, keys, message):
@@ -101,6 +115,9 @@ def test_missing_key_and_config_are_named(tmp_path):
     (tmp_path / 'short.yml').write_text('name: x\nrows: {}')
     with pytest.raises(ValueError, match='lacks title and seeds'):
         load_grid(tmp_path / 'short.yml')
+    (tmp_path / 'number.yml').write_text('name: x\ntitle: x\nseeds: [0]\nrows: {0.5: {config: x.py}}')
+    with pytest.raises(ValueError, match="a row's title must be a text; write it in quotes, got 0.5"):
+        load_grid(tmp_path / 'number.yml')
     with pytest.raises(FileNotFoundError, match="row 'a': there is no config configs/none.py"):
         load_grid(write_grid(tmp_path, rows=dict(a=dict(config='configs/none.py'))))
 
@@ -134,11 +151,11 @@ def test_every_row_of_shipped_grids_computes_its_losses(file: Path):
     assert grid.name == file.stem
     for row in grid.rows:
         cfg = cli.training_config(row.arguments)
+        cfg.model.data_preprocessor.size = (96, 128)
         init_default_scope(cfg.default_scope)
         model = revert_sync_batchnorm(MODELS.build(without_pretrained(cfg.model)))
         sample = SegDataSample(metainfo=dict(img_shape=(96, 128), ori_shape=(96, 128)))
         sample.gt_sem_seg = PixelData(data=torch.randint(11, (1, 96, 128)))
         images = torch.randint(256, (2, 3, 96, 128), dtype=torch.uint8)
-        cfg.model.data_preprocessor.size = (96, 128)
         data = model.data_preprocessor(dict(inputs=[*images], data_samples=[sample, copy.deepcopy(sample)]), True)
         assert torch.isfinite(model.parse_losses(model(**data, mode='loss'))[0]), row.title

@@ -29,13 +29,23 @@ def log(tmp_path):
 def test_iterations_count_once_as_they_were_last_trained(log):
     assert log.iterations == 30
     assert log.curve == [(10, 30.0), (30, 40.0)]
-    assert log.seconds == 10 * 2 + 10 * 3 + 10 * 4
+    assert log.seconds == 30 * 3  # at the median pace
+    assert log.gpu_memory_mib is None
     assert log.seconds_per_iteration == 3
     assert log.losses() == {
         'iteration': [10, 20, 30],
         'loss': [1.0, 0.5, 0.25],
         'decode.loss_ce': [1.0, 0.5, 0.25],
     }
+
+
+def test_memory_is_the_gpus_where_one_is_logged(tmp_path):
+    session(
+        tmp_path,
+        '20250101_000000',
+        *(json.dumps(json.loads(entry(i, 1.0)) | dict(memory=m)) for i, m in ((1, 7), (2, 5))),
+    )
+    assert TrainingLog(tmp_path).gpu_memory_mib == 7
 
 
 @pytest.mark.parametrize(('logged', 'kept'), [(50, 50), (51, 26), (230, 46)])

@@ -13,7 +13,7 @@ import pytest
 from dsrl_mm.analysis.experiments import main as module
 from dsrl_mm.analysis.experiments.grid import ROOT
 from dsrl_mm.analysis.experiments.main import main
-from dsrl_mm.analysis.experiments.run import command
+from dsrl_mm.analysis.experiments.run import busy, command, execute
 from dsrl_mm.demo.scenes import write_scenes
 
 from .grids import CONFIGS, make_grid, write_grid, write_result
@@ -92,8 +92,8 @@ def test_trains_tests_and_tabulates(arguments, tmp_path, monkeypatch, capsys):
 
 
 @pytest.fixture
-def stand_in(monkeypatch):
-    """Trainings are :data:`STAND_IN`; nothing is checked or measured before them."""
+def stand_in(monkeypatch, tmp_path):
+    """Trainings are :data:`STAND_IN`; nothing is measured before them."""
     commands = []
 
     def command(run, *files):
@@ -108,7 +108,8 @@ def stand_in(monkeypatch):
     real = module.command
     monkeypatch.setattr(module, 'command', command)
     monkeypatch.setattr(module, 'costs', costs)
-    monkeypatch.setattr('dsrl_mm.cli.preflight', lambda *args: None)
+    write_scenes(tmp_path / 'scenes', splits=dict(train=4, val=2))
+    monkeypatch.setenv('STREET_SCENES_ROOT', str(tmp_path / 'scenes'))
     return commands
 
 
@@ -142,6 +143,15 @@ def test_mistakes_come_before_any_training(arguments, tmp_path, stand_in):
     rows['DSRL'] = dict(config=str(epochs))
     with pytest.raises(ValueError, match='no train_cfg.max_iters'):
         main(arguments(rows=rows))
+    for options, error, message in (
+        ({'optim_wrapper.optimizer.lrr': 0.1}, TypeError, 'lrr'),
+        ({'param_scheduler.0.powr': 1}, TypeError, 'powr'),
+        ({'train_cfg.val_intervall': 1}, TypeError, 'val_intervall'),
+        ({'default_hooks.checkpoint.save_last': False}, ValueError, 'Leave save_last'),
+    ):
+        rows['DSRL'] = dict(config=CONFIGS['DSRL'], options=options)
+        with pytest.raises(error, match=message):
+            main(arguments(rows=rows))
     with pytest.raises(ValueError, match="no row 'SSSR'"):
         main(arguments('--only', 'SSSR'))
     with pytest.raises(SystemExit):
@@ -150,8 +160,6 @@ def test_mistakes_come_before_any_training(arguments, tmp_path, stand_in):
 
 
 def test_missing_data_come_before_any_training(arguments, monkeypatch, stand_in):
-    monkeypatch.undo()
-    monkeypatch.setattr(module, 'costs', lambda grid, file: None)
     monkeypatch.setenv('STREET_SCENES_ROOT', 'nowhere')
     with pytest.raises(FileNotFoundError, match='nowhere'):
         main(arguments())
@@ -167,6 +175,21 @@ def test_a_folder_is_one_process_s(tmp_path):
         (tmp_path / f'{run.id}.json').rename(result)
     assert process.wait(60) == 0
     assert not [*tmp_path.glob('*.pth')] and not (tmp_path / 'sessions.json').exists()  # nothing was trained
+
+
+def test_busy_while_another_process_trains(tmp_path):
+    assert not busy(tmp_path)
+    with open(tmp_path / 'lock', 'w') as lock:
+        assert not busy(tmp_path)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert busy(tmp_path)
+    assert not busy(tmp_path)
+
+
+def test_a_config_that_changed_since_is_not_trained_under_its_old_name(tmp_path):
+    run = make_grid(tmp_path).runs()[0]
+    with pytest.raises(SystemExit, match=f'has changed since the grid was read: now it is {run.id}'):
+        execute(run, tmp_path / 'street_scenes_baseline-seed0-01234567', tmp_path / 'result.json')
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGHUP])

@@ -10,7 +10,7 @@ from dsrl_mm.analysis.experiments.schedule import run_all
 from .grids import make_grid
 
 
-def do(tmp_path, program, jobs=2, watch=lambda working: None, report=lambda run: None):
+def do(tmp_path, program, jobs=2, watch=lambda working: None, report=lambda run, failed: None, busy=lambda run: False):
     """Run ``program`` for every run of a grid, with the run's name as its argument."""
     return run_all(
         make_grid(tmp_path).runs(),
@@ -19,6 +19,7 @@ def do(tmp_path, program, jobs=2, watch=lambda working: None, report=lambda run:
         lambda run: tmp_path / run.name / 'log.txt',
         watch,
         report,
+        busy,
         pause=0.05,
     )
 
@@ -41,12 +42,20 @@ def test_in_order_and_no_more_at_a_time_than_allowed(tmp_path):
 def test_failure_stops_no_other_and_logs_grow(tmp_path, monkeypatch):
     monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     program = "import os, sys; print(sys.argv[1], os.environ['OMP_NUM_THREADS']); sys.exit('dsrl' in sys.argv[1])"
+    reported = {}
     for session in (1, 2):
-        reported = []
-        failed = do(tmp_path, program, report=reported.append)
-        assert failed == reported
+        reported.clear()
+        failed = do(tmp_path, program, report=lambda run, broken: reported.update({run.name: broken}))
+        assert [run.name for run in failed] == [name for name, broken in reported.items() if broken]
+        assert len(reported) == 4
         assert [run.name for run in failed] == ['dsrl-seed0', 'dsrl-seed1']
         assert (tmp_path / 'dsrl-seed1/log.txt').read_text() == 'dsrl-seed1 1\n' * session
+
+
+def test_what_others_do_waits_while_there_is_else_to_do(tmp_path):
+    ended = []
+    do(tmp_path, '', 1, report=lambda run, _: ended.append(run.name), busy=lambda run: run.seed == 0 and len(ended) < 2)
+    assert ended == ['baseline-seed1', 'dsrl-seed1', 'baseline-seed0', 'dsrl-seed0']
 
 
 def test_whatever_ends_it_ends_all_processes(tmp_path):

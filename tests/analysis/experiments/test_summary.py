@@ -4,6 +4,7 @@ import cv2
 import pytest
 
 from dsrl_mm.analysis.experiments import main as module
+from dsrl_mm.analysis.experiments.plots import plot_curves
 from dsrl_mm.analysis.experiments.results import Statistic, gain, metric, read_results
 from dsrl_mm.analysis.experiments.summary import summary
 
@@ -68,6 +69,13 @@ def test_files_are_written_from_results_alone(grid, tmp_path, monkeypatch):
         assert f'({name}.png)' in (tmp_path / 'summary.md').read_text()
         colours = set(map(tuple, cv2.imread(str(tmp_path / f'{name}.png')).reshape(-1, 3).tolist()))
         assert {(0x80, 0x80, 0x80), (0xB2, 0x72, 0x00)} <= colours  # of both rows, BGR
+
+
+def test_a_step_that_one_seed_lacks_is_the_others(grid, tmp_path):
+    for run, curve in zip(grid.runs(), ([[10, 20.0], [20, 50.0]], [], [[20, 60.0]], [])):
+        write_result(run, tmp_path / 'runs', 50.0, curve=curve)
+    (axes,) = plot_curves(read_results(grid, tmp_path / 'runs')).axes
+    assert [line.get_xydata().tolist() for line in axes.lines] == [[[10, 20], [20, 55]]]
 
 
 def test_nothing_done_yet(tmp_path, monkeypatch):
