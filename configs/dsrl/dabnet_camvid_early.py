@@ -1,5 +1,5 @@
-# As dabnet_camvid.py, where SSSR's stack also reads the features at stride 2, whose edges no enlarging brings back;
-# SISR counts for more; and FA compares correlations with a guide that it does not change.
+# As dabnet_camvid.py, where SSSR's stack also reads the features at stride 2, whose edges no enlarging brings back; and
+# FA, at the weight of the authors' slides, compares correlations with a guide that it does not change.
 _base_ = './dabnet_camvid.py'
 model = dict(
     decode_head=dict(
@@ -8,8 +8,5 @@ model = dict(
         upsampler=dict(skip_channels=35, channels=24),
         decode_head=dict(in_index=1),  # of those that are left
     ),
-    sr_aux=dict(
-        head=dict(loss_weight=1.0),
-        fa=dict(loss_weight=0.5, center=True, detach_guide=True),
-    ),
+    sr_aux=dict(fa=dict(loss_weight=0.1, center=True, detach_guide=True)),
 )
