@@ -38,6 +38,8 @@ def deploy_config(cfg: Config, lr_input: bool = False) -> Config:
     cfg.model.setdefault('test_cfg', {}).pop('with_sr', None)  # the SISR branch is left out
     if lr_input:
         cfg.model.test_cfg = dict(mode='whole')
+        # Preprocessors that pad what they test to the canvas would pad frames to it, too.
+        (cfg.model.get('data_preprocessor', {}).get('test_cfg') or {}).pop('size', None)
         # Frames come at the network's size; data sets hold canvases, of which there is nothing to train or test on.
         for key in [key for key in cfg if key.startswith(('train_', 'val_', 'test_', 'tta_'))]:
             cfg.pop(key)

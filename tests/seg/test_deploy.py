@@ -58,6 +58,7 @@ class TestConfig:
         cfg.test_pipeline = cfg.tta_pipeline = resize
         cfg.test_dataloader = dict(dataset=dict(pipeline=resize))
         cfg.test_evaluator = cfg.test_cfg = dict()
+        cfg.model.data_preprocessor.test_cfg = dict(size=(48, 64))  # as configs have that pad CamVid to 368x480
         save_deploy(cfg, path, tmp_path, lr_input=True)
         model = init_model(str(tmp_path / 'deploy.py'), str(tmp_path / 'deploy.pth'), device='cpu')
         read = []
