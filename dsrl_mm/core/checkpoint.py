@@ -9,7 +9,20 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 
-__all__ = ['AtomicLocalBackend', 'SafeCheckpointHook']
+__all__ = ['AtomicLocalBackend', 'SafeCheckpointHook', 'write_whole']
+
+
+def write_whole(file: Path, content: bytes, partial: Path) -> None:
+    """Write ``content`` to ``partial``, beside ``file``, and rename it once it is complete on disk."""
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with partial.open('wb') as f:
+            f.write(content)
+            f.flush()
+            os.fsync(f.fileno())
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)  # of a failed write; a full disk needs the room
 
 
 class AtomicLocalBackend(LocalBackend):
@@ -17,16 +30,7 @@ class AtomicLocalBackend(LocalBackend):
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         """Write ``obj`` beside ``filepath``, then rename it into place."""
-        partial = Path(f'{filepath}.partial')
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open('wb') as f:
-                f.write(obj)
-                f.flush()
-                os.fsync(f.fileno())
-            partial.replace(filepath)
-        finally:
-            partial.unlink(missing_ok=True)  # of a failed write; a full disk needs the room
+        write_whole(Path(filepath), obj, Path(f'{filepath}.partial'))
 
 
 register_backend('AtomicLocalBackend', AtomicLocalBackend, force=True)

@@ -12,6 +12,7 @@ import mmengine
 import mmseg
 import torch
 
+from ...core.checkpoint import write_whole
 from .grid import ROOT
 
 __all__ = ['Sessions', 'code_state', 'device_name', 'tidy', 'write_json']
@@ -78,8 +79,5 @@ def tidy(value: Any) -> Any:
 
 def write_json(file: Path, value: dict) -> None:
     """Write a file that is either complete or not there, a line per key."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     lines = ',\n'.join(f'{json.dumps(key)}: {json.dumps(inner)}' for key, inner in value.items())
-    partial = file.with_suffix(f'.{os.getpid()}.partial')
-    partial.write_text(f'{{\n{lines}\n}}\n')
-    partial.replace(file)
+    write_whole(file, f'{{\n{lines}\n}}\n'.encode(), file.with_suffix(f'.{os.getpid()}.partial'))
