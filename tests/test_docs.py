@@ -28,7 +28,7 @@ def test_links_and_gaps(path):
 
 @pytest.mark.parametrize('path', DOCUMENTS, ids=lambda path: path.name)
 def test_commands_name_files_that_exist(path):
-    named = re.findall(r'\b((?:tools|configs|dsrl_mm)/[\w./-]+\.(?:py|sh))\b', path.read_text())
+    named = re.findall(r'\b((?:tools|configs|dsrl_mm)/[\w./-]+\.(?:py|sh|yml))\b', path.read_text())
     assert [name for name in named if not (REPO / name).exists()] == []
 
 

@@ -1,5 +1,6 @@
 """A grid of trainings as a YAML file declares it: every row of a table, with every seed."""
 
+import inspect
 import json
 import re
 from collections.abc import Collection, Sequence
@@ -9,8 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
 from mmengine.fileio import load
+from mmengine.runner import Runner
 
 from dsrl_mm import cli
 
@@ -33,6 +34,8 @@ _OUTCOME = (
 _OPTIONAL_OUTCOME = ('auto_scale_lr',)
 #: What differs from machine to machine, of these.
 _LOCAL = ('data_root', 'num_workers', 'persistent_workers')
+#: What a config's options can set: the rest are names that files of configs have for themselves.
+_READ = inspect.signature(Runner.__init__).parameters.keys() - {'self', 'cfg'}
 
 
 def _portable(value: Any) -> Any:
@@ -67,6 +70,8 @@ class Row:
         cfg = cli.training_config(self.arguments)
         keys = [*_OUTCOME, *(key for key in _OPTIONAL_OUTCOME if key in cfg)]
         outcome = {key: _portable(cfg.get(key)) for key in keys}
+        if randomness := {key: value for key, value in cfg.get('randomness', {}).items() if key != 'seed'}:
+            outcome['randomness'] = randomness
         return sha256(json.dumps(outcome, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
@@ -156,14 +161,16 @@ def _row(title: Any, declared: Any, where: str) -> Row:
     _check_type(options, isinstance(options, dict), f'{where}: options', 'a mapping; leave the key out for none')
     if not (ROOT / declared['config']).is_file():
         raise FileNotFoundError(f'{where}: there is no config {declared["config"]} in the repository')
-    known = Config.fromfile(ROOT / declared['config'])
     for key, value in options.items():
         if '{' in str(value):
             raise ValueError(f'{where}: the option {key} holds a mapping. Write its keys with dots: {key}.KEY: VALUE')
         if key == 'randomness.seed':
             raise ValueError(f"{where}: the option randomness.seed is the grid's to set, by its seeds")
-        if key.split('.')[0] not in (*known, *_OUTCOME):
-            raise ValueError(f'{where}: the option {key} sets nothing: {declared["config"]} has no {key.split(".")[0]}')
+        if key.split('.')[0] not in _READ:
+            raise ValueError(
+                f'{where}: the option {key} sets nothing that a training reads. Known are {", ".join(sorted(_READ))}, '
+                'each with .KEY behind it where it is a mapping'
+            )
     return Row(title, **declared)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -16,7 +17,7 @@ from ...core.complexity import network_input
 from ...core.loading import without_pretrained
 from ..compare import quiet
 from .cost import costs
-from .grid import Grid, Run, load_grid
+from .grid import ROOT, Grid, Run, load_grid
 from .plots import plot_classes, plot_curves, plot_sizes
 from .progress import Progress
 from .results import read_result, read_results
@@ -31,7 +32,8 @@ def _check(run: Run) -> int:
     """Check the data of a run and build all that trains; gives back how many iterations that are.
 
     Raises:
-        ValueError: if it does not train by iterations, has no canvas, or saves its last checkpoint elsewhere or not.
+        ValueError: if it does not train by iterations, has no canvas, or saves no last checkpoint, elsewhere, or in a
+            way that a kill can spoil.
     """
     print(f'Checking "{run.row.title}"')
     with TemporaryDirectory() as folder:
@@ -40,10 +42,12 @@ def _check(run: Run) -> int:
             raise ValueError(f'{run.row.config} has no train_cfg.max_iters: only trainings by iterations are run')
         network_input(cfg)
         hook = cfg.default_hooks.checkpoint
-        if not hook.get('save_last', True) or {'filename_tmpl', 'out_dir'} & hook.keys():
+        elsewhere = not hook.get('save_last', True) or {'filename_tmpl', 'out_dir'} & hook.keys()
+        if elsewhere or hook.get('by_epoch', True) or hook.type != 'SafeCheckpointHook':
             raise ValueError(
-                f'{run.row.config}: the last checkpoint is looked for as iter_N.pth in the work dir. Leave save_last, '
-                'filename_tmpl and out_dir out of default_hooks.checkpoint'
+                f'{run.row.config}: the last checkpoint is looked for as iter_N.pth in the work dir, complete or not '
+                'there. default_hooks.checkpoint must have type="SafeCheckpointHook" and by_epoch=False, and neither '
+                'save_last nor filename_tmpl nor out_dir'
             )
         cli.preflight(cfg, ('train', 'val', 'test'))
         cfg.model = without_pretrained(cfg.model)
@@ -53,7 +57,16 @@ def _check(run: Run) -> int:
         runner.build_train_loop(cfg.train_cfg)
         runner.optim_wrapper = runner.build_optim_wrapper(cfg.optim_wrapper)
         runner.build_param_scheduler(cfg.param_scheduler)
+        _compute_loss(runner, cfg)
     return cfg.train_cfg.max_iters
+
+
+def _compute_loss(runner: Runner, cfg: Config) -> None:
+    """Let two images through the network: channels and strides that do not fit show only then."""
+    loader = dict(cfg.train_dataloader, batch_size=2, num_workers=0, persistent_workers=False)
+    model = runner.model.train()
+    with torch.no_grad():
+        model(**model.data_preprocessor(next(iter(Runner.build_dataloader(loader))), training=True), mode='loss')
 
 
 def _train(
@@ -73,7 +86,10 @@ def _train(
 
     def report(run: Run, failed: bool) -> None:
         if not failed:
-            done()
+            try:
+                done()
+            except Exception as error:  # of whatever kind: the other trainings are worth more
+                print(f'The tables were not written: {error!r}. Trainings go on', flush=True)
             return
         end = logs[run.name].read_text(errors='replace').splitlines()[-15:]
         print(f'{run.name} failed. The end of {logs[run.name]}:', *end, sep='\n', flush=True)
@@ -125,8 +141,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--only', nargs='+', metavar='ROW', help='titles of rows; the others wait')
     parser.add_argument('--seeds', nargs='+', type=int, help="of the grid's; the others wait")
     parser.add_argument('--summary-only', action='store_true', help='no training: the table of what is there')
-    parser.add_argument('--work-dir', type=Path, default='work_dirs/experiments', help='for logs and checkpoints')
-    parser.add_argument('--out', type=Path, default='docs/experiments', help='for results, tables and pictures')
+    work_dir = ROOT / 'work_dirs/experiments'
+    parser.add_argument('--work-dir', type=Path, default=work_dir, help='for logs and checkpoints')
+    parser.add_argument('--out', type=Path, default=ROOT / 'docs/experiments', help='for results, tables, pictures')
     args = parser.parse_args(argv)
     if args.jobs < 1:
         parser.error('--jobs must be at least 1')

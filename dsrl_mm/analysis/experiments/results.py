@@ -17,13 +17,12 @@ class Statistic:
 
     mean: float
     std: float | None  # of the sample: over n - 1; None for one seed
-    n: int
 
     @classmethod
     def of(cls, values: Iterable[float | None]) -> 'Statistic | None':
         """Of the values that are known; None if none is."""
         known = [value for value in values if value is not None]
-        return cls(mean(known), stdev(known) if len(known) > 1 else None, len(known)) if known else None
+        return cls(mean(known), stdev(known) if len(known) > 1 else None) if known else None
 
 
 def read_result(run: Run, folder: Path) -> dict | None:
@@ -32,9 +31,17 @@ def read_result(run: Run, folder: Path) -> dict | None:
     Args:
         run (Run): of the grid.
         folder (Path): of all results.
+
+    Raises:
+        ValueError: if the file is no JSON.
     """
     file = folder / f'{run.id}.json'
-    return json.loads(file.read_text()) if file.exists() else None
+    if not file.exists():
+        return None
+    try:
+        return json.loads(file.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f'{file} is damaged ({error}). Remove it, and its run is tested again') from error
 
 
 def read_results(grid: Grid, folder: Path) -> dict[str, dict[int, dict]]:

@@ -90,7 +90,8 @@ def summary(grid: Grid, results: dict[str, dict[int, dict]], costs: dict) -> str
     done = [result for runs in results.values() for result in runs.values()]
     sessions = [note for result in done for note in result['sessions']]
     devices = _each(note['device'] for note in sessions)
-    commits = _each(_commit(note['code']) for note in sessions)
+    tested = [result['tested_by'] for result in done if 'tested_by' in result]
+    commits = _each(_commit(code) for code in [*(note['code'] for note in sessions), *tested])
     parts = [f'# {grid.title}']
     if done:
         parts += [

@@ -124,6 +124,27 @@ def test_failed_runs_are_shown_and_tried_again(arguments, tmp_path, stand_in, ca
     assert (tmp_path / 'out/toy/summary.md').exists()
 
 
+def test_trainings_go_on_without_tables(arguments, stand_in, monkeypatch, capsys):
+    def fail(*_):
+        raise OSError('No space left on device')
+
+    monkeypatch.setattr(module, 'summarize', fail)
+    with pytest.raises(OSError, match='No space left'):  # the last table, after all trainings
+        main(arguments('--only', 'baseline', '--jobs', '1'))
+    assert stand_in == ['baseline-seed0', 'baseline-seed1']
+    assert 'The tables were not written: OSError(' in capsys.readouterr().out
+
+
+def test_a_damaged_result_is_named(arguments, tmp_path, stand_in):
+    run = make_grid(tmp_path).runs()[0]
+    write_result(run, tmp_path / 'out/runs', 50.0)
+    file = tmp_path / f'out/runs/{run.id}.json'
+    file.write_text(file.read_text()[:40])
+    with pytest.raises(ValueError, match=rf'{file.name} is damaged .* Remove it'):
+        main(arguments())
+    assert stand_in == []
+
+
 def test_only_what_is_left_is_done(arguments, tmp_path, stand_in):
     write_result(make_grid(tmp_path).runs()[0], tmp_path / 'out/runs', 50.0)
     main(arguments('--only', 'baseline', '--jobs', '1'))
@@ -147,7 +168,10 @@ def test_mistakes_come_before_any_training(arguments, tmp_path, stand_in):
         ({'optim_wrapper.optimizer.lrr': 0.1}, TypeError, 'lrr'),
         ({'param_scheduler.0.powr': 1}, TypeError, 'powr'),
         ({'train_cfg.val_intervall': 1}, TypeError, 'val_intervall'),
-        ({'default_hooks.checkpoint.save_last': False}, ValueError, 'Leave save_last'),
+        ({'default_hooks.checkpoint.save_last': False}, ValueError, 'neither save_last'),
+        ({'default_hooks.checkpoint.by_epoch': True}, ValueError, 'by_epoch=False'),
+        ({'default_hooks.checkpoint.type': 'CheckpointHook'}, ValueError, 'type="SafeCheckpointHook"'),
+        ({'model.sr_aux.head.in_channels': [7, 7]}, ValueError, 'do not exist'),  # seen once images go through
     ):
         rows['DSRL'] = dict(config=CONFIGS['DSRL'], options=options)
         with pytest.raises(error, match=message):

@@ -1,9 +1,12 @@
-"""Tables and pictures of results, with numbers worked out by hand."""
+"""Tables and pictures of results, with numbers worked out by hand; and those that are shipped."""
+
+import json
 
 import cv2
 import pytest
 
 from dsrl_mm.analysis.experiments import main as module
+from dsrl_mm.analysis.experiments.grid import ROOT, load_grid
 from dsrl_mm.analysis.experiments.plots import plot_curves
 from dsrl_mm.analysis.experiments.results import Statistic, gain, metric, read_results
 from dsrl_mm.analysis.experiments.summary import summary
@@ -28,20 +31,21 @@ def grid(tmp_path):
     one, other, three, four = grid.runs()
     write_result(one, tmp_path / 'runs', 50.0)
     write_result(three, tmp_path / 'runs', 54.0, train_seconds=10800.0)
-    write_result(four, tmp_path / 'runs', 55.0, train_seconds=10800.0, metrics={'sr/PSNR': 20.0})
+    tested_by = dict(commit='abcdef0123', dirty=True)
+    write_result(four, tmp_path / 'runs', 55.0, train_seconds=10800.0, metrics={'sr/PSNR': 20.0}, tested_by=tested_by)
     return grid
 
 
 def test_statistics_by_hand():
-    assert Statistic.of([1.0, 2.0, 6.0]) == Statistic(3.0, pytest.approx(7**0.5), 3)  # (4 + 1 + 9) / 2
-    assert Statistic.of([5.0, None]) == Statistic(5.0, None, 1)
+    assert Statistic.of([1.0, 2.0, 6.0]) == Statistic(3.0, pytest.approx(7**0.5))  # (4 + 1 + 9) / 2
+    assert Statistic.of([5.0, None]) == Statistic(5.0, None)
     assert Statistic.of([None]) is None
 
 
 def test_gain_is_of_the_seeds_that_both_have(grid, tmp_path):
     results = read_results(grid, tmp_path / 'runs')
-    assert metric(results['baseline'], 'mIoU') == Statistic(52.0, pytest.approx(8**0.5), 2)
-    assert gain(results['DSRL'], results['baseline'], 'mIoU') == Statistic(1.0, None, 1)
+    assert metric(results['baseline'], 'mIoU') == Statistic(52.0, pytest.approx(8**0.5))
+    assert gain(results['DSRL'], results['baseline'], 'mIoU') == Statistic(1.0, None)
 
 
 def cells(document: str, title: str, table: int) -> list[str]:
@@ -51,7 +55,7 @@ def cells(document: str, title: str, table: int) -> list[str]:
 
 def test_tables_by_hand(grid, tmp_path):
     document = summary(grid, read_results(grid, tmp_path / 'runs'), COSTS)
-    assert document.startswith('# A toy\n\n3 of 4 runs, at commit 0123456, on a CPU.')
+    assert document.startswith('# A toy\n\n3 of 4 runs, at commit 0123456 / abcdef0 with changes, on a CPU.')
     head = ['mIoU', 'seeds', 'gain', 'mBF', 'mBIoU', 'sr/PSNR', 'hours', 'GiB']
     assert cells(document, ' ', 0) == head
     expected = ['52.00 ± 2.83', '2', '-', '26.00 ± 1.41', '13.00 ± 0.71', '-', '2.00', '1.00']
@@ -91,6 +95,23 @@ def test_grids_share_results_of_the_same_settings(grid, tmp_path):
         'other options': dict(config=CONFIGS['baseline'], options={'train_cfg.max_iters': 9}),
     }
     results = read_results(make_grid(tmp_path, name='other', rows=rows), tmp_path / 'runs')
-    assert metric(results['another title'], 'mIoU') == Statistic(52.0, pytest.approx(8**0.5), 2)
+    assert metric(results['another title'], 'mIoU') == Statistic(52.0, pytest.approx(8**0.5))
     assert not results['other options']
     assert not any(read_results(make_grid(tmp_path, amp=True), tmp_path / 'runs').values())
+
+
+SHIPPED = sorted((ROOT / 'docs/experiments').glob('*/summary.md'))
+
+
+def test_summaries_are_shipped():
+    assert SHIPPED
+
+
+@pytest.mark.parametrize('file', SHIPPED, ids=lambda file: file.parent.name)
+def test_shipped_summaries_are_of_the_shipped_results(file):
+    """After results come in, also for a grid that shares them: ``tools/run_experiments.py GRID --summary-only``."""
+    grid = load_grid(ROOT / f'configs/experiments/{file.parent.name}.yml')
+    cost = json.loads((file.parent / 'cost.json').read_text())
+    assert cost['digests'] == {row.title: row.digest for row in grid.rows}
+    results = read_results(grid, ROOT / 'docs/experiments/runs')
+    assert file.read_text(encoding='utf-8') == summary(grid, results, cost)
