@@ -18,11 +18,19 @@ def test_documents_are_found():
     assert {'README.md', 'CHANGELOG.md', 'design.md', 'results.md'} <= {path.name for path in DOCUMENTS}
 
 
+def headings(document: Path) -> list[str]:
+    """As GitHub names them in links."""
+    titles = re.findall(r'^#+ (.*)$', document.read_text(), re.MULTILINE)
+    return [re.sub(r'[^\w -]', '', title.lower()).replace(' ', '-') for title in titles]
+
+
 @pytest.mark.parametrize('path', DOCUMENTS, ids=lambda path: path.name)
 def test_links_and_gaps(path):
     text = path.read_text()
-    targets = [target.split('#')[0] for target in re.findall(r'\]\(([^)\s]+)\)', text) if '://' not in target]
-    assert [target for target in targets if not (path.parent / target).exists()] == []
+    targets = [target.partition('#') for target in re.findall(r'\]\(([^)\s]+)\)', text) if '://' not in target]
+    assert [target for target, _, _ in targets if not (path.parent / target).exists()] == []
+    anchors = [(path.parent / target if target else path, anchor) for target, _, anchor in targets if anchor]
+    assert [anchor for document, anchor in anchors if anchor not in headings(document)] == []
     assert re.findall(r'@[A-Z_]{2,}@', text) == []
 
 
