@@ -19,7 +19,7 @@ from ...core.loading import without_pretrained
 from ...seg.deploy import deploy_config
 from ..compare import latencies
 from .grid import Grid, Run
-from .record import code_state, device_name, tidy, write_json
+from .record import device_name, tidy, write_json
 
 __all__ = ['costs']
 
@@ -75,7 +75,6 @@ def costs(grid: Grid, file: Path, repeats: int = 30) -> dict:
             return known
     measured = dict(
         digests=digests,
-        code=code_state(),
         device=device_name(),
         threads=torch.get_num_threads(),
         rows=tidy(_measure(grid, repeats)),

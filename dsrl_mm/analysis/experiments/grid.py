@@ -30,12 +30,19 @@ _OUTCOME = (
     'custom_hooks',
     'load_from',
 )
-#: The same, of configs that have it.
+#: The same, of configs that have it: in all others, digests are as they were before it was thought of.
 _OPTIONAL_OUTCOME = ('auto_scale_lr',)
 #: What differs from machine to machine, of these.
 _LOCAL = ('data_root', 'num_workers', 'persistent_workers')
-#: What a config's options can set: the rest are names that files of configs have for themselves.
-_READ = inspect.signature(Runner.__init__).parameters.keys() - {'self', 'cfg'}
+#: What a config's options can set. All other names are those that files of configs have for themselves, and what a
+#: result does not depend on: every run is tested by the same metrics, and validated only for its curve.
+_READ = inspect.signature(Runner.__init__).parameters.keys() - {
+    'self',
+    'cfg',
+    'test_evaluator',
+    'val_dataloader',
+    'val_evaluator',
+}
 
 
 def _portable(value: Any) -> Any:
@@ -63,6 +70,13 @@ class Row:
         """The command line after ``tools/train.py``."""
         options = (f'{key}={value}'.replace(' ', '') for key, value in self.options.items())
         return [str(ROOT / self.config), *(('--cfg-options', *options) if self.options else ())]
+
+    @cached_property
+    def tested_on(self) -> str:
+        """The data set, and the folder in it, of the images that scores are of."""
+        dataset = cli.training_config(self.arguments).test_dataloader.dataset
+        folder = dataset.get('data_prefix', {}).get('img_path', '')
+        return f'{dataset.type} {folder}'.strip()
 
     @cached_property
     def digest(self) -> str:
@@ -164,11 +178,13 @@ def _row(title: Any, declared: Any, where: str) -> Row:
     for key, value in options.items():
         if '{' in str(value):
             raise ValueError(f'{where}: the option {key} holds a mapping. Write its keys with dots: {key}.KEY: VALUE')
+        if isinstance(value, str) and ' ' in value:
+            raise ValueError(f'{where}: the option {key} has a blank in {value!r}, which --cfg-options would lose')
         if key == 'randomness.seed':
             raise ValueError(f"{where}: the option randomness.seed is the grid's to set, by its seeds")
         if key.split('.')[0] not in _READ:
             raise ValueError(
-                f'{where}: the option {key} sets nothing that a training reads. Known are {", ".join(sorted(_READ))}, '
+                f'{where}: the option {key} sets nothing that results depend on. Known are {", ".join(sorted(_READ))}, '
                 'each with .KEY behind it where it is a mapping'
             )
     return Row(title, **declared)

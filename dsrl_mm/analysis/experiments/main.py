@@ -21,7 +21,7 @@ from .grid import ROOT, Grid, Run, load_grid
 from .plots import plot_classes, plot_curves, plot_sizes
 from .progress import Progress
 from .results import read_result, read_results
-from .run import busy, command
+from .run import TAKEN, busy, command
 from .schedule import run_all
 from .summary import summary
 
@@ -103,6 +103,7 @@ def _train(
             progress,
             report,
             lambda run: busy(folders[run.name]),
+            TAKEN,
         )
 
 
@@ -158,6 +159,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 signal.signal(number, lambda number, _: sys.exit(128 + number))
         lengths = {title: _check(run) for title, run in {run.row.title: run for run in runs}.items()}
         costs(grid, out / 'cost.json')  # before the trainings keep the machine busy
+        torch.cuda.empty_cache()  # the GPU is the trainings' from here on
         try:
             iterations = {run.name: lengths[run.row.title] for run in runs}
             failed = _train(runs, iterations, args.jobs, args.work_dir, results, lambda: summarize(grid, results, out))

@@ -91,7 +91,9 @@ def plot_sizes(grid: Grid, results: dict[str, dict[int, dict]], costs: dict) -> 
             axes.errorbar(pixels, means, spreads, color=_colour(i), marker='o', capsize=3)
             ends.append((pixels[-1], means[-1], series, _colour(i)))
     _label_ends(axes, ends)
+    axes.set_xscale('log')  # by area, small sizes would lie on each other
     axes.set_xticks([*ticks], [*ticks.values()])
+    axes.minorticks_off()
     axes.set_xlabel('pixels that the network reads')
     axes.set_ylabel('mIoU (%)')
     return figure

@@ -22,7 +22,9 @@ def code_state() -> dict[str, Any] | None:
     """The commit, and whether what a training reads differs from it; None outside git."""
 
     def git(*arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run(['git', '-C', str(ROOT), *arguments], capture_output=True, text=True)
+        return subprocess.run(
+            ['git', '--no-optional-locks', '-C', str(ROOT), *arguments], capture_output=True, text=True
+        )
 
     head = git('rev-parse', 'HEAD')
     if head.returncode:
@@ -36,7 +38,8 @@ def device_name() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     cpus = Path('/proc/cpuinfo')
-    models = [line.split(': ')[1] for line in cpus.read_text().splitlines() if line.startswith('model name')]
+    lines = cpus.read_text().splitlines() if cpus.exists() else []  # Linux has it
+    models = [line.split(': ')[1] for line in lines if line.startswith('model name')]
     return f'{models[0] if models else platform.machine()}, {os.cpu_count()} cores'
 
 

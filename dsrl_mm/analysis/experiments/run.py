@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+
+from mmengine.config import Config
 
 from dsrl_mm import cli
 from dsrl_mm.seg import BoundaryMetric, ClassIoUMetric  # noqa: F401  (registers)
@@ -18,9 +21,17 @@ from .grid import ROOT, Row, Run
 from .log import TrainingLog
 from .record import Sessions, code_state, tidy, write_json
 
-__all__ = ['busy', 'command', 'execute', 'main']
+__all__ = ['TAKEN', 'busy', 'command', 'execute', 'main']
 
-METRICS = (dict(type='ClassIoUMetric', iou_metrics=['mIoU']), dict(type='BoundaryMetric'))
+#: Exit status of a run that another process is at.
+TAKEN = os.EX_TEMPFAIL
+
+
+def _metrics(cfg: Config) -> list[dict]:
+    """What every run is tested by, whatever its config's evaluator is; only what to ignore is the config's."""
+    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple)) else [cfg.test_evaluator]
+    ignored = {key: value for evaluator in evaluators for key, value in evaluator.items() if key == 'ignore_index'}
+    return [dict(type='ClassIoUMetric', iou_metrics=['mIoU'], **ignored), dict(type='BoundaryMetric', **ignored)]
 
 
 def command(run: Run, work_dir: Path, result: Path) -> list[str]:
@@ -31,8 +42,10 @@ def command(run: Run, work_dir: Path, result: Path) -> list[str]:
 def execute(run: Run, work_dir: Path, result: Path) -> None:
     """Train what is left to train, test the last checkpoint, write the result and remove the other checkpoints.
 
-    Where another process is at it, wait for that one.
+    Raises:
+        BlockingIOError: if another process is at it.
     """
+    code = code_state()
     work_dir.mkdir(parents=True, exist_ok=True)
     with _alone_in(work_dir) as lock:
         if result.exists():
@@ -50,10 +63,10 @@ def execute(run: Run, work_dir: Path, result: Path) -> None:
                 sys.exit(failed)  # what it said is the end of the log
             host = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # of the main process; Linux's KiB
             sessions.end(peak_memory_mib=TrainingLog(work_dir).gpu_memory_mib or host)
-        metrics = evaluate(Trained(cfg, checkpoint), run.name, METRICS)
+        metrics = evaluate(Trained(cfg, checkpoint), run.name, _metrics(cfg))
         log = TrainingLog(work_dir)
         measured = dict(metrics=metrics, curve=log.curve, losses=log.losses(), train_seconds=log.seconds)
-        write_json(result, run.settings | tidy(measured) | dict(sessions=sessions.notes, tested_by=code_state()))
+        write_json(result, run.settings | tidy(measured) | dict(sessions=sessions.notes, tested_by=code))
         for other in set(work_dir.glob('*.pth')) - {checkpoint}:
             other.unlink()
 
@@ -74,11 +87,7 @@ def busy(work_dir: Path) -> bool:
 def _alone_in(folder: Path) -> Iterator[int]:
     """Have a folder to oneself, as long as any process has the file that this gives."""
     with open(folder / 'lock', 'w') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f'Another process trains in {folder}: waiting for it', flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield lock.fileno()
 
 
@@ -86,7 +95,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """What :func:`command` calls."""
     run, work_dir, result = sys.argv[1:] if argv is None else argv
     run = json.loads(run)
-    execute(Run(**dict(run, row=Row(**run['row']))), Path(work_dir), Path(result))
+    try:
+        execute(Run(**dict(run, row=Row(**run['row']))), Path(work_dir), Path(result))
+    except BlockingIOError:
+        print(f'Another process trains in {work_dir}: left to it', flush=True)
+        sys.exit(TAKEN)
 
 
 if __name__ == '__main__':

@@ -20,6 +20,7 @@ def run_all(
     watch: Callable[[Collection[Run]], None],
     report: Callable[[Run, bool], None],
     busy: Callable[[Run], bool] = lambda run: False,
+    taken: int | None = None,
     pause: float = 2,
 ) -> list[Run]:
     """Start runs in their order; one that fails stops no other. Whatever ends this function ends what it started.
@@ -32,6 +33,8 @@ def run_all(
         watch (Callable): called after every pause with the runs at work.
         report (Callable): called with a run that has ended, and whether it failed.
         busy (Callable): of a run, whether someone else is at it; the others come first then. Defaults to nobody.
+        taken (int, optional): the exit status of a run that someone else is at, after all; it waits again. Defaults to
+            None: there is none.
         pause (float): seconds. Defaults to 2.
 
     Returns:
@@ -48,6 +51,9 @@ def run_all(
             ended = [(run, process) for run, process in working if process.poll() is not None]
             working = [pair for pair in working if pair not in ended]
             for run, process in ended:
+                if process.returncode == taken:
+                    waiting.append(run)
+                    continue
                 failed += [run] * bool(process.returncode)
                 report(run, bool(process.returncode))
     finally:

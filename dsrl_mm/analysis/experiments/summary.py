@@ -95,7 +95,8 @@ def summary(grid: Grid, results: dict[str, dict[int, dict]], costs: dict) -> str
     parts = [f'# {grid.title}']
     if done:
         parts += [
-            f'{len(done)} of {len(grid.rows) * len(grid.seeds)} runs, at commit {commits}, on {devices}. Mean ± '
+            f'{len(done)} of {len(grid.rows) * len(grid.seeds)} runs, at commit {commits}, on {devices}. Tested on '
+            f'{_each(row.tested_on for row in grid.rows)}. Mean ± '
             'standard deviation of the sample over seeds; last checkpoints. Gain: of mIoU over the first row, on the '
             'seeds that both rows have. Scores in percent, PSNR in dB. mBF and mBIoU are of boundaries '
             '(`BoundaryMetric`). Hours of training, at its median pace, and '

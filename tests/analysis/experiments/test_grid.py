@@ -100,6 +100,9 @@ def test_arguments_are_what_the_training_command_understands():
         (dict(rows=dict(a=dict(config=CONFIGS['DSRL'], options=dict(max_iter=7)))), 'max_iter sets nothing'),
         # A name that the config's file has for itself: its values were copied from it long before.
         (dict(rows=dict(a=dict(config=CONFIGS['DSRL'], options=dict(crop_size=[9, 9])))), 'crop_size sets nothing'),
+        # Every run is tested by the same metrics.
+        (dict(rows=dict(a=dict(config=CONFIGS['DSRL'], options={'test_evaluator.x': 0}))), 'evaluator.x sets nothing'),
+        (dict(rows=dict(a=dict(config=CONFIGS['DSRL'], options=dict(load_from='/a b/c.pth')))), "a blank in '/a b/c"),
         (dict(rows=dict(a=dict(config=CONFIGS['DSRL'], options=None))), 'options must be a mapping'),
         (dict(rows=[CONFIGS['DSRL']]), 'rows must be a mapping'),
         (dict(name='../x'), "name must be a folder's name"),

@@ -13,7 +13,7 @@ import pytest
 from dsrl_mm.analysis.experiments import main as module
 from dsrl_mm.analysis.experiments.grid import ROOT
 from dsrl_mm.analysis.experiments.main import main
-from dsrl_mm.analysis.experiments.run import busy, command, execute
+from dsrl_mm.analysis.experiments.run import TAKEN, busy, command, execute
 from dsrl_mm.demo.scenes import write_scenes
 
 from .grids import CONFIGS, make_grid, write_grid, write_result
@@ -193,12 +193,10 @@ def test_a_folder_is_one_process_s(tmp_path):
     run, result = make_grid(tmp_path).runs()[0], tmp_path / 'result.json'
     with open(tmp_path / 'lock', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        process = subprocess.Popen(command(run, tmp_path, result), stdout=subprocess.PIPE, text=True)
-        assert f'Another process trains in {tmp_path}: waiting for it' in process.stdout.readline()
-        write_result(run, tmp_path, 50.0)
-        (tmp_path / f'{run.id}.json').rename(result)
-    assert process.wait(60) == 0
-    assert not [*tmp_path.glob('*.pth')] and not (tmp_path / 'sessions.json').exists()  # nothing was trained
+        process = subprocess.run(command(run, tmp_path, result), capture_output=True, text=True)
+    assert process.returncode == TAKEN
+    assert process.stdout == f'Another process trains in {tmp_path}: left to it\n'
+    assert not (tmp_path / 'sessions.json').exists()  # nothing was trained
 
 
 def test_busy_while_another_process_trains(tmp_path):

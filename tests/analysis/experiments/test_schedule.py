@@ -2,15 +2,25 @@
 
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from dsrl_mm.analysis.experiments.run import TAKEN, busy
 from dsrl_mm.analysis.experiments.schedule import run_all
 
 from .grids import make_grid
 
 
-def do(tmp_path, program, jobs=2, watch=lambda working: None, report=lambda run, failed: None, busy=lambda run: False):
+def do(
+    tmp_path,
+    program,
+    jobs=2,
+    watch=lambda working: None,
+    report=lambda run, failed: None,
+    busy=lambda run: False,
+    taken=None,
+):
     """Run ``program`` for every run of a grid, with the run's name as its argument."""
     return run_all(
         make_grid(tmp_path).runs(),
@@ -20,6 +30,7 @@ def do(tmp_path, program, jobs=2, watch=lambda working: None, report=lambda run,
         watch,
         report,
         busy,
+        taken,
         pause=0.05,
     )
 
@@ -56,6 +67,42 @@ def test_what_others_do_waits_while_there_is_else_to_do(tmp_path):
     ended = []
     do(tmp_path, '', 1, report=lambda run, _: ended.append(run.name), busy=lambda run: run.seed == 0 and len(ended) < 2)
     assert ended == ['baseline-seed1', 'dsrl-seed1', 'baseline-seed0', 'dsrl-seed0']
+
+
+def test_what_others_took_waits_and_comes_again(tmp_path):
+    ended = []
+    first = 'import pathlib, sys; p = pathlib.Path(sys.argv[2], "seen"); seen = p.exists(); p.touch(); '
+    program = first + f'sys.exit(0 if seen or sys.argv[1] != "baseline-seed0" else {TAKEN})'
+    assert do(tmp_path, program, 1, report=lambda run, _: ended.append(run.name), taken=TAKEN) == []
+    assert ended == ['dsrl-seed0', 'baseline-seed1', 'dsrl-seed1', 'baseline-seed0']
+
+
+def test_two_at_a_time_on_the_same_runs_share_them(tmp_path):
+    # As a training: the lock is taken late, and held for long.
+    program = f"""
+import fcntl, pathlib, sys, time
+time.sleep(0.3)
+folder = pathlib.Path(sys.argv[2], sys.argv[1])
+with open(folder / 'lock', 'w') as lock:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit({TAKEN})
+    if not (folder / 'result').exists():
+        time.sleep(1)
+        (folder / 'result').touch()
+        print('trained by', CALLER)
+"""
+
+    def call(caller):
+        mine = program.replace('CALLER', str(caller))
+        return do(tmp_path, mine, 1, busy=lambda run: busy(tmp_path / run.name), taken=TAKEN)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert [*pool.map(call, (1, 2))] == [[], []]
+    trained = [log.read_text() for log in tmp_path.glob('*/log.txt')]
+    assert len(trained) == 4
+    assert {*trained} == {'trained by 1\n', 'trained by 2\n'}
 
 
 def test_whatever_ends_it_ends_all_processes(tmp_path):

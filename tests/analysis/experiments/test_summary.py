@@ -56,6 +56,7 @@ def cells(document: str, title: str, table: int) -> list[str]:
 def test_tables_by_hand(grid, tmp_path):
     document = summary(grid, read_results(grid, tmp_path / 'runs'), COSTS)
     assert document.startswith('# A toy\n\n3 of 4 runs, at commit 0123456 / abcdef0 with changes, on a CPU.')
+    assert ' Tested on StreetSceneDataset images/val.' in document
     head = ['mIoU', 'seeds', 'gain', 'mBF', 'mBIoU', 'sr/PSNR', 'hours', 'GiB']
     assert cells(document, ' ', 0) == head
     expected = ['52.00 ± 2.83', '2', '-', '26.00 ± 1.41', '13.00 ± 0.71', '-', '2.00', '1.00']
