@@ -114,8 +114,8 @@ def _lr_size(trained: Trained) -> tuple[int, int]:
     return -(-height // factor), -(-width // factor)
 
 
-def compare(entries: dict[str, Trained], out_dir: str | Path, pictures: int = 3) -> dict[str, dict[str, float]]:
-    """Test models, measure what they cost at the network input of the first one, and draw their predictions.
+def compare(entries: dict[str, Trained], out_dir: str | Path, pictures: int = 3) -> dict[str, dict[str, float | str]]:
+    """Test models, measure what they cost on what each of them reads of a test image, and draw their predictions.
 
     Args:
         entries (dict[str, Trained]): by the name to print. All are tested on their own config's test set.
@@ -123,19 +123,21 @@ def compare(entries: dict[str, Trained], out_dir: str | Path, pictures: int = 3)
         pictures (int): rows of the picture; images evenly spaced over the test set, not chosen. Defaults to 3.
 
     Returns:
-        dict[str, dict[str, float]]: by name: ``mIoU`` and ``IoU.CLASS`` (percent), ``parameters (M)``, ``GFLOPs``
-        (a multiply-add counts as 2), ``GMACs`` (as 1), ``ms/image``, ``sr/PSNR`` (dB), ``sr/SSIM``.
+        dict[str, dict[str, float | str]]: by name: ``mIoU`` and ``IoU.CLASS`` (percent), ``network reads`` (height and
+        width in pixels, such as '180x240'), ``parameters (M)``, ``GFLOPs`` (a multiply-add counts as 2), ``GMACs``
+        (as 1), ``ms/image``, ``sr/PSNR`` (dB), ``sr/SSIM``.
     """
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     table = {}
     for name, trained in entries.items():
         table[name] = {key: value for key, value in evaluate(trained, name).items() if key not in ('aAcc', 'mAcc')}
-    size = _lr_size(next(iter(entries.values())))
+    sizes = {name: _lr_size(trained) for name, trained in entries.items()}
     deployed = {name: trained.deployed() for name, trained in entries.items()}
-    for name, milliseconds in latencies(deployed, dict.fromkeys(deployed, size)).items():
-        cost = measure_complexity(deployed[name], size)
+    for name, milliseconds in latencies(deployed, sizes).items():
+        cost = measure_complexity(deployed[name], sizes[name])
         table[name] |= {
+            'network reads': '{}x{}'.format(*sizes[name]),
             'parameters (M)': cost.params / 1e6,
             'GFLOPs': cost.flops / 1e9,
             'GMACs': cost.macs / 1e9,
@@ -147,21 +149,23 @@ def compare(entries: dict[str, Trained], out_dir: str | Path, pictures: int = 3)
     return table
 
 
-def to_markdown(table: dict[str, dict[str, float]], rows: Sequence[str] | None = None) -> str:
+def to_markdown(table: dict[str, dict[str, float | str]], rows: Sequence[str] | None = None) -> str:
     """A table with a column per model.
 
     Args:
-        table (dict[str, dict[str, float]]): from :func:`compare`.
+        table (dict[str, dict[str, float | str]]): from :func:`compare`.
         rows (Sequence[str], optional): the quantities to keep, in order. Defaults to None: all.
     """
     if rows is None:
         rows = list(dict.fromkeys(row for values in table.values() for row in values))
     return markdown_table(
-        [['', *table], *([row, *(_number(values.get(row)) for values in table.values())] for row in rows)]
+        [['', *table], *([row, *(_cell(values.get(row)) for values in table.values())] for row in rows)]
     )
 
 
-def _number(value: float | None) -> str:
+def _cell(value: float | str | None) -> str:
+    if isinstance(value, str):
+        return value
     return '-' if value is None else f'{value:.2f}'
 
 

@@ -55,6 +55,20 @@ def test_costs_are_those_of_the_deployed_model(entries, tmp_path, monkeypatch):
     assert table['DSRL']['ms/image'] > 0
 
 
+def test_every_model_reads_its_own_size(entries, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, 'evaluate', lambda trained, name: {})
+    config, checkpoint = entries['baseline']
+    full = Config.fromfile(config)
+    full.model.scale_factor = 1
+    models = {'half': Trained(config, checkpoint), 'full': Trained(full, checkpoint)}
+    tables = [compare({name: models[name] for name in order}, tmp_path, 1) for order in (models, reversed(models))]
+    height, width = toy.SIZE
+    for table in tables:
+        assert table['full']['network reads'] == f'{height}x{width}'
+        assert table['half']['network reads'] == f'{height // 2}x{width // 2}'
+        assert table['full']['GFLOPs'] > 3.5 * table['half']['GFLOPs']
+
+
 def test_models_take_turns():
     order = []
 
@@ -73,10 +87,11 @@ def test_models_take_turns():
 
 
 def test_markdown_by_hand():
-    table = {'baseline': {'mIoU': 50.0}, 'DSRL': {'mIoU': 52.346, 'sr/PSNR': 20.0}}
+    table = {'baseline': {'mIoU': 50.0}, 'DSRL': {'mIoU': 52.346, 'sr/PSNR': 20.0, 'network reads': '9x16'}}
     assert to_markdown(table) == (
-        '|         | baseline |  DSRL |\n'
-        '|---------|---------:|------:|\n'
-        '| mIoU    |    50.00 | 52.35 |\n'
-        '| sr/PSNR |        - | 20.00 |\n'
+        '|               | baseline |  DSRL |\n'
+        '|---------------|---------:|------:|\n'
+        '| mIoU          |    50.00 | 52.35 |\n'
+        '| sr/PSNR       |        - | 20.00 |\n'
+        '| network reads |        - |  9x16 |\n'
     )
