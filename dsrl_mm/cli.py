@@ -144,9 +144,13 @@ def _part_from_other_processes() -> None:
 
 
 def _mend_last_checkpoint(work_dir: Path) -> None:
-    """Write ``last_checkpoint`` anew where a kill came between MMEngine's emptying the file and filling it."""
+    """Write ``last_checkpoint`` anew where what it names is not there.
+
+    That is after a kill between MMEngine's emptying the file and filling it, and in a folder that was moved: MMEngine
+    writes whole paths.
+    """
     note = work_dir / 'last_checkpoint'
-    if not note.exists() or note.read_text().strip():
+    if not note.exists() or (named := note.read_text().strip()) and Path(named).exists():
         return
     saved = [file for file in work_dir.glob('*.pth') if re.fullmatch(r'(iter|epoch)_\d+', file.stem)]
     if saved:

@@ -80,9 +80,10 @@ def test_resume_without_a_checkpoint_starts_anew(config, tmp_path):
 @pytest.mark.parametrize(
     ('saved', 'expected'), [(['iter_8.pth', 'iter_12.pth', 'best_mIoU.pth'], 'iter_12.pth'), ([], None)]
 )
-def test_emptied_note_of_the_last_checkpoint_is_mended(tmp_path, saved, expected):
+@pytest.mark.parametrize('written', ['', '/where/the/folder/was/iter_12.pth'])
+def test_note_of_the_last_checkpoint_is_mended(tmp_path, written, saved, expected):
     note = tmp_path / 'last_checkpoint'
-    note.touch()
+    note.write_text(written)
     for name in saved:
         (tmp_path / name).touch()
     cli._mend_last_checkpoint(tmp_path)
