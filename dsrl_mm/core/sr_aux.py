@@ -73,7 +73,8 @@ class SRAux(BaseModule):
             seg (tuple[Tensor, Tensor], optional): the super-resolution head's features (B, C, h, w) and its output.
             reduced (Tensor): what the network read, (B, 3, H', W').
             target (Tensor): the canvas, (B, 3, H, W), normalised as the network's input is.
-            valid (Tensor): (B, 1, H, W), 1 where the canvas holds an image, 0 where it is padded.
+            valid (Tensor): (B, 1, H, W), 1 where the canvas holds an image, 0 where it is padded, of which
+                FA takes no notice; SISR rebuilds it, too.
             labels (Tensor, optional): (B, K, H, W), 1 for the class of a pixel and 0 else, for ``fa_on='labels'``.
 
         Returns:

@@ -44,6 +44,12 @@ class _Upsampler(BaseModule):
                 nn.init.zeros_(module.bias)
 
 
+def _enlargement(name: str, factors: Sequence[int]) -> int:
+    if not factors or any(factor < 2 for factor in factors):
+        raise ValueError(f'{name}: factors must be numbers of at least 2, one or more, got {tuple(factors)}')
+    return prod(factors)
+
+
 def _deconv(in_channels: int, out_channels: int, factor: int, norm_cfg: dict) -> nn.Sequential:
     """A transposed convolution of stride ``factor``, batch norm and ReLU.
 
@@ -83,7 +89,7 @@ class DeconvUpsampler(_Upsampler):
         norm_cfg (dict): normalisation of every layer. Defaults to batch norm.
 
     Raises:
-        ValueError: for a factor below 2, which enlarges nothing, and an early feature map on another grid.
+        ValueError: for no factors, a factor below 2, which enlarges nothing, and an early feature map on another grid.
     """
 
     def __init__(
@@ -96,9 +102,7 @@ class DeconvUpsampler(_Upsampler):
         norm_cfg: dict = dict(type='BN'),
     ):
         super().__init__()
-        if any(factor < 2 for factor in factors):
-            raise ValueError(f'DeconvUpsampler: every one of factors must be at least 2, got {tuple(factors)}')
-        self.channels, self.factor = channels, prod(factors)
+        self.channels, self.factor = channels, _enlargement('DeconvUpsampler', factors)
         self.body = nn.Sequential(
             ConvModule(in_channels, channels, 1, norm_cfg=norm_cfg),
             *(_deconv(channels, channels, factor, norm_cfg) for factor in factors),
@@ -158,6 +162,9 @@ class SubPixelUpsampler(_Upsampler):
         factors (Sequence[int]): r is their product, in one step. Defaults to (2,).
         kernel_size (int): of the convolution that makes the hidden features, odd. Defaults to 1.
         norm_cfg (dict): normalisation of the hidden layer. Defaults to batch norm.
+
+    Raises:
+        ValueError: for no factors, and a factor below 2, which enlarges nothing.
     """
 
     def __init__(
@@ -170,7 +177,7 @@ class SubPixelUpsampler(_Upsampler):
         norm_cfg: dict = dict(type='BN'),
     ):
         super().__init__()
-        self.channels, self.factor = channels, prod(factors)
+        self.channels, self.factor = channels, _enlargement('SubPixelUpsampler', factors)
         self.body = ConvModule(in_channels, channels, kernel_size, padding=kernel_size // 2, norm_cfg=norm_cfg)
         conv = nn.Conv2d(channels, out_channels * self.factor**2, 3, padding=1)
         _start_without_checkerboard(conv, self.factor)

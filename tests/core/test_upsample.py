@@ -79,10 +79,11 @@ def test_sub_pixel_order():
         assert out[0, k, 3 * y + i, 3 * x + j] == convolved[0, 9 * k + 3 * i + j, y, x]
 
 
-@pytest.mark.parametrize('factors', [(1,), (2, 1), (0,)])
-def test_factor_that_enlarges_nothing(factors):
-    with pytest.raises(ValueError, match='factors must be at least 2'):
-        DeconvUpsampler(5, 3, factors=factors)
+@pytest.mark.parametrize('stack', STACKS)
+@pytest.mark.parametrize('factors', [(1,), (2, 1), (0,), ()])
+def test_factor_that_enlarges_nothing(stack, factors):
+    with pytest.raises(ValueError, match=f'{stack.__name__}: factors must be numbers of at least 2, one or more'):
+        stack(5, 3, factors=factors)
 
 
 @pytest.mark.parametrize('stack', STACKS)
