@@ -77,7 +77,8 @@ class BoundaryMetric(BaseMetric):
     class's pixels that are nearer to its boundary than the tolerance (Cheng et al., "Boundary IoU", CVPR 2021).
 
     Pixels are counted over the whole data set, not averaged over images, so that a class that fills few of them brings
-    no noise. A class without boundary in both labels and predictions has no score (NaN), and the means leave it out.
+    no noise. A class without boundary in both labels and predictions has no score (NaN), and the means leave it out;
+    one that is only predicted has 0, as in mIoU.
 
     Neither the image's border nor that of ignored ground is a boundary. Nearer to ignored ground than the tolerance,
     nothing is counted, only matched: the counterpart may lie hidden there.
@@ -118,7 +119,8 @@ class BoundaryMetric(BaseMetric):
         with np.errstate(invalid='ignore'):  # 0 / 0 is NaN: a class without boundary
             precision, recall = (part / np.maximum(whole, 1) for part, whole in ((right, predicted), (found, true)))
             f_score = np.where(right + found > 0, 2 * precision * recall / (precision + recall), 0.0)
-            scores = {'BF': np.where(predicted + true > 0, f_score, np.nan), 'BIoU': intersection / union}
+            scores = {'BF': f_score, 'BIoU': intersection / union}
+        scores = {name: np.where(predicted + true > 0, values, np.nan) for name, values in scores.items()}
         metrics = {f'm{name}': 100 * float(np.nanmean(values)) for name, values in scores.items()}
         for name, values in scores.items():
             metrics |= zip((f'{name}.{label}' for label in self.dataset_meta['classes']), (100 * values).tolist())

@@ -47,8 +47,7 @@ def test_shift_by_one_pixel(pixels, expected):
 
 
 def test_shifted_half_by_hand():
-    # The lower half of the boundary is 3 pixels off. Of its 10 rows, the first ones touch the kink: the predicted kink
-    # is also a boundary, within 2.5 pixels of the upper half's.
+    # The lower half of the boundary is 3 pixels off, and the kink between the halves is a boundary, too.
     prediction = halves(20)
     prediction[10:] = halves(23)[10:]
     scores = score([(prediction, halves(20))], pixels=0.5)
@@ -88,6 +87,13 @@ def test_ignored_ground_neither_rewards_nor_punishes():
     edge = halves(20)
     edge[:, 14] = 2  # its other side is hidden
     assert math.isnan(score([(edge, truth)], pixels=1)['BF.rider'])
+
+
+def test_a_class_whose_boundary_is_hidden_has_no_score():
+    truth = halves(20)
+    truth[:, 18:22] = 255
+    scores = score([(halves(20), truth)], pixels=2)
+    assert all(math.isnan(scores[f'{name}.pole']) for name in ('BF', 'BIoU'))
 
 
 def test_image_border_is_no_boundary():
