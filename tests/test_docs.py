@@ -78,7 +78,7 @@ def test_the_readmes_config_for_own_images_trains(tmp_path):
     loader = Runner.build_dataloader(dict(cfg.train_dataloader, batch_size=2, num_workers=0, persistent_workers=False))
     batch = model.data_preprocessor(next(iter(loader)), training=True)
     assert batch['inputs'].shape == (2, 3, 64, 128)
-    assert model(**batch, mode='loss').keys() == {'decode.loss_ce', 'decode.acc_seg'}
+    assert model(**batch, mode='loss').keys() == {'decode.loss_ce', 'decode.acc_seg', 'sr.loss_sisr'}
     assert model.decode_head.num_classes == 3
 
 
