@@ -43,7 +43,7 @@ def plot_classes(results: dict[str, dict[int, dict]]) -> Figure:
             [statistic.mean for statistic in found.values()],
             0.9 * width,
             yerr=[statistic.std or 0 for statistic in found.values()],
-            color=_colour(i),
+            color=_colour([*results].index(title)),
             error_kw=dict(elinewidth=1, ecolor='0.2'),
             label=title,
         )

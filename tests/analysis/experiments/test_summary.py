@@ -4,10 +4,11 @@ import json
 
 import cv2
 import pytest
+from matplotlib.colors import to_hex
 
 from dsrl_mm.analysis.experiments import main as module
 from dsrl_mm.analysis.experiments.grid import ROOT, load_grid
-from dsrl_mm.analysis.experiments.plots import plot_curves
+from dsrl_mm.analysis.experiments.plots import plot_classes, plot_curves
 from dsrl_mm.analysis.experiments.results import Statistic, gain, metric, read_results
 from dsrl_mm.analysis.experiments.summary import summary
 
@@ -74,6 +75,13 @@ def test_files_are_written_from_results_alone(grid, tmp_path, monkeypatch):
         assert f'({name}.png)' in (tmp_path / 'summary.md').read_text()
         colours = set(map(tuple, cv2.imread(str(tmp_path / f'{name}.png')).reshape(-1, 3).tolist()))
         assert {(0x80, 0x80, 0x80), (0xB2, 0x72, 0x00)} <= colours  # of both rows, BGR
+
+
+def test_a_row_has_the_same_colour_in_every_picture(grid, tmp_path):
+    results = {'not trained yet': {}} | read_results(grid, tmp_path / 'runs')
+    (bars,), (lines,) = (plot(results).axes for plot in (plot_classes, plot_curves))
+    colours = [bar.patches[0].get_facecolor() for bar in bars.containers if hasattr(bar, 'patches')]
+    assert [to_hex(colour) for colour in colours] == [line.get_color() for line in lines.lines]
 
 
 def test_a_step_that_one_seed_lacks_is_the_others(grid, tmp_path):
