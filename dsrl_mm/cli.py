@@ -21,6 +21,7 @@ from mmengine.runner import Runner
 from torch.distributed.elastic.multiprocessing.errors import record
 
 import dsrl_mm.core  # noqa: F401  (the hooks and wrappers that the options put into configs)
+from dsrl_mm.core.config import type_name
 from dsrl_mm.core.memory import keep_freed_memory
 
 __all__ = ['deploy', 'load_config', 'preflight', 'test', 'train', 'training_config', 'use_amp']
@@ -67,7 +68,7 @@ def use_amp(cfg: Config) -> None:
 
     In bfloat16, poses are trained without logging ``acc_pose``.
     """
-    wrapper = cfg.optim_wrapper.setdefault('type', 'OptimWrapper')
+    wrapper = type_name(cfg.optim_wrapper) or 'OptimWrapper'
     if wrapper in ('AmpOptimWrapper', 'BFloat16OptimWrapper'):
         return
     if wrapper != 'OptimWrapper':
@@ -163,7 +164,9 @@ def training_config(argv: Sequence[str] | None = None) -> Config:
     """The config that ``tools/train.py`` trains with, from its command line."""
     parser = _parser('Train a model')
     parser.add_argument(
-        '--resume', action='store_true', help='continue from the last checkpoint in the work dir, if any'
+        '--resume',
+        action='store_true',
+        help='continue from the last checkpoint in the work dir; without one, start as always',
     )
     parser.add_argument('--amp', action='store_true', help='mixed precision: float16 on CUDA, bfloat16 on CPUs')
     args = parser.parse_args(argv)
@@ -171,10 +174,9 @@ def training_config(argv: Sequence[str] | None = None) -> Config:
     if args.amp:
         use_amp(cfg)
     if args.resume:
-        cfg.resume = True
         _mend_last_checkpoint(Path(cfg.work_dir))
-        if 'load_from' not in (args.cfg_options or {}) and Path(cfg.work_dir, 'last_checkpoint').exists():
-            cfg.load_from = None  # what the training started from; MMEngine would prefer it
+        if Path(cfg.work_dir, 'last_checkpoint').exists():
+            cfg.update(resume=True, load_from=None)  # MMEngine would prefer load_from: what the training started from
     return cfg
 
 
@@ -213,7 +215,7 @@ def _test_evaluators(cfg: Config) -> list[dict]:
 def _keep_predictions(cfg: Config, out_dir: str) -> None:
     """Let the metric that can write masks, or keypoints, do so."""
     metric, what = ('CocoMetric', 'keypoints') if _is_for_poses(cfg) else ('IoUMetric', 'masks')
-    evaluators = [evaluator for evaluator in _test_evaluators(cfg) if evaluator.type.endswith(metric)]
+    evaluators = [evaluator for evaluator in _test_evaluators(cfg) if type_name(evaluator).endswith(metric)]
     if not evaluators:
         raise ValueError(f'--out: a {metric} writes the {what}, and test_evaluator has none. Add dict(type="{metric}")')
     if _is_for_poses(cfg):
@@ -293,8 +295,10 @@ def deploy(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--lr-input', action='store_true', help='take LR frames; the mask is scale_factor times larger')
     parser.add_argument('--export', nargs=2, type=int, metavar=('H', 'W'), help='export for inputs of H x W pixels')
     parser.add_argument('--fp16', action='store_true', help='half the size of deploy.pth, by float16 weights')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help=_CFG_OPTIONS_HELP)
     args = parser.parse_args(argv)
     cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options)
     _refuse_for_poses(cfg, 'tools/deploy.py', 'For inference, set model.sr_aux=None and load the checkpoint as it is.')
     from .seg.deploy import save_deploy
 

@@ -97,6 +97,13 @@ def test_amp_is_float16_with_loss_scaling_on_cuda(monkeypatch):
     assert cfg.optim_wrapper.loss_scale == 'dynamic'
 
 
+@pytest.mark.parametrize('type_', ['mmengine.OptimWrapper', 'mmengine.optim.OptimWrapper', OptimWrapper, None])
+def test_amp_knows_the_optim_wrapper_however_it_is_named(type_):
+    cfg = Config(dict(optim_wrapper=dict(type=type_) if type_ else dict()))
+    cli.use_amp(cfg)
+    assert cfg.optim_wrapper.type.endswith('OptimWrapper') and cfg.optim_wrapper.type != 'OptimWrapper'
+
+
 def test_amp_refuses_an_optim_wrapper_it_does_not_know():
     with pytest.raises(ValueError, match='--amp replaces .*"OptimWrapper", but the config has "ApexOptimWrapper"'):
         cli.use_amp(Config(dict(optim_wrapper=dict(type='ApexOptimWrapper'))))
@@ -163,6 +170,17 @@ def test_a_deployed_model_tests_like_the_trained_one(trained, tmp_path):
     assert call(cli.test, files['deploy.py'], files['deploy.pth'], '--work-dir', tmp_path) == reference
     parts = {name.split('.')[0] for name in torch.load(files['deploy.pth'], weights_only=False)['state_dict']}
     assert parts == {'backbone', 'decode_head'}
+
+
+def test_a_deployed_model_rebuilds_no_images(trained, tmp_path):
+    call(cli.deploy, trained.config, trained.checkpoint, tmp_path)
+    with pytest.raises(ValueError, match='deploy.pth lacks weights .*sr_aux.head.*take one that training wrote'):
+        call(cli.test, trained.config, tmp_path / 'deploy.pth', '--work-dir', tmp_path, '--sr-metrics')
+
+
+def test_deploying_with_the_options_of_the_training(trained, tmp_path):
+    call(cli.deploy, trained.config, trained.checkpoint, tmp_path, '--cfg-options', 'model.scale_factor=4')
+    assert Config.fromfile(tmp_path / 'deploy.py').model.scale_factor == 4
 
 
 # --- bad input ---

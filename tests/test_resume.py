@@ -72,6 +72,26 @@ def test_goes_on_from_its_own_checkpoint_and_not_from_what_it_started_from(confi
     assert [entry['iter'] for entry in logged(tmp_path / 'work') if 'loss' in entry] == [5, 6]
 
 
+@pytest.mark.parametrize('where', ['config', 'option'])
+def test_without_a_checkpoint_of_its_own_starts_from_the_weights_it_shall_start_from(
+    config, tmp_path, uninterrupted, where
+):
+    """And goes on from its own at the second launch: a cluster repeats the same command."""
+    start = tmp_path / 'start.pth'
+    name = 'backbone.stem.0.weight'
+    weights = uninterrupted['state_dict']
+    torch.save(dict(uninterrupted, state_dict=weights | {name: weights[name] + 1}), start)
+    tuned = tmp_path / 'tuned.py'
+    tuned.write_text(f'_base_ = {str(config)!r}\n' + (f'load_from = {str(start)!r}\n' if where == 'config' else ''))
+    given = [f'load_from={start}'] if where == 'option' else []
+    for iterations, expected in ((4, [1, 2, 3, 4]), (6, [5, 6])):
+        options = ['--cfg-options', f'train_cfg.max_iters={iterations}', *given]
+        call(cli.train, tuned, '--work-dir', tmp_path / 'work', '--resume', *options)
+        assert [entry['iter'] for entry in logged(tmp_path / 'work') if 'loss' in entry] == expected
+    weight = torch.load(tmp_path / 'work/iter_4.pth', weights_only=False)['state_dict'][name]
+    assert weight.mean() > 0.5  # where it started
+
+
 def test_resume_without_a_checkpoint_starts_anew(config, tmp_path):
     call(cli.train, config, '--work-dir', tmp_path, '--resume', '--cfg-options', 'train_cfg.max_iters=1')
     assert [entry['iter'] for entry in logged(tmp_path) if 'loss' in entry] == [1]

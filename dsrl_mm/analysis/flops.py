@@ -11,23 +11,24 @@ from mmengine.registry import MODELS, init_default_scope
 from rich.progress import track
 
 from ..core.complexity import Complexity, measure_complexity, network_input
+from ..core.config import input_channels, type_name
 
 __all__ = ['count', 'main']
 
 
 def _input_size(cfg: Config, size: Sequence[int] | None) -> tuple[int, int]:
     """Height and width of what the network reads: ``size``, or the canvas of the config over ``scale_factor``."""
-    if cfg.model.type not in ('DSRLSegmentor', 'DSRLTopdown'):
+    if type_name(cfg.model) not in ('DSRLSegmentor', 'DSRLTopdown'):
         raise ValueError(
-            f'model.type is {cfg.model.type!r}, but operations are counted of a DSRLSegmentor or a DSRLTopdown. A '
-            'baseline is one of these with a stock head; tools/misc/to_dsrl.py converts MMSegmentation configs.'
+            f'model.type is {type_name(cfg.model)!r}, but operations are counted of a DSRLSegmentor or a DSRLTopdown. '
+            'A baseline is one of these with a stock head; tools/misc/to_dsrl.py converts MMSegmentation configs.'
         )
     return tuple(size) if size else network_input(cfg)
 
 
 def _inference(cfg: Config, size: tuple[int, int]) -> Complexity:
-    in_channels = cfg.model.backbone.get('in_channels', 3)
-    if cfg.model.type == 'DSRLTopdown':
+    in_channels = input_channels(cfg.model.backbone)
+    if type_name(cfg.model) == 'DSRLTopdown':
         model = copy.deepcopy(cfg.model)
         model.sr_aux = None
         model.head.decoder = None  # so that any size will do
@@ -40,9 +41,9 @@ def _inference(cfg: Config, size: tuple[int, int]) -> Complexity:
 def _without_sssr(cfg: Config) -> Config | None:
     """The config with the stock head in the place of an SSSR head; None if it has none."""
     stock = copy.deepcopy(cfg)
-    if stock.model.get('decode_head', {}).get('type') == 'SSSRHead':
+    if type_name(stock.model.get('decode_head', {})) == 'SSSRHead':
         stock.model.decode_head = stock.model.decode_head.decode_head
-    elif stock.model.get('head', {}).get('type') == 'SSSRHeatmapHead':
+    elif type_name(stock.model.get('head', {})) == 'SSSRHeatmapHead':
         stock.model.head.pop('upsampler', None)
         stock.model.head.type = 'HeatmapHead'
     else:

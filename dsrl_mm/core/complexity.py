@@ -7,6 +7,7 @@ from mmengine.config import Config
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from .config import type_name
 from .loading import TRAINING_ONLY
 
 __all__ = ['Complexity', 'measure_complexity', 'network_input']
@@ -34,11 +35,12 @@ def network_input(cfg: Config) -> tuple[int, int]:
     Raises:
         ValueError: if the config has no ``crop_size``.
     """
-    if cfg.model.type == 'DSRLTopdown':
+    kind = type_name(cfg.model)
+    if kind == 'DSRLTopdown':
         canvas = cfg.model.head.decoder.input_size[::-1]
     elif not (canvas := cfg.get('crop_size')):
         raise ValueError(f'{cfg.filename} has no crop_size: set it to height and width of the canvas')
-    factor = cfg.model.get('scale_factor', 2) if cfg.model.type in ('DSRLSegmentor', 'DSRLTopdown') else 1
+    factor = cfg.model.get('scale_factor', 2) if kind in ('DSRLSegmentor', 'DSRLTopdown') else 1
     return tuple(-(-side // factor) for side in canvas)
 
 

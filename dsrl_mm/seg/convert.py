@@ -16,6 +16,7 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from ..core import check_scale_factor
+from ..core.config import input_channels, type_name
 from .size_errors import explain_size_error
 from .sssr_head import check_wrappable
 
@@ -61,12 +62,8 @@ class _Grids:
     head_stride: int
 
 
-def _name(type_: str | type) -> str:
-    return type_ if isinstance(type_, str) else type_.__name__
-
-
 def _check_segmentor(model: ConfigDict) -> None:
-    name = _name(model.type).split('.')[-1]
+    name = type_name(model)
     if name == 'DSRLSegmentor':
         raise TypeError('The config is a DSRL config already: its model is a DSRLSegmentor')
     if name == 'CascadeEncoderDecoder':
@@ -118,7 +115,7 @@ def _probe(model: nn.Module, channels: int, size: Sequence[int]) -> _Grids:
 
 def _grids(cfg: Config, model: ConfigDict) -> _Grids:
     """What the network, as DSRL would use it, makes of a small input; of its true one where that is too small."""
-    segmentor, channels = _build(model), model.backbone.get('in_channels', 3)
+    segmentor, channels = _build(model), input_channels(model.backbone)
     side = model.backbone.get('img_size') or _SIDE
     sizes = [(side, side) if isinstance(side, int) else tuple(side)]
     canvas = model.get('data_preprocessor', {}).get('size') or cfg.get('crop_size')
@@ -136,7 +133,7 @@ def _grids(cfg: Config, model: ConfigDict) -> _Grids:
 
 def _norm_cfg(head: ConfigDict) -> dict:
     norm_cfg = head.get('norm_cfg')
-    if not norm_cfg or _name(norm_cfg['type']) not in _NORMS:
+    if not norm_cfg or type_name(norm_cfg) not in _NORMS:
         return dict(type='SyncBN')
     norm_cfg = dict(norm_cfg)
     if 'num_groups' in norm_cfg:
@@ -160,7 +157,7 @@ def _sr_aux(grids: _Grids, backbone: ConfigDict, scale_factor: int, sssr_stride:
     """The SISR head on the finest and the last of the backbone's outputs, and FA on 1/8 of the canvas."""
     if not grids.strides:
         raise TypeError(
-            f'The backbone {_name(backbone.type)} gives no plain sequence of feature maps for the SISR head '
+            f'The backbone {type_name(backbone)} gives no plain sequence of feature maps for the SISR head '
             'to choose from. SSSR alone is possible: sisr=False, or --no-sisr'
         )
     last = len(grids.strides) - 1
@@ -177,8 +174,8 @@ def _sr_aux(grids: _Grids, backbone: ConfigDict, scale_factor: int, sssr_stride:
         upscale_factor=upscale_factor,
         norm_cfg=norm_cfg,
     )
-    if backbone.get('in_channels', 3) != 3:
-        head['out_channels'] = backbone.in_channels
+    if (channels := input_channels(backbone)) != 3:
+        head['out_channels'] = channels
     return dict(head=head, fa=dict(type='FALoss', subsample=subsample) if fa else None, norm_cfg=norm_cfg)
 
 

@@ -15,6 +15,7 @@ from torch import nn
 from dsrl_mm import cli
 
 from ...core.complexity import measure_complexity, network_input
+from ...core.config import input_channels, type_name
 from ...core.loading import without_pretrained
 from ...seg.deploy import deploy_config
 from ..compare import latencies
@@ -27,7 +28,7 @@ __all__ = ['costs']
 def _deployed(cfg: Config) -> nn.Module:
     """The model as it is shipped, with random weights."""
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    if cfg.model.type == 'DSRLSegmentor':
+    if type_name(cfg.model) == 'DSRLSegmentor':
         return MODELS.build(deploy_config(cfg, lr_input=True).model)
     model = MODELS.build(without_pretrained(cfg.model) | dict(auxiliary_head=None))
     # In mode 'tensor', stock models leave out enlarging the logits to the image.
@@ -41,14 +42,15 @@ def _stock_logits(model: nn.Module, inputs: torch.Tensor, data_samples: None = N
 
 def _measure(grid: Grid, repeats: int) -> dict[str, dict]:
     configs = {row.title: cli.training_config(Run(row, 0, grid.amp).arguments('')) for row in grid.rows}
-    sizes = {title: network_input(cfg) for title, cfg in configs.items()}
+    shapes = {title: (input_channels(cfg.model.backbone), *network_input(cfg)) for title, cfg in configs.items()}
     models = {title: revert_sync_batchnorm(_deployed(cfg)).to(get_device()).eval() for title, cfg in configs.items()}
-    milliseconds = latencies(models, sizes, repeats)
+    milliseconds = latencies(models, shapes, repeats)
     rows = {}
     for title, model in models.items():
-        cost = measure_complexity(model, sizes[title])
+        channels, *size = shapes[title]
+        cost = measure_complexity(model, size, channels)
         rows[title] = dict(
-            input=list(sizes[title]),
+            input=size,
             parameters=cost.params,
             flops=cost.flops,
             milliseconds=milliseconds[title],

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from dsrl_mm import cli
 
 from ...core.complexity import network_input
+from ...core.config import type_name
 from ...core.loading import without_pretrained
 from ..compare import quiet
 from .cost import costs
@@ -43,7 +44,7 @@ def _check(run: Run) -> int:
         network_input(cfg)
         hook = cfg.default_hooks.checkpoint
         elsewhere = not hook.get('save_last', True) or {'filename_tmpl', 'out_dir'} & hook.keys()
-        if elsewhere or hook.get('by_epoch', True) or hook.type != 'SafeCheckpointHook':
+        if elsewhere or hook.get('by_epoch', True) or type_name(hook) != 'SafeCheckpointHook':
             raise ValueError(
                 f'{run.row.config}: the last checkpoint is looked for as iter_N.pth in the work dir, complete or not '
                 'there. default_hooks.checkpoint must have type="SafeCheckpointHook" and by_epoch=False, and neither '
