@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     sr_aux = trained.cfg.model.get('sr_aux') or {}
     if not sr_aux.get('fa') or sr_aux.get('fa_on', 'features') != 'features':
         parser.error(f'{args.config} has no affinity loss between features (model.sr_aux.fa, fa_on)')
-    model = trained.model()
+    model = trained.model(also=('sr_aux.',))
     dataset = Runner.build_dataloader(trained.cfg.test_dataloader).dataset
     found = defaultdict(list)
     with torch.no_grad():

@@ -4,11 +4,12 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
@@ -19,7 +20,8 @@ from rich.progress import track
 from torch import nn
 
 from ..core.complexity import measure_complexity
-from ..core.loading import load_for_inference, without_pretrained
+from ..core.config import input_channels
+from ..core.loading import load_for_inference, read_state_dict, without_pretrained
 from ..seg.deploy import build_deploy_model
 from .markdown import markdown_table
 from .pictures import draw
@@ -40,13 +42,22 @@ class Trained:
         self.cfg = config if isinstance(config, Config) else Config.fromfile(config)
         self.checkpoint = str(checkpoint)
         init_default_scope(self.cfg.get('default_scope', 'mmseg'))
-        self.rebuilds = self.cfg.model.get('sr_aux') is not None
 
-    def model(self) -> nn.Module:
-        """The whole model in eval mode, which also rebuilds images where it was trained to."""
+    @cached_property
+    def rebuilds(self) -> bool:
+        """Whether there is a SISR branch, and trained: deployed checkpoints are without."""
+        branch = self.cfg.model.get('sr_aux') is not None
+        return branch and any(name.startswith('sr_aux.head.') for name in read_state_dict(self.checkpoint))
+
+    def model(self, also: tuple[str, ...] = ()) -> nn.Module:
+        """The whole model in eval mode, which also rebuilds images where the checkpoint holds what that takes.
+
+        Args:
+            also (tuple[str, ...]): see :func:`~dsrl_mm.core.loading.check_complete`.
+        """
         cfg = without_pretrained(self.cfg.model)
         cfg.setdefault('test_cfg', ConfigDict()).with_sr = self.rebuilds
-        return load_for_inference(MODELS.build(cfg), self.checkpoint).to(get_device())
+        return load_for_inference(MODELS.build(cfg), self.checkpoint, also).to(get_device())
 
     def deployed(self) -> nn.Module:
         """The model as it is shipped: it reads LR frames, and has no training-only parts."""
@@ -80,15 +91,17 @@ def evaluate(trained: Trained, name: str = 'the model', metrics: Sequence[dict] 
     return {key: float(value) for key, value in evaluator.evaluate(len(loader.dataset)).items()}
 
 
-def latencies(models: dict[str, nn.Module], sizes: dict[str, tuple[int, int]], repeats: int = 50) -> dict[str, float]:
+def latencies(
+    models: dict[str, nn.Module], shapes: dict[str, tuple[int, int, int]], repeats: int = 50
+) -> dict[str, float]:
     """Median milliseconds per image of models that take turns, so that a busy machine slows all of them alike.
 
     Args:
         models (dict[str, nn.Module]): in eval mode, on one device.
-        sizes (dict[str, tuple[int, int]]): height and width in pixels of what each reads.
+        shapes (dict[str, tuple[int, int, int]]): channels, and height and width in pixels, of what each reads.
         repeats (int): turns of each. Defaults to 50.
     """
-    images = {name: torch.rand(1, 3, *sizes[name], device=get_device()) for name in models}
+    images = {name: torch.rand(1, *shapes[name], device=get_device()) for name in models}
     times = {name: [] for name in models}
     with torch.no_grad():
         for turn in range(repeats + 2):
@@ -132,12 +145,15 @@ def compare(entries: dict[str, Trained], out_dir: str | Path, pictures: int = 3)
     table = {}
     for name, trained in entries.items():
         table[name] = {key: value for key, value in evaluate(trained, name).items() if key not in ('aAcc', 'mAcc')}
-    sizes = {name: _lr_size(trained) for name, trained in entries.items()}
+    shapes = {
+        name: (input_channels(trained.cfg.model.backbone), *_lr_size(trained)) for name, trained in entries.items()
+    }
     deployed = {name: trained.deployed() for name, trained in entries.items()}
-    for name, milliseconds in latencies(deployed, sizes).items():
-        cost = measure_complexity(deployed[name], sizes[name])
+    for name, milliseconds in latencies(deployed, shapes).items():
+        channels, *size = shapes[name]
+        cost = measure_complexity(deployed[name], size, channels)
         table[name] |= {
-            'network reads': '{}x{}'.format(*sizes[name]),
+            'network reads': '{}x{}'.format(*size),
             'parameters (M)': cost.params / 1e6,
             'GFLOPs': cost.flops / 1e9,
             'GMACs': cost.macs / 1e9,
@@ -182,8 +198,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument('--out', default='work_dirs/comparison', help='folder for the table and the picture')
     parser.add_argument('--pictures', type=int, default=3, help='rows of the picture')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE for every config')
     args = parser.parse_args(argv)
     quiet()
-    entries = {name: Trained(config, checkpoint) for name, config, checkpoint in args.model}
+    entries = {}
+    for name, config, checkpoint in args.model:
+        cfg = Config.fromfile(config)
+        cfg.merge_from_dict(args.cfg_options)
+        entries[name] = Trained(cfg, checkpoint)
     print('\n' + to_markdown(compare(entries, args.out, args.pictures)))
     print(f'Written to {args.out}')

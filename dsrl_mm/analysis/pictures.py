@@ -34,7 +34,7 @@ def draw(entries: dict, pictures: int = 3) -> Figure:
         for name, model in models.items():
             with torch.no_grad():
                 prediction = model.test_step(pseudo_collate([sample]))[0]
-            panels[name] = palette[prediction.pred_sem_seg.data[0].cpu().numpy()]
+            panels[name] = palette[prediction.pred_sem_seg.data[0].byte().cpu().numpy()]
             if entries[name].rebuilds:
                 panels[f'{name}: rebuilt image'] = _to_rgb(prediction.sr_img.data.cpu())
         rows.append(panels)

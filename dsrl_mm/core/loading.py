@@ -20,6 +20,7 @@ __all__ = [
     'check_complete',
     'load_for_inference',
     'match_checkpoint',
+    'read_state_dict',
     'without_pretrained',
 ]
 
@@ -114,27 +115,48 @@ def _reads_weights(key: str, value: Any) -> bool:
     return key == 'init_cfg' and isinstance(value, dict) and value.get('type') == 'Pretrained'
 
 
-def check_complete(model: nn.Module, state_dict: dict, filename: str) -> None:
+def check_complete(model: nn.Module, state_dict: dict, filename: str, also: tuple[str, ...] = ()) -> None:
     """Refuse a checkpoint that lacks weights that inference needs.
 
     Args:
         model (nn.Module): a segmentor or a pose estimator.
         state_dict (dict): the checkpoint's tensors, with the names of ``model``'s.
         filename (str): for the message.
+        also (tuple[str, ...]): beginnings of names of :data:`TRAINING_ONLY` that are needed, too; the SISR head is
+            where ``test_cfg.with_sr`` asks for rebuilt images. Defaults to none.
 
     Raises:
-        ValueError: if any tensor outside :data:`TRAINING_ONLY` is missing or has another shape.
+        ValueError: if any tensor that is needed is missing or has another shape.
     """
+    if (getattr(model, 'test_cfg', None) or {}).get('with_sr'):
+        also = (*also, 'sr_aux.head.')
     match = match_checkpoint(model, state_dict)
-    absent = [name for name in match.missing + match.reshaped if not _is_for_training(name)]
+    absent = [n for n in match.missing + match.reshaped if not _is_for_training(n) or n.startswith(also)]
     if absent:
+        deployed = all(_is_for_training(name) for name in absent)
         raise ValueError(
             f'{filename} lacks weights that this model predicts with: {_modules(absent, depth=3)}. They would stay '
-            'random. Test with the config that trained the checkpoint.'
+            'random. '
+            + (
+                'A deployed checkpoint has no training-only parts: take one that training wrote, or do without '
+                'rebuilt images (test_cfg.with_sr, --sr-metrics).'
+                if deployed
+                else 'Test with the config that trained the checkpoint.'
+            )
         )
 
 
-def load_for_inference(model: nn.Module, checkpoint: str | Path) -> nn.Module:
+def read_state_dict(checkpoint: str | Path) -> dict:
+    """The tensors of a checkpoint, by name, on the CPU.
+
+    Args:
+        checkpoint (str | Path): a file, or an address that MMEngine can read; of a training, or of tensors alone.
+    """
+    read = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu', logger='silent')
+    return read.get('state_dict', read)
+
+
+def load_for_inference(model: nn.Module, checkpoint: str | Path, also: tuple[str, ...] = ()) -> nn.Module:
     """Load a checkpoint into a model and set it to eval mode.
 
     What only training needs and the model does not have is left in the checkpoint, without a word.
@@ -142,13 +164,13 @@ def load_for_inference(model: nn.Module, checkpoint: str | Path) -> nn.Module:
     Args:
         model (nn.Module): a segmentor or a pose estimator.
         checkpoint (str | Path): a file, or an address that MMEngine can read.
+        also (tuple[str, ...]): see :func:`check_complete`.
 
     Raises:
         ValueError: if the checkpoint lacks weights that inference needs.
     """
-    read = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu', logger='silent')
-    state_dict = read.get('state_dict', read)
-    check_complete(model, state_dict, str(checkpoint))
+    state_dict = read_state_dict(checkpoint)
+    check_complete(model, state_dict, str(checkpoint), also)
     own = set(model.state_dict())
     model.load_state_dict(
         {name: value for name, value in state_dict.items() if name in own or not _is_for_training(name)}, strict=False

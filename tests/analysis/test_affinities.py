@@ -70,6 +70,14 @@ def test_command(tmp_path, capsys, monkeypatch):
     assert all(abs(float(number)) < 0.99 for number in (*table['SISR features'], *table['image']))
 
 
+def test_needs_a_checkpoint_of_the_training(tmp_path):
+    config = str(toy_data.write_config(tmp_path, toy_data.write_camvid(tmp_path)))
+    deployed = toy.build(dict(Config.fromfile(config).model.to_dict(), sr_aux=None)).state_dict()
+    torch.save(deployed, tmp_path / 'x.pth')
+    with pytest.raises(ValueError, match='lacks weights .*sr_aux.*take one that training wrote'):
+        main([config, str(tmp_path / 'x.pth')])
+
+
 def test_needs_an_affinity_loss(tmp_path, capsys):
     config = str(toy_data.write_config(tmp_path, toy_data.write_camvid(tmp_path), model=toy.model_cfg(sr_aux=None)))
     with pytest.raises(SystemExit):

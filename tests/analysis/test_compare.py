@@ -45,6 +45,30 @@ def test_table_holds_what_the_test_command_reports(entries, tmp_path):
     assert width > height  # 5 columns of 2 images
 
 
+def test_deployed_checkpoints_are_compared_without_rebuilt_images(entries, tmp_path):
+    config, checkpoint = entries['DSRL']
+    toy_data.call(cli.deploy, config, checkpoint, tmp_path)
+    table = compare({'DSRL': Trained(config, tmp_path / 'deploy.pth')}, tmp_path, pictures=1)
+    assert 'mIoU' in table['DSRL'] and 'sr/PSNR' not in table['DSRL']
+
+
+def test_heads_of_one_channel_are_drawn(entries, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, 'evaluate', lambda trained, name: {})
+    cfg = Config.fromfile(entries['baseline'][0])
+    cfg.model.decode_head.update(num_classes=2, out_channels=1, threshold=0.3)
+    torch.save(toy.build(cfg.model.to_dict()).state_dict(), tmp_path / 'binary.pth')
+    compare({'binary': Trained(cfg, tmp_path / 'binary.pth')}, tmp_path, pictures=1)
+    assert (tmp_path / 'comparison.png').exists()
+
+
+def test_command_takes_options_for_every_config(entries, tmp_path, monkeypatch):
+    found = {}
+    monkeypatch.setattr(module, 'compare', lambda entries, *_: found.update(entries) or {name: {} for name in entries})
+    models = [arg for name, files in entries.items() for arg in ('--model', name, *map(str, files))]
+    module.main([*models, '--out', str(tmp_path), '--cfg-options', 'test_dataloader.dataset.data_root=elsewhere'])
+    assert [trained.cfg.test_dataloader.dataset.data_root for trained in found.values()] == ['elsewhere'] * 2
+
+
 def test_costs_are_those_of_the_deployed_model(entries, tmp_path, monkeypatch):
     monkeypatch.setattr(module, 'evaluate', lambda trained, name: {})
     table = compare({'DSRL': Trained(*entries['DSRL'])}, tmp_path, pictures=1)
@@ -82,7 +106,7 @@ def test_models_take_turns():
             order.append(self.name)
 
     models = {name: Named(name) for name in 'ab'}
-    assert latencies(models, dict(a=(4, 4), b=(6, 8)), repeats=3).keys() == {'a', 'b'}
+    assert latencies(models, dict(a=(3, 4, 4), b=(3, 6, 8)), repeats=3).keys() == {'a', 'b'}
     assert ''.join(order) == 'ab' * 5  # 2 to warm up
 
 

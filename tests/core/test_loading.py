@@ -238,6 +238,18 @@ class TestComplete:
         with pytest.raises(ValueError, match='decode_head.decode_head.conv_seg'):
             check_complete(model, build(model_cfg(head=head_cfg(num_classes=7))).state_dict(), 'x.pth')
 
+    def test_rebuilt_images_need_the_sisr_head(self):
+        model = build(model_cfg(test_cfg=dict(mode='whole', with_sr=True)))
+        check_complete(model, _drop(model, 'sr_aux.transform'), 'x.pth')
+        with pytest.raises(ValueError, match=r'x.pth lacks weights .*sr_aux.head.merge.*deployed .*--sr-metrics'):
+            check_complete(model, build(model_cfg(sr_aux=None)).state_dict(), 'x.pth')
+
+    def test_more_may_be_needed(self):
+        model = build(model_cfg())
+        check_complete(model, _drop(model, 'sr_aux'), 'x.pth')
+        with pytest.raises(ValueError, match='sr_aux.transform'):
+            check_complete(model, _drop(model, 'sr_aux.transform'), 'x.pth', also=('sr_aux.',))
+
     @pytest.mark.parametrize('wrap', [lambda m: m, lambda m: SegTTAModel(module=m), 'ddp'], ids=['plain', 'tta', 'ddp'])
     def test_the_hook_looks_into_wrappers(self, wrap):
         model = build(model_cfg())
