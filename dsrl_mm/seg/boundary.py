@@ -106,11 +106,24 @@ class BoundaryMetric(BaseMetric):
         Args:
             data_batch (dict): not read.
             data_samples (Sequence[dict]): ``pred_sem_seg.data`` and ``gt_sem_seg.data``, each (1, H, W), class ids.
+
+        Raises:
+            ValueError: for labels with other ids than those of classes and ``ignore_index``.
         """
         for sample in data_samples:
-            prediction, truth = (sample[key]['data'].squeeze(0).cpu().numpy() for key in ('pred_sem_seg', 'gt_sem_seg'))
+            # As integers: heads of one channel predict 0.0 and 1.0.
+            prediction, truth = (
+                sample[key]['data'].squeeze(0).cpu().numpy().astype(np.int64) for key in ('pred_sem_seg', 'gt_sem_seg')
+            )
             pixels = self.tolerance * np.hypot(*truth.shape)
             classes = len(self.dataset_meta['classes'])
+            unknown = set(np.unique(truth).tolist()) - {*range(classes), self.ignore_index}
+            if unknown:
+                raise ValueError(
+                    f'{sample.get("seg_map_path", "A label")}: holds the class ids {sorted(unknown)}, but there are '
+                    f'{classes} classes (0 to {classes - 1}), and {self.ignore_index} is ignored. Correct the label, '
+                    'or set ignore_index of the metric and of the heads.'
+                )
             self.results.append(boundary_counts(prediction, truth, classes, pixels, self.ignore_index))
 
     def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float]:

@@ -4,10 +4,16 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmseg.registry import HOOKS
+from torch import nn
 
 from ..core.hooks import sample_paths
 
 __all__ = ['LabelCheckHook']
+
+
+def _plain(model: nn.Module) -> nn.Module:
+    """The segmentor inside a wrapper for several processes."""
+    return model.module if is_model_wrapper(model) else model
 
 
 @HOOKS.register_module()
@@ -18,14 +24,35 @@ class LabelCheckHook(Hook):
     name, on a CPU sometimes nothing at all.
     """
 
+    def before_train(self, runner) -> None:
+        """Check that what fills up labels is ignored, and by every head alike.
+
+        Raises:
+            ValueError: naming the keys that differ.
+        """
+        model = _plain(runner.model)
+        head = model.decode_head
+        auxiliary = getattr(model, 'auxiliary_head', None) or nn.ModuleList()
+        for i, other in enumerate(auxiliary if isinstance(auxiliary, nn.ModuleList) else [auxiliary]):
+            if other.ignore_index != head.ignore_index:
+                raise ValueError(
+                    f'auxiliary_head {i} ignores {other.ignore_index} in labels, and decode_head {head.ignore_index}. '
+                    'Set ignore_index of all heads to the same.'
+                )
+        padding = getattr(model.data_preprocessor, 'seg_pad_val', head.ignore_index)
+        if padding >= head.num_classes and padding != head.ignore_index:
+            raise ValueError(
+                f'data_preprocessor.seg_pad_val={padding} is neither a class nor ignored: the heads have '
+                f'ignore_index={head.ignore_index}. Set seg_pad_val to that.'
+            )
+
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
         """Check the labels' shapes and ids.
 
         Raises:
             ValueError: naming the file, what is wrong with its label, and the remedy.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        head = model.decode_head
+        head = _plain(runner.model).decode_head
         for path, image, sample in zip(sample_paths(data_batch), data_batch['inputs'], data_batch['data_samples']):
             label, where = sample.gt_sem_seg.data, sample.metainfo.get('seg_map_path', f'the label of {path}')
             if label.shape != (1, *image.shape[-2:]):

@@ -41,6 +41,22 @@ def test_perfect_prediction_and_absent_class():
     assert math.isnan(scores['BF.rider']) and math.isnan(scores['BIoU.rider'])
 
 
+def test_predictions_of_heads_of_one_channel():
+    truth = halves(20)
+    scores = score([(halves(21).astype(np.float32), truth)], pixels=2)
+    assert scores == pytest.approx(score([(halves(21), truth)], pixels=2), nan_ok=True)
+
+
+def test_unknown_ids_are_named():
+    metric = METRICS.build(dict(type='BoundaryMetric', _scope_='mmseg'))
+    metric.dataset_meta = dict(classes=CLASSES)
+    label = halves(20)
+    label[0, :3] = 7, 3, 255
+    sample = {key: dict(data=torch.from_numpy(label)[None]) for key in ('pred_sem_seg', 'gt_sem_seg')}
+    with pytest.raises(ValueError, match=r'^labels/x.png: holds the class ids \[3, 7\], but there are 3 classes'):
+        metric.process({}, [dict(sample, seg_map_path='labels/x.png')])
+
+
 @pytest.mark.parametrize(('pixels', 'expected'), [(1.5, 100), (1, 100), (0.9, 0)])
 def test_shift_by_one_pixel(pixels, expected):
     assert score([(halves(21), halves(20))], pixels)['mBF'] == expected

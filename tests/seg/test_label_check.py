@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.model import MMDistributedDataParallel
 from mmengine.structures import PixelData
-from toy import NUM_CLASSES, batch, build, model_cfg
+from toy import NUM_CLASSES, auxiliary_head_cfg, batch, build, head_cfg, model_cfg, preprocessor_cfg
 
 from dsrl_mm.seg import LabelCheckHook
 
@@ -52,6 +52,26 @@ def test_another_shape_is_refused(runner, shape):
     data['data_samples'][0].gt_sem_seg = PixelData(data=torch.zeros(shape, dtype=torch.long))
     with pytest.raises(ValueError, match=r'0.png: a label of shape .* for an image of shape \(3, 48, 64\)'):
         check(runner, data)
+
+
+def start(void: int, auxiliary: int, padding: int) -> None:
+    model = build(
+        model_cfg(
+            head=head_cfg(ignore_index=void),
+            auxiliary_head=[auxiliary_head_cfg(ignore_index=void), auxiliary_head_cfg(ignore_index=auxiliary)],
+            data_preprocessor=preprocessor_cfg(seg_pad_val=padding),
+        )
+    )
+    LabelCheckHook().before_train(SimpleNamespace(model=model))
+
+
+def test_all_heads_ignore_the_same_and_what_fills_up_labels():
+    start(void=5, auxiliary=5, padding=5)
+    start(void=255, auxiliary=255, padding=0)  # fills up with a class: unusual, but it is one
+    with pytest.raises(ValueError, match='auxiliary_head 1 ignores 255 in labels, and decode_head 5. Set ignore_index'):
+        start(void=5, auxiliary=255, padding=5)
+    with pytest.raises(ValueError, match='seg_pad_val=255 is neither a class nor ignored: .* ignore_index=5. Set'):
+        start(void=5, auxiliary=5, padding=255)
 
 
 def test_looks_into_a_distributed_model(runner, monkeypatch):
