@@ -5,14 +5,20 @@ from collections.abc import Iterator, Sequence
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from dsrl_mm import compat
 
+from ..core.config import type_name
+
 __all__ = ['check_data', 'check_packages', 'check_pair']
 
 _PNG_END = b'IEND\xaeB`\x82'
+
+#: Suffixes of files that Pillow reads, all of them. Of others, such as TIFF of many bands, pipelines may know more.
+_PILLOWS = ('.png', '.jpg', '.jpeg', '.bmp', '.gif', '.webp', '.ppm', '.pgm')
 
 
 def _plain_datasets(cfg: dict, key: str) -> Iterator[tuple[str, dict]]:
@@ -39,8 +45,11 @@ def _check_folders(cfg: dict, key: str) -> None:
             )
 
 
-def _read_header(path: str) -> Image.Image:
-    """An image file as its header describes it, no pixels decoded; a PNG must also have an end."""
+def _read_header(path: str) -> Image.Image | None:
+    """An image file as its header describes it, no pixels decoded; a PNG must also have an end.
+
+    None of a file in a format that Pillow does not know: data sets may load what they like.
+    """
     try:
         with open(path, 'rb') as f:
             image = Image.open(f)
@@ -54,25 +63,53 @@ def _read_header(path: str) -> Image.Image:
             'data_prefix, img_suffix and seg_map_suffix.'
         ) from None
     except UnidentifiedImageError:
+        if not path.lower().endswith(_PILLOWS):
+            return None
         raise ValueError(f'{path} is not an image. Restore it from its source.') from None
 
 
-def check_pair(img_path: str, seg_map_path: str | None) -> None:
-    """Check one image and, where there is one, its label by their headers: no decoding.
+def _check_ids(label: Image.Image, path: str) -> None:
+    """Raise a ValueError where ``LoadAnnotations`` would not make the label's ids of its pixels."""
+    if len(label.getbands()) != 1:
+        raise ValueError(
+            f'{path} is a colour image ({label.mode}), not class ids. Convert it to one channel of ids, as '
+            'tools/dataset_converters/camvid.py does for CamVid.'
+        )
+    if label.mode not in ('1', 'L', 'P'):  # more than 8 bits
+        with Image.open(path) as decoded:
+            largest = decoded.getextrema()[1]
+        if largest > 255:
+            raise ValueError(
+                f'{path} holds values up to {largest}, but labels are loaded as 8-bit class ids: 256 would become 0. '
+                'Write ids from 0 to 255.'
+            )
+
+
+def check_pair(img_path: str, seg_map_path: str | None, holds_ids: bool = True) -> bool:
+    """Check one image and, where there is one, its label by their headers: no decoding, but of labels of 16 bits.
+
+    Args:
+        img_path (str): a file.
+        seg_map_path (str, optional): a file.
+        holds_ids (bool): whether the label's pixels are class ids; loaders of a project's own may make ids of anything.
+            Defaults to True.
+
+    Returns:
+        bool: False if either is of a format that only the pipeline may know, so that sizes were not compared.
 
     Raises:
         FileNotFoundError: if either is missing.
-        ValueError: if either is truncated or no image, the label is a colour image, or their sizes differ.
+        ValueError: if either is truncated or no image, the label is a colour image or has ids beyond 255, or their
+            sizes differ.
     """
     image = _read_header(img_path)
     if seg_map_path is None:
-        return
+        return image is not None
     label = _read_header(seg_map_path)
-    if len(label.getbands()) != 1:
-        raise ValueError(
-            f'{seg_map_path} is a colour image ({label.mode}), not class ids. Convert it to one channel of ids, as '
-            'tools/dataset_converters/camvid.py does for CamVid.'
-        )
+    if label is not None and holds_ids:
+        _check_ids(label, seg_map_path)
+    if image is None or label is None:
+        return False
     # A camera held upright stores its photo lying; the pipeline turns it, as EXIF says.
     lying = 'exif' in image.info and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
     size = image.size[::-1] if lying else image.size
@@ -81,6 +118,7 @@ def check_pair(img_path: str, seg_map_path: str | None) -> None:
             f'{seg_map_path} is {label.width}x{label.height} pixels, but its image {img_path} is {size[0]}x{size[1]}. '
             "Labels must have their image's size."
         )
+    return True
 
 
 def _heads(model: dict, key: str = 'model') -> Iterator[tuple[str, dict]]:
@@ -110,8 +148,25 @@ def check_packages(cfg: Config) -> None:
     Raises:
         ImportError: if the backbone is MMSegmentation's ``TIMMBackbone``, but timm is missing.
     """
-    if cfg.get('model', {}).get('backbone', {}).get('type') in ('TIMMBackbone', 'mmseg.TIMMBackbone'):
+    if type_name(cfg.get('model', {}).get('backbone', {})) == 'TIMMBackbone':
         compat.need_timm_extra('timm', 'model.backbone.type="TIMMBackbone"')
+
+
+def _holds_ids(dataset_cfg: dict) -> bool:
+    """Whether the stock transform loads a data set's labels."""
+    loaders = [type_name(step) for step in dataset_cfg.get('pipeline', ()) if 'Annotation' in type_name(step)]
+    return not loaders or 'LoadAnnotations' in loaders
+
+
+def _check_files(dataset: BaseSegDataset, key: str, holds_ids: bool) -> None:
+    print(f'Checking the {len(dataset)} images and labels of {key}')
+    unknown = 0
+    for i in range(len(dataset)):
+        info = dataset.get_data_info(i)
+        if '://' not in info['img_path']:
+            unknown += not check_pair(info['img_path'], info.get('seg_map_path'), holds_ids)
+    if unknown:
+        print(f'{unknown} of them are of a format that only the pipeline may know: their sizes were not compared')
 
 
 def check_data(cfg: Config, phases: tuple[str, ...]) -> None:
@@ -137,8 +192,9 @@ def check_data(cfg: Config, phases: tuple[str, ...]) -> None:
                 )
             if dataset.metainfo.get('classes'):
                 _check_classes(cfg.model, dataset.metainfo['classes'], f'{type(dataset).__name__} ({key})')
-            print(f'Checking the {len(dataset)} images and labels of {key}')
-            for i in range(len(dataset)):
-                info = dataset.get_data_info(i)
-                if '://' not in info['img_path']:
-                    check_pair(info['img_path'], info.get('seg_map_path'))
+            elif phase != 'train':
+                raise ValueError(
+                    f'{key}: {type(dataset).__name__} has no class names, which metrics need. Set {key}.metainfo='
+                    'dict(classes=(...), palette=[...]).'
+                )
+            _check_files(dataset, key, _holds_ids(dataset_cfg))

@@ -65,6 +65,35 @@ def test_a_truncated_png_is_found(pair, tmp_path, missing):
         check_pair(*pair)
 
 
+@pytest.mark.parametrize(('largest', 'passes'), [(255, True), (256, False)])
+def test_ids_beyond_8_bits_are_found(pair, largest, passes):
+    label = np.zeros((8, 12), np.uint16)
+    label[3, 4] = largest
+    Image.fromarray(label).save(pair[1])
+    if passes:
+        assert check_pair(*pair)
+    else:
+        with pytest.raises(ValueError, match='label.png holds values up to 256, but labels are loaded as 8-bit'):
+            check_pair(*pair)
+
+
+def test_labels_of_a_loader_of_ones_own_may_be_anything(pair):
+    Image.new('RGB', (12, 8)).save(pair[1])
+    assert check_pair(*pair, holds_ids=False)
+    with pytest.raises(ValueError, match='8x12 pixels, but'):
+        Image.new('RGB', (8, 12)).save(pair[1])
+        check_pair(*pair, holds_ids=False)
+
+
+def test_formats_that_only_a_pipeline_knows_pass_uncompared(pair, tmp_path):
+    np.save(tmp_path / 'image.npy', np.zeros((8, 12, 5), np.float32))
+    assert not check_pair(str(tmp_path / 'image.npy'), None)
+    assert not check_pair(str(tmp_path / 'image.npy'), pair[1])
+    Image.new('RGB', (12, 8)).save(pair[1])
+    with pytest.raises(ValueError, match='is a colour image'):
+        check_pair(str(tmp_path / 'image.npy'), pair[1])
+
+
 def test_a_file_that_is_no_image_is_found(pair, tmp_path):
     (tmp_path / 'image.jpg').write_text('<html>404</html>')
     with pytest.raises(ValueError, match='image.jpg is not an image. Restore it'):
@@ -104,6 +133,38 @@ def test_wrapped_data_sets_are_checked(tmp_path, wrap, key):
     cfg.train_dataloader.dataset = wrap(cfg.train_dataloader.dataset)
     with pytest.raises(FileNotFoundError, match=f'^{key}.data_prefix.img_path: .*{key}.data_root=FOLDER'):
         check_data(cfg, ('train',))
+
+
+def test_files_that_were_not_compared_are_counted(tmp_path, capsys):
+    write_camvid(tmp_path, train=2, val=1)
+    np.save(tmp_path / 'images/train/train_0.npy', np.zeros((8, 12, 5), np.float32))
+    cfg = config(tmp_path)
+    cfg.train_dataloader.dataset.update(type='BaseSegDataset', img_suffix='.npy', metainfo=dict(classes=('a',) * 11))
+    cfg.train_dataloader.dataset.seg_map_suffix = '.png'
+    check_data(cfg, ('train',))
+    assert '\n1 of them are of a format that only the pipeline may know' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('loader', ['LoadAnnotations', 'LoadMyAnnotations'])
+def test_who_loads_labels_says_what_they_may_be(tmp_path, loader):
+    write_camvid(tmp_path, train=1, val=1)
+    Image.new('RGB', (64, 48)).save(tmp_path / 'labels/train/train_0.png')
+    cfg = config(tmp_path)
+    cfg.train_dataloader.dataset.pipeline = [dict(type='LoadImageFromFile'), dict(type=loader)]
+    if loader == 'LoadMyAnnotations':
+        check_data(cfg, ('train',))
+    else:
+        with pytest.raises(ValueError, match='train_0.png is a colour image'):
+            check_data(cfg, ('train',))
+
+
+def test_metrics_need_class_names(tmp_path):
+    cfg = config(write_camvid(tmp_path, train=1, val=1))
+    cfg.train_dataloader.dataset.update(type='BaseSegDataset', img_suffix='.png')
+    check_data(cfg, ('train',))
+    cfg.val_dataloader = cfg.train_dataloader
+    with pytest.raises(ValueError, match='^val_dataloader.dataset: BaseSegDataset has no class names.*metainfo='):
+        check_data(cfg, ('val',))
 
 
 def test_a_test_set_may_have_no_labels(tmp_path):
