@@ -8,6 +8,7 @@ from mmengine.runner import CheckpointLoader
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ..core.config import input_channels, type_name
 from ..core.loading import TRAINING_ONLY, load_for_inference, without_pretrained
 
 __all__ = ['build_deploy_model', 'deploy_config', 'export_program', 'save_deploy']
@@ -25,10 +26,10 @@ def deploy_config(cfg: Config, lr_input: bool = False) -> Config:
     Raises:
         ValueError: if the model is no DSRLSegmentor.
     """
-    if cfg.model.type != 'DSRLSegmentor':
+    if type_name(cfg.model) != 'DSRLSegmentor':
         raise ValueError(
-            f'model.type is {cfg.model.type!r}, but only a DSRLSegmentor has two entrances and training-only parts. A '
-            'baseline is a DSRLSegmentor with a stock decode head.'
+            f'model.type is {type_name(cfg.model)!r}, but only a DSRLSegmentor has two entrances and training-only '
+            'parts. A baseline is a DSRLSegmentor with a stock decode head.'
         )
     cfg = Config(cfg.to_dict())
     for part in TRAINING_ONLY:
@@ -40,11 +41,20 @@ def deploy_config(cfg: Config, lr_input: bool = False) -> Config:
         cfg.model.test_cfg = dict(mode='whole')
         # Preprocessors that pad what they test to the canvas would pad frames to it, too.
         (cfg.model.get('data_preprocessor', {}).get('test_cfg') or {}).pop('size', None)
+        pipeline = _inference_pipeline(cfg)
         # Frames come at the network's size; data sets hold canvases, of which there is nothing to train or test on.
         for key in [key for key in cfg if key.startswith(('train_', 'val_', 'test_', 'tta_'))]:
             cfg.pop(key)
-        cfg.test_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
+        cfg.test_pipeline = pipeline
+        cfg.test_dataloader = dict(dataset=dict(pipeline=pipeline))  # where MMSegInferencer looks
     return cfg
+
+
+def _inference_pipeline(cfg: Config) -> list[dict]:
+    """How the config loads images, and nothing that changes their size or needs labels."""
+    steps = cfg.get('test_pipeline') or cfg.get('test_dataloader', {}).get('dataset', {}).get('pipeline', ())
+    loading = [step for step in steps if type_name(step).startswith('Load') and 'Annotation' not in type_name(step)]
+    return [*(loading or [dict(type='LoadImageFromFile')]), dict(type='PackSegInputs')]
 
 
 def build_deploy_model(cfg: Config, checkpoint: str | Path, lr_input: bool = False) -> nn.Module:
@@ -56,18 +66,19 @@ def build_deploy_model(cfg: Config, checkpoint: str | Path, lr_input: bool = Fal
     return load_for_inference(MODELS.build(deploy_config(cfg, lr_input).model), checkpoint)
 
 
-def export_program(model: nn.Module, size: tuple[int, int]) -> torch.export.ExportedProgram:
+def export_program(model: nn.Module, size: tuple[int, int], channels: int = 3) -> torch.export.ExportedProgram:
     """Export the network for inputs of one size.
 
     Args:
         model (nn.Module): from :func:`build_deploy_model`.
         size (tuple[int, int]): height and width of the input: LR frames with ``lr_input``, else the canvas.
+        channels (int): C, of the images. Defaults to 3.
 
     Returns:
-        torch.export.ExportedProgram: takes normalised RGB images (1, 3, H, W), gives logits (1, K, H, W), or
+        torch.export.ExportedProgram: takes normalised (RGB) images (1, C, H, W), gives logits (1, K, H, W), or
         (1, K, scale_factor H, scale_factor W) with ``lr_input``.
     """
-    return torch.export.export(model, (torch.zeros(1, 3, *size),))
+    return torch.export.export(model, (torch.zeros(1, channels, *size),))
 
 
 def _halved(name: str, value: Tensor) -> Tensor:
@@ -119,5 +130,5 @@ def save_deploy(
     torch.save(dict(state_dict=state_dict, meta=kept), files[1])
     if export_size is not None:
         files.append(out_dir / 'deploy.pt2')
-        torch.export.save(export_program(model, export_size), files[2])
+        torch.export.save(export_program(model, export_size, input_channels(cfg.model.backbone)), files[2])
     return files

@@ -3,8 +3,8 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
-from mmseg.apis import inference_model, init_model
-from toy import NUM_CLASSES, auxiliary_head_cfg, batch, build, head_cfg, model_cfg, spread_weights
+from mmseg.apis import MMSegInferencer, inference_model, init_model
+from toy import NUM_CLASSES, auxiliary_head_cfg, batch, build, head_cfg, model_cfg, preprocessor_cfg, spread_weights
 
 from dsrl_mm.seg.deploy import _halved, build_deploy_model, deploy_config, export_program, save_deploy
 
@@ -66,6 +66,23 @@ class TestConfig:
         mask = inference_model(model, np.zeros((*FRAME, 3), np.uint8)).pred_sem_seg.data
         assert read == [FRAME]
         assert mask.shape == (1, 2 * FRAME[0], 2 * FRAME[1])
+
+    def test_frames_are_loaded_as_canvases_were(self, run):
+        cfg, _, _ = run
+        load = dict(type='LoadImageFromFile', color_type='grayscale')
+        steps = [load, dict(type='Resize', scale=(64, 48)), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
+        cfg.test_dataloader = dict(dataset=dict(pipeline=steps))
+        assert deploy_config(cfg, lr_input=True).test_pipeline == [load, dict(type='PackSegInputs')]
+
+    def test_mmsegs_inferencer_takes_it(self, run, tmp_path):
+        cfg, path, _ = run
+        cfg.visualizer = dict(type='SegLocalVisualizer')
+        files = save_deploy(cfg, path, tmp_path, lr_input=True)
+        inferencer = MMSegInferencer(
+            str(files[0]), str(files[1]), device='cpu', classes=list('abcde'), palette=[[0] * 3] * 5
+        )
+        mask = inferencer(np.zeros((*FRAME, 3), np.uint8))['predictions']
+        assert mask.shape == (2 * FRAME[0], 2 * FRAME[1])
 
     def test_refuses_a_segmentor_that_is_not_ours(self, run):
         cfg, _, _ = run
@@ -151,6 +168,19 @@ class TestExport:
         expected = build_deploy_model(cfg, path, lr_input)(image)
         assert expected.shape == (1, NUM_CLASSES, *((48, 64) if lr_input else size))
         torch.testing.assert_close(program(image), expected)
+
+    def test_images_of_one_channel(self, tmp_path):
+        cfg = Config(
+            dict(
+                model=model_cfg(
+                    dsrl=False, data_preprocessor=preprocessor_cfg(mean=[120.0], std=[60.0], bgr_to_rgb=False)
+                )
+            )
+        )
+        cfg.model.backbone.in_channels = 1
+        torch.save(build(cfg.model.to_dict()).state_dict(), tmp_path / 'trained.pth')
+        file = save_deploy(cfg, tmp_path / 'trained.pth', tmp_path / 'out', lr_input=True, export_size=FRAME)[2]
+        assert torch.export.load(file).module()(torch.randn(1, 1, *FRAME)).shape == (1, NUM_CLASSES, 48, 64)
 
     @pytest.mark.parametrize('head', ['DepthwiseSeparableASPPHead', 'SegformerHead'])
     def test_other_heads(self, head):
