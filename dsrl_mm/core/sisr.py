@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
@@ -99,7 +100,8 @@ class SISRAuxHead(BaseModule):
     def rebuild(self, image: Tensor, reduced: Tensor, size: Sequence[int]) -> Tensor:
         """The canvas, from what the network makes of its reduced version.
 
-        A strided network rounds sizes up, so the image may be larger than the canvas by a border, which is cut off.
+        A strided network rounds sizes up or down, so the image may be larger than the canvas by a border, which is cut
+        off, or smaller, where its own border is repeated.
 
         Args:
             image (Tensor): from :meth:`forward`, shape (B, out_channels, h, w).
@@ -110,16 +112,18 @@ class SISRAuxHead(BaseModule):
             Tensor: (B, out_channels, H, W).
 
         Raises:
-            ValueError: if the image does not cover the canvas, or by more than rounding does.
+            ValueError: if the image is larger or smaller than the canvas by more than rounding makes it.
         """
         for got, wanted in zip(image.shape[-2:], size):
-            if not wanted <= got < wanted + self.upscale_factor:
+            if abs(got - wanted) >= self.upscale_factor:
                 raise ValueError(
                     f'SISRAuxHead: upscale_factor={self.upscale_factor} makes {tuple(image.shape[-2:])} pixels of '
                     f'a canvas of {tuple(size)}. Set it to the stride of the finest backbone stage in in_index times '
                     'scale_factor.'
                 )
         image = image[..., : size[0], : size[1]]
+        if image.shape[-2:] != torch.Size(size):
+            image = F.pad(image, (0, size[1] - image.shape[-1], 0, size[0] - image.shape[-2]), mode='replicate')
         if not self.residual:
             return image
         # The canvas is padded to whole multiples of the scale factor before it is reduced.

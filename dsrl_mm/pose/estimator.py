@@ -62,7 +62,8 @@ class DSRLTopdown(TopdownPoseEstimator):
         """Run the network once on an empty crop: decoding on another grid would give wrong keypoints, silently."""
         (width, height), wanted = self.head.decoder.input_size, tuple(self.head.decoder.heatmap_size)
         parameter = next(self.parameters())
-        crop = torch.zeros(1, 3, height, width, dtype=parameter.dtype, device=parameter.device)
+        channels = len(getattr(self.data_preprocessor, 'mean', (0, 0, 0)))
+        crop = torch.zeros(1, channels, height, width, dtype=parameter.dtype, device=parameter.device)
         training = self.training
         try:
             feats = self.eval().extract_feat(crop)
@@ -73,13 +74,16 @@ class DSRLTopdown(TopdownPoseEstimator):
                 "codec's input_size to scale_factor times what the backbone takes: HRNet, for example, multiples of 32."
             ) from error
         try:
-            found = tuple(self.head(feats).shape[:1:-1])
+            heatmaps = self.head(feats)
         except RuntimeError as error:
             raise ValueError(
                 f'DSRLTopdown: the {type(self.head).__name__} cannot read features of {feats[-1].shape[1]} channels. A '
                 f'layer says: {error}. Set model.head.in_channels to what the backbone, or the neck, gives.'
             ) from error
         self.train(training)
+        while isinstance(heatmaps, (list, tuple)):  # of heads with several stages, which predict by the last
+            heatmaps = heatmaps[-1]
+        found = tuple(heatmaps.shape[:1:-1])
         if found != wanted:
             raise ValueError(
                 f'DSRLTopdown: the {type(self.head).__name__} makes heatmaps of {_text(found)} cells (width, height) '

@@ -98,6 +98,10 @@ class DSRLSegmentor(EncoderDecoder):
             inputs = area_downsample(pad_to_multiple(inputs, self.scale_factor), self.scale_factor)
         return inputs.contiguous(memory_format=torch.channels_last) if self.channels_last else inputs
 
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """What the heads read, of canvases (B, 3, H, W); with ``lr_input``, of LR frames."""
+        return super().extract_feat(self._network_input(inputs))
+
     def loss(self, inputs: Tensor, data_samples: SampleList) -> dict[str, Tensor]:
         """All losses of one step.
 
@@ -173,11 +177,11 @@ class DSRLSegmentor(EncoderDecoder):
         Returns:
             Tensor: (B, K, H, W); with ``lr_input``, (B, K, scale_factor H, scale_factor W).
         """
-        lr = self._network_input(inputs)
-        canvas = torch.Size([side * self.scale_factor for side in lr.shape[-2:]])
+        factor = self.scale_factor
+        canvas = torch.Size([factor * (side if self.lr_input else -(-side // factor)) for side in inputs.shape[-2:]])
         # Stock heads enlarge their logits to a torch.Size under 'img_shape', as sliding windows give it.
         metas = [{**meta, 'img_shape': canvas} for meta in batch_img_metas]
-        logits = self.decode_head.predict(self.extract_feat(lr), metas, self.test_cfg)
+        logits = self.decode_head.predict(self.extract_feat(inputs), metas, self.test_cfg)
         if self.lr_input:
             return logits
         return logits[..., : inputs.shape[-2], : inputs.shape[-1]]

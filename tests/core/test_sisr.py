@@ -66,9 +66,18 @@ def test_rebuilding_cuts_the_bottom_and_the_right():
     assert head.rebuild(image, REDUCED, (5, 7)).equal(image[..., :5, :7])
 
 
-@pytest.mark.parametrize('canvas', [(4, 8), (8, 4), (9, 8), (8, 9), (16, 16)])
+def test_rebuilding_repeats_the_border_of_networks_that_round_down():
+    head = SISRAuxHead(in_channels=8, upscale_factor=4)
+    image = torch.arange(64.0).view(1, 1, 8, 8)
+    rebuilt = head.rebuild(image, REDUCED, (9, 11))
+    assert rebuilt[..., :8, :8].equal(image)
+    assert rebuilt[0, 0, 8].tolist() == [*range(56, 64), 63, 63, 63]
+    assert rebuilt[0, 0, :8, 10].tolist() == image[0, 0, :, 7].tolist()
+
+
+@pytest.mark.parametrize('canvas', [(4, 8), (8, 4), (12, 8), (8, 12), (16, 16)])
 def test_rebuilding_refuses_more_than_rounding(canvas):
-    # A canvas of 5 to 8 pixels gives 2 cells of 4, so 8 pixels.
+    # A canvas of 5 to 8 pixels gives 2 cells of 4, so 8 pixels; one of 8 to 11 does in networks that round down.
     head = SISRAuxHead(in_channels=8, upscale_factor=4)
     with pytest.raises(ValueError, match='upscale_factor=4 makes') as error:
         head.rebuild(torch.zeros(1, 3, 8, 8), REDUCED, canvas)

@@ -178,6 +178,33 @@ def test_other_networks_take_it_by_config(network):
     assert keypoints(model, batch()).shape == (2, KEYPOINTS, 2)
 
 
+@MODELS.register_module()
+class _TwoStages(nn.Module):
+    """A feature map of 4 channels and stride 4 for each of two stages, as hourglass networks give them."""
+
+    def __init__(self, init_cfg=None):
+        super().__init__()
+        self.stages = nn.ModuleList(nn.Conv2d(3, 4, 4, 4) for _ in range(2))
+
+    def forward(self, x):
+        return [stage(x) for stage in self.stages]
+
+
+def two_stages(cells: int) -> nn.Module:
+    """A baseline whose head predicts by its last stage, and gives a list."""
+    head = head_cfg(False, type='CPMHead', num_stages=2, decoder=codec_cfg(cells))
+    return build(model_cfg(False, backbone=dict(type='_TwoStages'), head=head))
+
+
+def test_baselines_may_have_heads_of_several_stages():
+    data = batch(codec_cfg(8))
+    model = two_stages(8)
+    assert losses(model, data)['loss_kpt'].isfinite()
+    assert keypoints(model, data).shape == (2, KEYPOINTS, 2)
+    with pytest.raises(ValueError, match=r'CPMHead makes heatmaps of \(8, 16\) cells'):
+        two_stages(4)
+
+
 class TestRefuses:
     @pytest.mark.parametrize('factor', [1, 2.0, 1.5, '2'])
     def test_scale_factor(self, factor):

@@ -272,6 +272,15 @@ def test_labels_can_guide_affinity():
     assert before > 0 and model(**data, mode='loss')['sr.loss_fa'] == 0
 
 
+def test_extract_feat_takes_the_canvas():
+    model = build(model_cfg()).eval()
+    canvas = torch.randn(1, 3, 47, 64)
+    found = model.extract_feat(canvas)
+    expected = model.backbone(model._network_input(canvas))
+    assert [feat.shape[-2:] for feat in found] == [(6, 8), (3, 4), (3, 4), (3, 4)]
+    assert all(torch.equal(a, b) for a, b in zip(found, expected))
+
+
 def test_channels_last_is_a_layout_only():
     cfg = model_cfg()
     plain, other = build(cfg), build(dict(cfg, channels_last=True))
@@ -280,7 +289,7 @@ def test_channels_last_is_a_layout_only():
         torch.testing.assert_close(got[name], value, rtol=1e-4, atol=1e-5)
     inputs = other.data_preprocessor(batch(), True)['inputs']
     for model, expected in ((plain, False), (other, True)):
-        features = model.extract_feat(model._network_input(inputs))[-1]
+        features = model.extract_feat(inputs)[-1]
         assert features.is_contiguous(memory_format=torch.channels_last) is expected
 
 
