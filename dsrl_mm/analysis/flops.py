@@ -38,19 +38,6 @@ def _inference(cfg: Config, size: tuple[int, int]) -> Complexity:
     return measure_complexity(MODELS.build(deploy_config(cfg, lr_input=True).model), size, in_channels)
 
 
-def _without_sssr(cfg: Config) -> Config | None:
-    """The config with the stock head in the place of an SSSR head; None if it has none."""
-    stock = copy.deepcopy(cfg)
-    if type_name(stock.model.get('decode_head', {})) == 'SSSRHead':
-        stock.model.decode_head = stock.model.decode_head.decode_head
-    elif type_name(stock.model.get('head', {})) == 'SSSRHeatmapHead':
-        stock.model.head.pop('upsampler', None)
-        stock.model.head.type = 'HeatmapHead'
-    else:
-        return None
-    return stock
-
-
 def _parameters(cfg: Config) -> int:
     return sum(parameter.numel() for parameter in MODELS.build(cfg.model).parameters())
 
@@ -75,18 +62,15 @@ def count(cfg: Config, size: Sequence[int] | None = None) -> dict[str, str | flo
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     size = _input_size(cfg, size)
     cost = _inference(cfg, size)
-    row = {
+    return {
         'config': Path(cfg.filename).stem if cfg.filename else '',
         'input': f'{size[0]}x{size[1]}',
         'M params': cost.params / 1e6,
         'in training': _parameters(cfg) / 1e6,
         'GMACs': cost.macs / 1e9,
         'GFLOPs': cost.flops / 1e9,
-        'SSSR adds %': '',
+        'SSSR adds %': 100 * cost.sssr_flops / (cost.flops - cost.sssr_flops) if cost.sssr_flops else '',
     }
-    if stock := _without_sssr(cfg):
-        row['SSSR adds %'] = 100 * (cost.flops / _inference(stock, size).flops - 1)
-    return row
 
 
 def _text(value: float | str) -> str:

@@ -20,6 +20,7 @@ class Complexity:
     params: int  # at inference
     training_params: int  # those that inference leaves out
     flops: int  # operations: a multiply-add counts as 2
+    sssr_flops: int  # of these, those of the SSSR head's stack
 
     @property
     def macs(self) -> int:
@@ -63,4 +64,10 @@ def measure_complexity(model: nn.Module, size: tuple[int, int], in_channels: int
     image = torch.zeros(1, in_channels, *size, device=next(model.parameters()).device)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(image, None, mode='tensor')
-    return Complexity(params=counts[False], training_params=counts[True], flops=counter.get_total_flops())
+    stack = [sum(ops.values()) for name, ops in counter.get_flop_counts().items() if name.endswith('head.upsampler')]
+    return Complexity(
+        params=counts[False],
+        training_params=counts[True],
+        flops=counter.get_total_flops(),
+        sssr_flops=sum(stack),
+    )

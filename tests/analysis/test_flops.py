@@ -29,6 +29,16 @@ def test_counts_what_the_network_reads_of_the_canvas(config):
     assert row['SSSR adds %'] == pytest.approx(100 * (cost.macs / stock.macs - 1))
 
 
+def test_the_stack_s_share_where_it_reads_early_features_too(config):
+    cfg = Config.fromfile(config)
+    without = count(cfg)
+    head = cfg.model.decode_head
+    head.skip_index = 0
+    head.upsampler.skip_channels = toy.CHANNELS[0]
+    head.decode_head.in_index = 2  # of those that are left
+    assert count(cfg)['SSSR adds %'] > without['SSSR adds %'] > 0
+
+
 def test_size_can_be_given_and_must_be_known(config):
     cfg = Config.fromfile(config)
     assert count(cfg, (48, 64))['GMACs'] == pytest.approx(4 * count(cfg)['GMACs'], rel=0.1)
