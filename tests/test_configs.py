@@ -16,6 +16,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS, TRANSFORMS
 from mmseg.structures import SegDataSample
 
+from dsrl_mm.core.fa_loss import common_positions
 from dsrl_mm.core.loading import without_pretrained
 
 ROOT = Path(__file__).parents[1] / 'configs'
@@ -135,6 +136,26 @@ def test_the_network_reads_what_the_configs_name_says(cfg):
     named = re.search(r'(\d+)x(\d+)', stem)
     if named:
         assert canvas == tuple(cfg.model.scale_factor * int(side) for side in named.groups())
+
+
+def test_one_gpu_does_not_train_at_the_rate_of_many(cfg):
+    """MMSegmentation's schedules are for several GPUs; those for CamVid on a CPU are for its batches."""
+    by_many = 'cityscapes' in cfg.filename or '368x480' in cfg.filename
+    assert cfg.get('auto_scale_lr') == (dict(base_batch_size=8, enable=True) if by_many else None)
+
+
+def test_affinities_are_of_an_eighth_of_the_canvas(cfg, model):
+    """Sec. 4.1 of the paper, and at its size of canvas, whatever grid the features are on."""
+    if model.sr_aux is None or model.sr_aux.fa is None:
+        return
+    seen = []
+    hook = model.sr_aux.fa.register_forward_pre_hook(lambda _, feats: seen.extend(feats))
+    with torch.no_grad():
+        model.train()(**model.data_preprocessor(random_batch(model), training=True), mode='loss')
+    hook.remove()
+    compared = common_positions(*seen, model.sr_aux.fa.subsample, 'pool')[0]
+    coarser = [min(feat.shape[axis] for feat in seen) for axis in (-2, -1)]  # BiSeNet's are of a sixteenth
+    assert list(compared.shape[-2:]) == [min(side // 8, least) for side, least in zip(CANVAS, coarser)]
 
 
 def test_twins_differ_in_the_model_alone(cfg):

@@ -2,7 +2,7 @@
 _base_ = [
     '../_base_/models/deeplabv3plus_r101.py',
     '../_base_/datasets/street_scenes.py',
-    '../_base_/schedules/sgd_poly_80k.py',
+    '../_base_/schedules/sgd_poly.py',
     '../_base_/default_runtime.py',
 ]
 custom_imports = dict(imports=['dsrl_mm.seg', 'dsrl_mm.demo.dataset'], allow_failed_imports=False)
