@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from mmseg.registry import MODELS
 
 from dsrl_mm import cli
+from dsrl_mm.core.complexity import network_input
 
 REPO = Path(__file__).parents[1]
 DOCUMENTS = sorted([*REPO.glob('*.md'), *REPO.glob('docs/*.md')])
@@ -74,6 +75,11 @@ def test_the_readmes_config_for_own_images_trains(tmp_path):
             cv2.imwrite(str(folder / name), np.random.default_rng(0).integers(*values, (70, 130), np.uint8))
     cfg = cli.training_config([str(tmp_path / 'my_data.py'), '--work-dir', str(tmp_path)])
     cli.preflight(cfg, ('train', 'val'))
+    assert network_input(cfg) == (32, 64)
+    scales = [step.scale for step in cfg.tta_pipeline[-1].transforms[0]]
+    assert scales == [(96, 48), (128, 64), (160, 80)]
+    (decay,) = cfg.param_scheduler
+    assert decay.end == cfg.train_cfg.max_iters
     model = revert_sync_batchnorm(MODELS.build(cfg.model))
     loader = Runner.build_dataloader(dict(cfg.train_dataloader, batch_size=2, num_workers=0, persistent_workers=False))
     batch = model.data_preprocessor(next(iter(loader)), training=True)
