@@ -255,6 +255,14 @@ def test_two_distributions_in_one_folder_are_warned_of(monkeypatch, installed):
         compat._warn_of_two_stacks.__wrapped__('mmcv')
 
 
+def test_two_distributions_are_warned_of_when_the_package_is_imported(monkeypatch):
+    monkeypatch.setattr(compat, '_is_installed', lambda name: name in ('mmcv', 'onedl-mmcv'))
+    compat._warn_of_two_stacks.cache_clear()
+    with pytest.warns(UserWarning, match='mmcv and onedl-mmcv are both installed'):
+        compat.prepare('mmcv')
+    compat._warn_of_two_stacks.cache_clear()
+
+
 @pytest.mark.parametrize('installed', [('mmcv',), ('onedl-mmcv',), ('mmcv', 'onedl-mmengine')])
 def test_one_distribution_is_not_warned_of(monkeypatch, recwarn, installed):
     monkeypatch.setattr(compat, '_is_installed', lambda name: name in installed)

@@ -119,6 +119,23 @@ def test_random_sampling_of_all_positions_is_the_whole_loss():
     torch.testing.assert_close(FALoss(subsample=1, sampling='random')(seg, sr), FALoss(subsample=1)(seg, sr))
 
 
+def test_norm_and_least_norm_are_the_affinities():
+    seg, sr = features(2, 4, 3, 5), features(2, 4, 3, 5, seed=1)
+    for arguments in (dict(p=1), dict(p=3), dict(eps=2.0)):
+        expected = naive_affinity_loss(seg, sr, **arguments)
+        torch.testing.assert_close(FALoss(subsample=1, **arguments)(seg, sr), expected)
+        assert abs(expected - naive_affinity_loss(seg, sr)) > 0.01
+
+
+def test_random_positions_estimate_the_loss_of_all():
+    seg, sr = features(2, 3, 6, 6, grad=False), features(2, 4, 6, 6, seed=1, grad=False)
+    fa, whole = FALoss(subsample=3, sampling='random'), FALoss(subsample=1)(seg, sr)
+    torch.manual_seed(0)
+    estimates = torch.stack([fa(seg, sr) for _ in range(1000)])
+    error = estimates.std() / 1000**0.5
+    assert abs(estimates.mean() - whole) < 4 * error < 0.1 * whole
+
+
 def test_structure_distillation_by_hand():
     # Products: seg [[25, 24], [24, 25]], sr I. Differences 24 everywhere: sqrt(4 * 24^2) / 2 = 24.
     seg, sr = positions((3.0, 4.0), (4.0, 3.0)), positions((1.0, 0.0), (0.0, 1.0))

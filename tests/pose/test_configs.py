@@ -109,6 +109,11 @@ def test_codec_is_the_same_everywhere(cfg):
         TRANSFORMS.build(transform)
 
 
+def test_flipped_heatmaps_are_shifted_where_the_codec_needs_it(cfg):
+    # MSRA's grid begins at the first cell, so that mirroring moves it; UDP's shares its corners with the image.
+    assert cfg.model.test_cfg.shift_heatmap == (cfg.codec.type != 'UDPHeatmap')
+
+
 def test_gaussians_are_equally_wide_on_the_person(cfg):
     codec = cfg.codec
     pixels = codec.sigma * codec.input_size[1] / codec.heatmap_size[1]

@@ -258,6 +258,24 @@ class TestRefuses:
         with pytest.raises(ValueError, match='predicts 5 heatmaps, but the data set has 3 keypoints.*out_channels=3'):
             step(model, batch())
 
+    def test_but_not_keypoints_of_which_some_are_tested(self):
+        head = head_cfg(False, out_channels=5)
+        data = batch(codec_cfg(8))
+        with pytest.raises(ValueError, match='predicts 5 heatmaps, but the data set has 3'):
+            keypoints(build(model_cfg(False, head=head)), data)
+        some = build(model_cfg(False, head=head, test_cfg=dict(flip_test=False, output_keypoint_indices=[0, 1, 2])))
+        assert keypoints(some, data).shape == (2, 3, 2)
+
+    def test_nor_codecs_with_offsets_beside_each_keypoint(self):
+        codec = codec_cfg(8, 'UDPHeatmap', heatmap_type='combined')
+        head = head_cfg(
+            False,
+            out_channels=3 * KEYPOINTS,
+            loss=dict(type='CombinedTargetMSELoss', use_target_weight=True),
+            decoder=codec,
+        )
+        assert keypoints(build(model_cfg(False, head=head)), batch(codec)).shape == (2, KEYPOINTS, 2)
+
     def test_rebuilding_without_the_branch(self):
         model = build(model_cfg(sr_aux=None))
         with pytest.raises(RuntimeError, match='no SISR branch'):

@@ -47,6 +47,31 @@ def test_predictions_of_heads_of_one_channel():
     assert scores == pytest.approx(score([(halves(21), truth)], pixels=2), nan_ok=True)
 
 
+def test_what_is_ignored_is_told():
+    truth, prediction = halves(20), halves(25)
+    ignored = truth.copy()
+    ignored[:, 15:30] = 2
+    metrics = []
+    for index, label in ((255, np.where(ignored == 2, 255, ignored)), (2, ignored)):
+        metric = METRICS.build(dict(type='BoundaryMetric', ignore_index=index, tolerance=0.05, _scope_='mmseg'))
+        metric.dataset_meta = dict(classes=CLASSES)
+        metric.process(
+            {},
+            [
+                dict(
+                    pred_sem_seg=dict(data=torch.from_numpy(prediction)[None]),
+                    gt_sem_seg=dict(data=torch.from_numpy(label)[None]),
+                )
+            ],
+        )
+        metrics.append(metric.evaluate(1))
+    assert metrics[0] == pytest.approx(metrics[1], nan_ok=True)
+
+
+def test_tolerance_of_what_was_published():
+    assert METRICS.build(dict(type='BoundaryMetric', _scope_='mmseg')).tolerance == 0.0075
+
+
 def test_unknown_ids_are_named():
     metric = METRICS.build(dict(type='BoundaryMetric', _scope_='mmseg'))
     metric.dataset_meta = dict(classes=CLASSES)

@@ -467,6 +467,24 @@ class TestTrainingOnlyParts:
         losses(model, batch())
         assert seen['sisr'] is seen['backbone']
 
+    def test_auxiliary_heads_read_what_is_after_it(self):
+        neck = dict(type='FPN', in_channels=list(CHANNELS), out_channels=16, num_outs=4)
+        auxiliary = auxiliary_head_cfg() | dict(in_channels=16)
+        values = losses(
+            build(model_cfg(head=head_cfg('FCNHead', in_channels=16), neck=neck, auxiliary_head=auxiliary)), batch()
+        )
+        assert values['aux.loss_ce'].isfinite()
+
+    def test_affinities_of_padding_are_left_out(self):
+        model = build(model_cfg(data_preprocessor=preprocessor_cfg(size=(48, 96))))
+        seen = []
+        model.sr_aux.fa.register_forward_pre_hook(lambda _, feats: seen.extend(feats))
+        losses(model, batch((48, 64)))
+        assert len(seen) == 2
+        for feat in seen:
+            width = feat.shape[-1] * 64 // 96
+            assert feat[..., :width].any() and not feat[..., width:].any()
+
 
 class TestLRInput:
     """The second entrance: frames of 24x32 pixels, masks of 48x64."""

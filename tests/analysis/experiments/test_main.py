@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from toy_data import logged
 
 from dsrl_mm.analysis.experiments import main as module
 from dsrl_mm.analysis.experiments.grid import ROOT
@@ -89,6 +91,17 @@ def test_trains_tests_and_tabulates(arguments, tmp_path, monkeypatch, capsys):
     again = json.loads(file.read_text())
     assert again == result
     assert len([*work.glob('*/vis_data')]) == 1
+
+    # One that was interrupted after its first iteration goes on with the second.
+    file.unlink()
+    saved = torch.load(work / 'iter_2.pth', weights_only=False)
+    saved['meta']['iter'] = 1
+    torch.save(saved, work / 'iter_1.pth')
+    (work / 'iter_2.pth').unlink()
+    (work / 'last_checkpoint').write_text(str(work / 'iter_1.pth'))
+    main(command)
+    assert len(json.loads(file.read_text())['sessions']) == 2
+    assert [entry['iter'] for entry in logged(work) if 'loss' in entry] == [2]
 
 
 @pytest.fixture
@@ -187,6 +200,14 @@ def test_missing_data_come_before_any_training(arguments, monkeypatch, stand_in)
     monkeypatch.setenv('STREET_SCENES_ROOT', 'nowhere')
     with pytest.raises(FileNotFoundError, match='nowhere'):
         main(arguments())
+
+
+def test_missing_validation_data_come_before_any_training(arguments, tmp_path, stand_in):
+    for image in (tmp_path / 'scenes').glob('*/val/*'):
+        image.unlink()
+    with pytest.raises(FileNotFoundError, match='val_dataloader.* is empty'):
+        main(arguments())
+    assert stand_in == []
 
 
 def test_a_folder_is_one_process_s(tmp_path):
