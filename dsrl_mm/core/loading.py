@@ -133,16 +133,15 @@ def check_complete(model: nn.Module, state_dict: dict, filename: str, also: tupl
     match = match_checkpoint(model, state_dict)
     absent = [n for n in match.missing + match.reshaped if not _is_for_training(n) or n.startswith(also)]
     if absent:
-        deployed = all(_is_for_training(name) for name in absent)
+        remedy = 'Test with the config that trained the checkpoint.'
+        if all(_is_for_training(name) for name in absent):
+            remedy = (
+                'A deployed checkpoint has no training-only parts: take one that training wrote, or do without rebuilt '
+                'images (test_cfg.with_sr, --sr-metrics).'
+            )
         raise ValueError(
             f'{filename} lacks weights that this model predicts with: {_modules(absent, depth=3)}. They would stay '
-            'random. '
-            + (
-                'A deployed checkpoint has no training-only parts: take one that training wrote, or do without '
-                'rebuilt images (test_cfg.with_sr, --sr-metrics).'
-                if deployed
-                else 'Test with the config that trained the checkpoint.'
-            )
+            f'random. {remedy}'
         )
 
 
