@@ -28,7 +28,9 @@ def _pool(feat: Tensor, grid: tuple[int, int]) -> Tensor:
     return feat if feat.shape[-2:] == grid else F.adaptive_avg_pool2d(feat, grid)
 
 
-def common_positions(seg_feat: Tensor, sr_feat: Tensor, subsample: int, sampling: str) -> tuple[Tensor, Tensor, int]:
+def common_positions(
+    seg_feat: Tensor, sr_feat: Tensor, subsample: int, sampling: str, center: bool = False
+) -> tuple[Tensor, Tensor, int]:
     """Bring two feature maps of one scene to the positions at which they are compared.
 
     Args:
@@ -36,6 +38,8 @@ def common_positions(seg_feat: Tensor, sr_feat: Tensor, subsample: int, sampling
         sr_feat (Tensor): shape (B, C2, H2, W2).
         subsample (int): see :func:`common_grid`.
         sampling (str): see :class:`FALoss`.
+        center (bool): see :class:`FALoss`. A random sample is centered with all positions it is drawn from, or it would
+            estimate another loss. Defaults to False.
 
     Returns:
         tuple[Tensor, Tensor, int]: shapes (B, C1, H', W') and (B, C2, H', W'), and of how many positions these are a
@@ -48,10 +52,13 @@ def common_positions(seg_feat: Tensor, sr_feat: Tensor, subsample: int, sampling
         seg_feat, sr_feat = _pool(seg_feat, grid), _pool(sr_feat, grid)
     else:
         finest = common_grid(seg_feat, sr_feat, 1)
-        seg_feat, sr_feat = (_pool(feat, finest).flatten(2) for feat in (seg_feat, sr_feat))
-        population = seg_feat.shape[2]
+        seg_feat, sr_feat = _pool(seg_feat, finest), _pool(sr_feat, finest)
+    if center:
+        seg_feat, sr_feat = _center(seg_feat), _center(sr_feat)
+    if sampling == 'random':
+        population = finest[0] * finest[1]
         chosen = torch.randperm(population, device=seg_feat.device)[: max(grid[0] * grid[1], 2)]
-        return seg_feat[:, :, None, chosen], sr_feat[:, :, None, chosen], population
+        return seg_feat.flatten(2)[:, :, None, chosen], sr_feat.flatten(2)[:, :, None, chosen], population
     return seg_feat, sr_feat, grid[0] * grid[1]
 
 
@@ -65,14 +72,22 @@ def _center(feat: Tensor) -> Tensor:
 class _StructureLoss(nn.Module, ABC):
     """What both losses share: the positions compared, precision, the guide, weight and name."""
 
-    def __init__(self, loss_weight: float, subsample: int, sampling: str, detach_guide: bool, loss_name: str):
+    def __init__(
+        self,
+        loss_weight: float,
+        subsample: int,
+        sampling: str,
+        detach_guide: bool,
+        loss_name: str,
+        center: bool = False,
+    ):
         super().__init__()
         if isinstance(subsample, bool) or not isinstance(subsample, int) or subsample < 1:
             raise ValueError(f'{type(self).__name__}: subsample must be an integer of at least 1, got {subsample!r}')
         if sampling not in _SAMPLING:
             raise ValueError(f'{type(self).__name__}: sampling must be one of {_SAMPLING}, got {sampling!r}')
         self.loss_weight, self.loss_name = loss_weight, loss_name
-        self.subsample, self.sampling, self.detach_guide = subsample, sampling, detach_guide
+        self.subsample, self.sampling, self.detach_guide, self.center = subsample, sampling, detach_guide, center
 
     def forward(self, seg_feat: Tensor, sr_feat: Tensor) -> Tensor:
         """Compute the weighted loss.
@@ -97,7 +112,8 @@ class _StructureLoss(nn.Module, ABC):
             sr_feat = sr_feat.detach()
         dtype = torch.promote_types(torch.promote_types(seg_feat.dtype, sr_feat.dtype), torch.float32)
         with torch.autocast(seg_feat.device.type, enabled=False):
-            feats = common_positions(seg_feat.to(dtype), sr_feat.to(dtype), self.subsample, self.sampling)
+            feats = seg_feat.to(dtype), sr_feat.to(dtype)
+            feats = common_positions(*feats, self.subsample, self.sampling, self.center)
             return self.loss_weight * self.compare(*feats)
 
     @abstractmethod
@@ -147,17 +163,15 @@ class FALoss(_StructureLoss):
         detach_guide: bool = False,
         loss_name: str = 'loss_fa',
     ):
-        super().__init__(loss_weight, subsample, sampling, detach_guide, loss_name)
+        super().__init__(loss_weight, subsample, sampling, detach_guide, loss_name, center)
         if q not in (1, 2):
             raise ValueError(f'FALoss: q must be 1 or 2, got {q!r}')
         if not p >= 1:
             raise ValueError(f'FALoss: p must be at least 1 to be a norm, got {p!r}')
-        self.p, self.q, self.eps, self.center = p, q, eps, center
+        self.p, self.q, self.eps = p, q, eps
 
     def compare(self, seg_feat: Tensor, sr_feat: Tensor, population: int) -> Tensor:
         """Eq. 4, see :func:`~dsrl_mm.core.affinity_loss`."""
-        if self.center:
-            seg_feat, sr_feat = _center(seg_feat), _center(sr_feat)
         sampled = population > seg_feat.shape[-2] * seg_feat.shape[-1]
         return affinity_loss(seg_feat, sr_feat, self.p, self.q, self.eps, population if sampled else None)
 

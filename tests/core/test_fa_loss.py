@@ -127,9 +127,11 @@ def test_norm_and_least_norm_are_the_affinities():
         assert abs(expected - naive_affinity_loss(seg, sr)) > 0.01
 
 
-def test_random_positions_estimate_the_loss_of_all():
+@pytest.mark.parametrize('center', [False, True])
+def test_random_positions_estimate_the_loss_of_all(center):
     seg, sr = features(2, 3, 6, 6, grad=False), features(2, 4, 6, 6, seed=1, grad=False)
-    fa, whole = FALoss(subsample=3, sampling='random'), FALoss(subsample=1)(seg, sr)
+    fa = FALoss(subsample=3, sampling='random', center=center)
+    whole = FALoss(subsample=1, center=center)(seg, sr)
     torch.manual_seed(0)
     estimates = torch.stack([fa(seg, sr) for _ in range(1000)])
     error = estimates.std() / 1000**0.5

@@ -30,7 +30,7 @@ _OUTCOME = (
     'custom_hooks',
     'load_from',
 )
-#: The same, of configs that have it: in all others, digests are as they were before it was thought of.
+#: The same, of configs that have it.
 _OPTIONAL_OUTCOME = ('auto_scale_lr',)
 #: What differs from machine to machine, of these.
 _LOCAL = ('data_root', 'num_workers', 'persistent_workers')
@@ -39,6 +39,7 @@ _LOCAL = ('data_root', 'num_workers', 'persistent_workers')
 _READ = inspect.signature(Runner.__init__).parameters.keys() - {
     'self',
     'cfg',
+    'data_preprocessor',  # of a model without one of its own, which OpenMMLab's configs do not have
     'test_evaluator',
     'val_dataloader',
     'val_evaluator',
@@ -83,6 +84,8 @@ class Row:
         """Of the composed config, as far as a training's outcome depends on it."""
         cfg = cli.training_config(self.arguments)
         keys = [*_OUTCOME, *(key for key in _OPTIONAL_OUTCOME if key in cfg)]
+        if 'data_preprocessor' not in cfg.model and 'data_preprocessor' in cfg:
+            keys.append('data_preprocessor')
         outcome = {key: _portable(cfg.get(key)) for key in keys}
         if randomness := {key: value for key, value in cfg.get('randomness', {}).items() if key != 'seed'}:
             outcome['randomness'] = randomness
@@ -173,8 +176,12 @@ def _row(title: Any, declared: Any, where: str) -> Row:
     _check_keys(declared, ['config'], ['options', 'series'], where)
     options = declared.get('options', {})
     _check_type(options, isinstance(options, dict), f'{where}: options', 'a mapping; leave the key out for none')
+    for key in declared.keys() & {'config', 'series'}:
+        _check_type(declared[key], isinstance(declared[key], str), f'{where}: {key}', 'a text')
     if not (ROOT / declared['config']).is_file():
-        raise FileNotFoundError(f'{where}: there is no config {declared["config"]} in the repository')
+        raise FileNotFoundError(
+            f'{where}: there is no config {declared["config"]} in {ROOT}; elsewhere, it needs an absolute path'
+        )
     for key, value in options.items():
         if '{' in str(value):
             raise ValueError(f'{where}: the option {key} holds a mapping. Write its keys with dots: {key}.KEY: VALUE')
@@ -203,7 +210,9 @@ def load_grid(path: str | Path) -> Grid:
     declared = load(path)
     _check_keys(declared, ['name', 'title', 'seeds', 'rows'], ['amp'], str(path))
     name, seeds, rows = declared['name'], declared['seeds'], declared['rows']
-    _check_type(name, isinstance(name, str) and Path(name).name == name, f'{path}: name', "a folder's name")
+    folder = isinstance(name, str) and name and Path(name).name == name and name not in ('..', 'runs')
+    _check_type(name, folder, f'{path}: name', "a folder's name, but not runs, where results are")
+    _check_type(title := declared['title'], isinstance(title, str), f'{path}: title', 'a text')
     numbers = isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds)
     _check_type(seeds, numbers and len({*seeds}) == len(seeds), f'{path}: seeds', 'a list of different whole numbers')
     _check_type(rows, isinstance(rows, dict) and rows, f'{path}: rows', 'a mapping of titles to rows')
@@ -216,5 +225,5 @@ def load_grid(path: str | Path) -> Grid:
             raise ValueError(f'{path}: titles of rows must differ in letters or digits, but {alike} do not')
         alike = [other.title for other in rows if other.digest == row.digest]
         if len(alike) > 1:
-            raise ValueError(f'{path}: the rows {alike} are the same training')
+            raise ValueError(f'{path}: the rows {alike} are the same training (where data lies makes no difference)')
     return Grid(**declared | dict(rows=rows))

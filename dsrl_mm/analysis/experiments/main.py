@@ -1,6 +1,7 @@
 """The command behind ``tools/run_experiments.py``."""
 
 import argparse
+import gc
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -160,6 +161,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 signal.signal(number, lambda number, _: sys.exit(128 + number))
         lengths = {title: _check(run) for title, run in {run.row.title: run for run in runs}.items()}
         costs(grid, out / 'cost.json')  # before the trainings keep the machine busy
+        gc.collect()  # runners refer to themselves
         torch.cuda.empty_cache()  # the GPU is the trainings' from here on
         try:
             iterations = {run.name: lengths[run.row.title] for run in runs}

@@ -19,14 +19,17 @@ __all__ = ['Sessions', 'code_state', 'device_name', 'tidy', 'write_json']
 
 
 def code_state() -> dict[str, Any] | None:
-    """The commit, and whether what a training reads differs from it; None outside git."""
+    """The commit, and whether what a training reads differs from it; None outside git, or without it."""
 
     def git(*arguments: str) -> subprocess.CompletedProcess:
         return subprocess.run(
             ['git', '--no-optional-locks', '-C', str(ROOT), *arguments], capture_output=True, text=True
         )
 
-    head = git('rev-parse', 'HEAD')
+    try:
+        head = git('rev-parse', 'HEAD')
+    except FileNotFoundError:
+        return None
     if head.returncode:
         return None
     changes = git('status', '--porcelain', 'configs', 'dsrl_mm', 'tools').stdout

@@ -34,6 +34,12 @@ def _metrics(cfg: Config) -> list[dict]:
     return [dict(type='ClassIoUMetric', iou_metrics=['mIoU'], **ignored), dict(type='BoundaryMetric', **ignored)]
 
 
+def _host_memory_mib() -> float:
+    """The most that a child process had, the main process of a training."""
+    unit = 1 if sys.platform == 'darwin' else 1024  # bytes; macOS counts single ones, Linux KiB
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 2**20
+
+
 def command(run: Run, work_dir: Path, result: Path) -> list[str]:
     """The command line that calls :func:`execute` in another process."""
     return [sys.executable, '-m', __name__, json.dumps(asdict(run)), str(work_dir), str(result)]
@@ -61,8 +67,7 @@ def execute(run: Run, work_dir: Path, result: Path) -> None:
             train = [sys.executable, str(ROOT / 'tools/train.py'), *arguments, '--resume']
             if failed := subprocess.call(train, pass_fds=[lock]):
                 sys.exit(failed)  # what it said is the end of the log
-            host = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # of the main process; Linux's KiB
-            sessions.end(peak_memory_mib=TrainingLog(work_dir).gpu_memory_mib or host)
+            sessions.end(peak_memory_mib=TrainingLog(work_dir).gpu_memory_mib or _host_memory_mib())
         metrics = evaluate(Trained(cfg, checkpoint), run.name, _metrics(cfg))
         log = TrainingLog(work_dir)
         measured = dict(metrics=metrics, curve=log.curve, losses=log.losses(), train_seconds=log.seconds)

@@ -23,6 +23,11 @@ def _mean(statistic: Statistic | None) -> str:
     return _MISSING if statistic is None else f'{statistic.mean:.2f}'
 
 
+def _peak_memory(result: dict) -> float | None:
+    """The most of those sessions that ended, in MiB."""
+    return max((note['peak_memory_mib'] for note in result['sessions'] if 'peak_memory_mib' in note), default=None)
+
+
 def _accuracy(results: dict[str, dict[int, dict]]) -> str:
     """A line per row: its scores, its gain over the first row, and what training it took."""
     first = next(iter(results.values()))
@@ -30,7 +35,7 @@ def _accuracy(results: dict[str, dict[int, dict]]) -> str:
     lines = [['', 'mIoU', 'seeds', 'gain', 'mBF', 'mBIoU', *optional, 'hours', 'GiB']]
     for title, runs in results.items():
         hours = Statistic.of(result['train_seconds'] / 3600 for result in runs.values())
-        memory = Statistic.of(note.get('peak_memory_mib') for result in runs.values() for note in result['sessions'])
+        memory = Statistic.of(_peak_memory(result) for result in runs.values())
         lines.append(
             [
                 title,
@@ -90,6 +95,8 @@ def summary(grid: Grid, results: dict[str, dict[int, dict]], costs: dict) -> str
     done = [result for runs in results.values() for result in runs.values()]
     sessions = [note for result in done for note in result['sessions']]
     devices = _each(note['device'] for note in sessions)
+    if grid.amp and ' / ' in devices:
+        devices += ' (where CPUs compute in bfloat16, GPUs in float16)'
     tested = [result['tested_by'] for result in done if 'tested_by' in result]
     commits = _each(_commit(code) for code in [*(note['code'] for note in sessions), *tested])
     parts = [f'# {grid.title}']

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from toy_data import logged
 
 from dsrl_mm.analysis.experiments import main as module
 from dsrl_mm.analysis.experiments.grid import ROOT
 from dsrl_mm.analysis.experiments.main import main
-from dsrl_mm.analysis.experiments.run import TAKEN, busy, command, execute
+from dsrl_mm.analysis.experiments.run import TAKEN, _metrics, busy, command, execute
 from dsrl_mm.demo.scenes import write_scenes
 
 from .grids import CONFIGS, make_grid, write_grid, write_result
@@ -208,6 +209,14 @@ def test_missing_validation_data_come_before_any_training(arguments, tmp_path, s
     with pytest.raises(FileNotFoundError, match='val_dataloader.* is empty'):
         main(arguments())
     assert stand_in == []
+
+
+@pytest.mark.parametrize('several', [False, True])
+def test_only_what_to_ignore_is_the_evaluator_s(several):
+    stock = dict(type='IoUMetric', iou_metrics=['mFscore'], ignore_index=0)
+    cfg = Config(dict(test_evaluator=[dict(type='Other'), stock] if several else stock))
+    assert [metric['ignore_index'] for metric in _metrics(cfg)] == [0, 0]
+    assert [metric['type'] for metric in _metrics(cfg)] == ['ClassIoUMetric', 'BoundaryMetric']
 
 
 def test_a_folder_is_one_process_s(tmp_path):

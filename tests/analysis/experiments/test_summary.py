@@ -68,6 +68,24 @@ def test_tables_by_hand(grid, tmp_path):
     assert cells(document, 'DSRL', 3) == ['48x96', '3.16', '2.08', '11.00']
 
 
+def test_memory_is_the_most_of_a_run_s_sessions(grid, tmp_path):
+    note = dict(code=None, device='a CPU')
+    sizes = ({}, dict(peak_memory_mib=1024.0), dict(peak_memory_mib=3072.0))
+    for run, notes in zip(grid.runs(), (sizes, sizes[:1], sizes[:2], sizes[:1])):
+        write_result(run, tmp_path / 'runs', 50.0, sessions=[note | size for size in notes])
+    document = summary(grid, read_results(grid, tmp_path / 'runs'), COSTS)
+    assert cells(document, 'baseline', 0)[-1] == '2.00'  # of 3 and 1 GiB
+    assert cells(document, 'DSRL', 0)[-1] == '-'
+
+
+def test_devices_that_compute_otherwise_are_named(tmp_path):
+    grid = make_grid(tmp_path, amp=True)
+    for run, device in zip(grid.runs(), ('a CPU', 'a GPU')):
+        write_result(run, tmp_path / 'runs', 50.0, sessions=[dict(code=None, device=device)])
+    document = summary(grid, read_results(grid, tmp_path / 'runs'), COSTS)
+    assert 'on a CPU / a GPU (where CPUs compute in bfloat16, GPUs in float16).' in document
+
+
 def test_files_are_written_from_results_alone(grid, tmp_path, monkeypatch):
     monkeypatch.setattr(module, 'costs', lambda grid, file: COSTS)
     assert module.summarize(grid, tmp_path / 'runs', tmp_path) == tmp_path / 'summary.md'
