@@ -1,0 +1,60 @@
+"""The tables of accuracy that documents repeat are of the shipped results."""
+
+import json
+
+import pytest
+
+from dsrl_mm.analysis.experiments.grid import ROOT, load_grid
+from dsrl_mm.analysis.experiments.results import gain, metric, read_results
+
+GRIDS = ('camvid_dabnet', 'camvid_efficientnet_lite0')  # in the order of the columns
+
+
+def table(document: str, first: str) -> dict[str, list[str]]:
+    """The rows below the head that starts with ``first``, by title."""
+    _, rest = (ROOT / document).read_text(encoding='utf-8').split(f'\n{first}', 1)
+    lines = rest.split('\n\n')[0].splitlines()[2:]
+    cells = [[cell.strip() for cell in line.split('|')[1:-1]] for line in lines]
+    return {title: rest for title, *rest in cells}
+
+
+def number(statistic, form: str) -> str:
+    spread = '' if statistic.std is None else f' ± {statistic.std:{form.removeprefix("+")}}'
+    return f'{statistic.mean:{form}}{spread}'
+
+
+@pytest.fixture(scope='module')
+def results():
+    grids = [load_grid(ROOT / f'configs/experiments/{name}.yml') for name in GRIDS]
+    return [read_results(grid, ROOT / 'docs/experiments/runs') for grid in grids]
+
+
+def test_results_over_seeds(results):
+    expected = {title: [] for title in results[0]}
+    for network in results:
+        for title, runs in network.items():
+            difference = '' if title == 'baseline' else number(gain(runs, network['baseline'], 'mIoU'), '+.2f')
+            scores = [number(metric(runs, name), '.2f') for name in ('mIoU', 'mBF')]
+            expected[title] += [scores[0], difference, scores[1], str(len(runs))]
+    assert table('docs/results.md', '| | DABNet: mIoU | gain') == expected
+
+
+def test_the_readmes_table(results):
+    titles = {
+        'baseline': 'baseline',
+        '+ SSSR': '+ SSSR early',
+        '+ SSSR + SISR': '+ SSSR early + SISR',
+        '+ SSSR + SISR + FA': '+ SSSR early + SISR + FA',
+        'full size': 'full size',
+    }
+    costs = [json.loads((ROOT / f'docs/experiments/{name}/cost.json').read_text())['rows'] for name in GRIDS]
+    expected = {}
+    for short, title in titles.items():
+        height, width = costs[0][title]['input']
+        expected[short] = [f'{height}x{width}']
+        for network, cost in zip(results, costs):
+            runs = network[title]
+            seeds = '' if len(runs) == 3 else f' ({len(runs)})'
+            scores = [number(metric(runs, 'mIoU'), '.1f') + seeds, f'{metric(runs, "mBF").mean:.1f}']
+            expected[short] += [*scores, f'{cost[title]["milliseconds"]:.1f}']
+    assert table('README.md', '| | reads | DABNet: mIoU') == expected
