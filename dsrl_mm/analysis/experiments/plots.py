@@ -16,47 +16,66 @@ __all__ = ['plot_classes', 'plot_curves', 'plot_sizes']
 COLOURS = ('#808080', '#0072b2', '#e69f00', '#009e73', '#d55e00', '#56b4e9', '#cc79a7', '#000000', '#8c564b')
 
 
+#: Classes of one line of bars: with nine rows, 54 bars, which a page's width still tells apart.
+CLASSES_PER_LINE = 6
+
+
 def _colour(index: int) -> str:
     return COLOURS[index % len(COLOURS)]
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout='constrained')
-    axes = figure.subplots()
+def _tidy(axes: Axes) -> Axes:
     axes.spines[['top', 'right']].set_visible(False)
     axes.grid(axis='y', color='0.9')
     axes.set_axisbelow(True)
-    return figure, axes
+    return axes
+
+
+def _figure() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(7, 4.5), layout='constrained')
+    return figure, _tidy(figure.subplots())
 
 
 def plot_classes(results: dict[str, dict[int, dict]]) -> Figure:
     """IoU of every class, a bar per row, with the standard deviation over seeds (the paper's Fig. 6)."""
     names = class_names(results)
-    rows = {title: runs for title, runs in results.items() if runs}
-    width = 0.8 / len(rows)
-    figure, axes = _figure(max(7, 0.2 * len(names) * (len(rows) + 1)), 4)
-    for i, (title, runs) in enumerate(rows.items()):
+    lines = -(-len(names) // CLASSES_PER_LINE)
+    per_line = -(-len(names) // lines)
+    figure = Figure(figsize=(10, 0.6 + 2.4 * lines), layout='constrained')
+    for i, axes in enumerate(figure.subplots(lines, squeeze=False).flat):
+        _bars(_tidy(axes), results, names[i * per_line : (i + 1) * per_line])
+        axes.set_xlim(-0.5, per_line - 0.5)
+    handles, titles = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, titles, frameon=False, ncols=min(len(titles), 5), loc='outside upper left')
+    return figure
+
+
+def _bars(axes: Axes, results: dict[str, dict[int, dict]], names: Sequence[str]) -> None:
+    width = 0.8 / sum(map(bool, results.values()))
+    left = -0.4 + width / 2
+    for i, (title, runs) in enumerate(results.items()):
+        if not runs:
+            continue
         found = {x: metric(runs, f'IoU.{name}') for x, name in enumerate(names)}
         found = {x: statistic for x, statistic in found.items() if statistic}
         axes.bar(
-            [x + (i - (len(rows) - 1) / 2) * width for x in found],
+            [x + left for x in found],
             [statistic.mean for statistic in found.values()],
             0.9 * width,
             yerr=[statistic.std or 0 for statistic in found.values()],
-            color=_colour([*results].index(title)),
-            error_kw=dict(elinewidth=1, ecolor='0.2'),
+            color=_colour(i),
+            error_kw=dict(elinewidth=1, ecolor='0.4'),
             label=title,
         )
+        left += width
     axes.set_xticks(range(len(names)), names)
     axes.set_ylabel('IoU (%)')
     axes.set_ylim(0, 100)
-    axes.legend(frameon=False, ncols=len(rows), loc='lower left', bbox_to_anchor=(0, 1))
-    return figure
 
 
 def plot_curves(results: dict[str, dict[int, dict]]) -> Figure:
     """Validation mIoU over iterations: a row's mean, and a band from its worst to its best seed."""
-    figure, axes = _figure(7, 4.5)
+    figure, axes = _figure()
     ends = []
     for i, (title, runs) in enumerate(results.items()):
         curves = [dict(result['curve']) for result in runs.values()]
@@ -76,8 +95,8 @@ def plot_curves(results: dict[str, dict[int, dict]]) -> Figure:
 
 def plot_sizes(grid: Grid, results: dict[str, dict[int, dict]], costs: dict) -> Figure:
     """The mIoU against the pixels that the network reads, a line per series (the paper's Fig. 1)."""
-    figure, axes = _figure(7, 4.5)
-    ends, ticks = [], {}
+    figure, axes = _figure()
+    ticks = {}
     for i, series in enumerate(dict.fromkeys(row.series for row in grid.rows if row.series)):
         points = []
         for row in grid.rows:
@@ -88,9 +107,8 @@ def plot_sizes(grid: Grid, results: dict[str, dict[int, dict]], costs: dict) -> 
                 points.append((height * width, statistic.mean, statistic.std or 0))
         if points:
             pixels, means, spreads = zip(*sorted(points))
-            axes.errorbar(pixels, means, spreads, color=_colour(i), marker='o', capsize=3)
-            ends.append((pixels[-1], means[-1], series, _colour(i)))
-    _label_ends(axes, ends)
+            axes.errorbar(pixels, means, spreads, color=_colour(i), marker='o', capsize=3, label=series)
+    axes.legend(frameon=False, loc='upper left')
     axes.set_xscale('log')  # by area, small sizes would lie on each other
     axes.set_xticks([*ticks], [*ticks.values()])
     axes.minorticks_off()
@@ -100,10 +118,24 @@ def plot_sizes(grid: Grid, results: dict[str, dict[int, dict]], costs: dict) -> 
 
 
 def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Write the names of lines beside their right ends, moved apart where they would overlap."""
+    """Write the names of lines beside their right ends, moved apart, up and down, where they would overlap."""
     bottom, top = axes.get_ylim()
-    lowest = bottom
-    for x, y, text, colour in sorted(ends, key=lambda end: end[1]):
-        lowest = max(y, lowest)
-        axes.annotate(text, (x, lowest), (8, 0), textcoords='offset points', va='center', color=colour)
-        lowest += 0.05 * (top - bottom)
+    ends = sorted(ends, key=lambda end: end[1])
+    heights = _apart([y for _, y, _, _ in ends], 0.05 * (top - bottom))
+    for (x, _, text, colour), height in zip(ends, heights):
+        axes.annotate(text, (x, height), (8, 0), textcoords='offset points', va='center', color=colour)
+
+
+def _apart(values: Sequence[float], gap: float) -> list[float]:
+    """The nearest values, in the sum of squares, to increasing ones of which none is nearer than ``gap`` to the next.
+
+    Isotonic regression by pooling neighbours, of the values less the room that those below them need.
+    """
+    pools = []  # each a mean and a size
+    for i, value in enumerate(values):
+        pools.append((value - i * gap, 1))
+        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
+            (a, m), (b, n) = pools[-2:]
+            pools[-2:] = [((m * a + n * b) / (m + n), m + n)]
+    pooled = [centre for centre, size in pools for _ in range(size)]
+    return [centre + i * gap for i, centre in enumerate(pooled)]

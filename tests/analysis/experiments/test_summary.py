@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 
 from dsrl_mm.analysis.experiments import main as module
 from dsrl_mm.analysis.experiments.grid import ROOT, load_grid
-from dsrl_mm.analysis.experiments.plots import plot_classes, plot_curves
+from dsrl_mm.analysis.experiments.plots import CLASSES_PER_LINE, _apart, plot_classes, plot_curves
 from dsrl_mm.analysis.experiments.results import Statistic, gain, metric, read_results
 from dsrl_mm.analysis.experiments.summary import summary
 
@@ -100,6 +100,24 @@ def test_a_row_has_the_same_colour_in_every_picture(grid, tmp_path):
     (bars,), (lines,) = (plot(results).axes for plot in (plot_classes, plot_curves))
     colours = [bar.patches[0].get_facecolor() for bar in bars.containers if hasattr(bar, 'patches')]
     assert [to_hex(colour) for colour in colours] == [line.get_color() for line in lines.lines]
+
+
+def test_many_classes_are_lines_of_bars(grid, tmp_path):
+    results = read_results(grid, tmp_path / 'runs')
+    for runs in results.values():
+        for result in runs.values():
+            result['metrics'] = {f'IoU.{i}': float(i) for i in range(2 * CLASSES_PER_LINE + 1)}
+    lines = plot_classes(results).axes
+    assert [len(axes.get_xticks()) for axes in lines] == [5, 5, 3]
+    heights = [[bar.get_height() for bar in axes.patches] for axes in lines]
+    assert heights == [2 * [0, 1, 2, 3, 4], 2 * [5, 6, 7, 8, 9], 2 * [10, 11, 12]]
+
+
+def test_labels_move_apart_both_ways():
+    assert _apart([1.0, 1.0, 1.0, 9.0], 1.0) == [0.0, 1.0, 2.0, 9.0]
+    assert _apart([1.0, 1.0, 2.5], 1.0) == pytest.approx([0.5, 1.5, 2.5])
+    assert _apart([1.0, 5.0], 1.0) == [1.0, 5.0]
+    assert _apart([], 1.0) == []
 
 
 def test_a_step_that_one_seed_lacks_is_the_others(grid, tmp_path):
