@@ -15,6 +15,7 @@ from mmseg.registry import MODELS
 
 from dsrl_mm import cli
 from dsrl_mm.core.complexity import network_input
+from dsrl_mm.core.loading import without_pretrained
 
 REPO = Path(__file__).parents[1]
 DOCUMENTS = sorted([*REPO.glob('*.md'), *REPO.glob('docs/*.md')])
@@ -63,8 +64,13 @@ def test_the_readmes_config_works_on_a_stock_one(tmp_path):
     assert cfg.default_hooks.checkpoint.type == 'SafeCheckpointHook'
 
 
-def test_the_readmes_config_for_own_images_trains(tmp_path):
+@pytest.mark.parametrize('baseline', [False, True])
+def test_the_readmes_config_for_own_images_trains(tmp_path, baseline):
+    pytest.importorskip('timm')
     (example,) = re.findall(r"```python\n(_base_ = './configs/.*?)```", (REPO / 'README.md').read_text(), re.DOTALL)
+    if baseline:  # by the sentence below the example
+        example = example.replace('_early_sssr_sisr.py', '_baseline.py')
+        example = example.replace('decode_head=dict(decode_head=head)', 'decode_head=head')
     example = example.replace("'./configs/", f"'{REPO}/configs/").replace('/path/to/my_data', str(tmp_path))
     example = example.replace('512, 1024', '64, 128')
     (tmp_path / 'my_data.py').write_text(example)
@@ -80,11 +86,12 @@ def test_the_readmes_config_for_own_images_trains(tmp_path):
     assert scales == [(96, 48), (128, 64), (160, 80)]
     (decay,) = cfg.param_scheduler
     assert decay.end == cfg.train_cfg.max_iters
-    model = revert_sync_batchnorm(MODELS.build(cfg.model))
+    model = revert_sync_batchnorm(MODELS.build(without_pretrained(cfg.model)))
     loader = Runner.build_dataloader(dict(cfg.train_dataloader, batch_size=2, num_workers=0, persistent_workers=False))
     batch = model.data_preprocessor(next(iter(loader)), training=True)
     assert batch['inputs'].shape == (2, 3, 64, 128)
-    assert model(**batch, mode='loss').keys() == {'decode.loss_ce', 'decode.acc_seg', 'sr.loss_sisr'}
+    expected = {'decode.loss_ce', 'decode.acc_seg'} | (set() if baseline else {'sr.loss_sisr'})
+    assert model(**batch, mode='loss').keys() == expected
     assert model.decode_head.num_classes == 3
 
 

@@ -40,21 +40,15 @@ def test_results_over_seeds(results):
 
 
 def test_the_readmes_table(results):
-    titles = {
-        'baseline': 'baseline',
-        '+ SSSR': '+ SSSR early',
-        '+ SSSR + SISR': '+ SSSR early + SISR',
-        '+ SSSR + SISR + FA': '+ SSSR early + SISR + FA',
-        'full size': 'full size',
-    }
+    titles = ['baseline', '+ SSSR early', '+ SSSR early + SISR', '+ SSSR early + SISR + FA', 'full size']
     costs = [json.loads((ROOT / f'docs/experiments/{name}/cost.json').read_text())['rows'] for name in GRIDS]
     expected = {}
-    for short, title in titles.items():
+    for title in titles:
         height, width = costs[0][title]['input']
-        expected[short] = [f'{height}x{width}']
+        expected[title] = [f'{height}x{width}']
         for network, cost in zip(results, costs):
             runs = network[title]
             seeds = '' if len(runs) == 3 else f' ({len(runs)})'
             scores = [number(metric(runs, 'mIoU'), '.1f') + seeds, f'{metric(runs, "mBF").mean:.1f}']
-            expected[short] += [*scores, f'{cost[title]["milliseconds"]:.1f}']
+            expected[title] += [*scores, f'{cost[title]["milliseconds"]:.1f}']
     assert table('README.md', '| | reads | DABNet: mIoU') == expected
