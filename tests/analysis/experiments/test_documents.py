@@ -23,10 +23,13 @@ def number(statistic, form: str) -> str:
     return f'{statistic.mean:{form}}{spread}'
 
 
+def results_of(name: str) -> dict[str, dict[int, dict]]:
+    return read_results(load_grid(ROOT / f'configs/experiments/{name}.yml'), ROOT / 'docs/experiments/runs')
+
+
 @pytest.fixture(scope='module')
 def results():
-    grids = [load_grid(ROOT / f'configs/experiments/{name}.yml') for name in GRIDS]
-    return [read_results(grid, ROOT / 'docs/experiments/runs') for grid in grids]
+    return [results_of(name) for name in GRIDS]
 
 
 def test_results_over_seeds(results):
@@ -37,6 +40,16 @@ def test_results_over_seeds(results):
             scores = [number(metric(runs, name), '.2f') for name in ('mIoU', 'mBF')]
             expected[title] += [scores[0], difference, scores[1], str(len(runs))]
     assert table('docs/results.md', '| | DABNet: mIoU | gain') == expected
+
+
+def test_variants():
+    results = results_of('camvid_efficientnet_lite0_variants')
+    whole = next(iter(results.values()))
+    expected = {}
+    for title, runs in results.items():
+        difference = '' if runs is whole else number(gain(runs, whole, 'mIoU'), '+.2f')
+        expected[title] = [number(metric(runs, 'mIoU'), '.2f'), difference, number(metric(runs, 'mBF'), '.2f')]
+    assert table('docs/results.md', '| variant | mIoU') == expected
 
 
 def test_the_readmes_table(results):
