@@ -121,15 +121,16 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> No
     """Write the names of lines beside their right ends, moved apart, up and down, where they would overlap."""
     bottom, top = axes.get_ylim()
     ends = sorted(ends, key=lambda end: end[1])
-    heights = _apart([y for _, y, _, _ in ends], 0.05 * (top - bottom))
+    heights = _apart([y for _, y, _, _ in ends], 0.05 * (top - bottom), bottom, top)
     for (x, _, text, colour), height in zip(ends, heights):
         axes.annotate(text, (x, height), (8, 0), textcoords='offset points', va='center', color=colour)
 
 
-def _apart(values: Sequence[float], gap: float) -> list[float]:
+def _apart(values: Sequence[float], gap: float, bottom: float, top: float) -> list[float]:
     """The nearest values, in the sum of squares, to increasing ones of which none is nearer than ``gap`` to the next.
 
-    Isotonic regression by pooling neighbours, of the values less the room that those below them need.
+    Isotonic regression by pooling neighbours, of the values less the room that those below them need; all between
+    ``bottom`` and ``top``, where there is room.
     """
     pools = []  # each a mean and a size
     for i, value in enumerate(values):
@@ -138,4 +139,5 @@ def _apart(values: Sequence[float], gap: float) -> list[float]:
             (a, m), (b, n) = pools[-2:]
             pools[-2:] = [((m * a + n * b) / (m + n), m + n)]
     pooled = [centre for centre, size in pools for _ in range(size)]
-    return [centre + i * gap for i, centre in enumerate(pooled)]
+    highest = top - (len(values) - 1) * gap
+    return [min(max(centre, bottom), highest) + i * gap for i, centre in enumerate(pooled)]

@@ -114,10 +114,14 @@ def test_many_classes_are_lines_of_bars(grid, tmp_path):
 
 
 def test_labels_move_apart_both_ways():
-    assert _apart([1.0, 1.0, 1.0, 9.0], 1.0) == [0.0, 1.0, 2.0, 9.0]
-    assert _apart([1.0, 1.0, 2.5], 1.0) == pytest.approx([0.5, 1.5, 2.5])
-    assert _apart([1.0, 5.0], 1.0) == [1.0, 5.0]
-    assert _apart([], 1.0) == []
+    assert _apart([1.0, 1.0, 1.0, 9.0], 1.0, 0.0, 10.0) == [0.0, 1.0, 2.0, 9.0]
+    assert _apart([1.0, 1.0, 2.5], 1.0, 0.0, 10.0) == pytest.approx([0.5, 1.5, 2.5])
+    assert _apart([], 1.0, 0.0, 10.0) == []
+
+
+def test_labels_stay_inside():
+    assert _apart([1.0, 9.8, 9.9], 1.0, 0.0, 10.0) == [1.0, 9.0, 10.0]
+    assert _apart([0.1, 0.2, 5.0], 1.0, 0.0, 10.0) == [0.0, 1.0, 5.0]
 
 
 def test_a_step_that_one_seed_lacks_is_the_others(grid, tmp_path):
