@@ -25,7 +25,7 @@ from .progress import Progress
 from .results import read_result, read_results
 from .run import TAKEN, busy, command
 from .schedule import run_all
-from .summary import summary
+from .summary import class_names, summary
 
 __all__ = ['main', 'summarize']
 
@@ -123,7 +123,9 @@ def summarize(grid: Grid, folder: Path, out: Path) -> Path:
     results, cost = read_results(grid, folder), costs(grid, out / 'cost.json')
     (out / 'summary.md').write_text(summary(grid, results, cost), encoding='utf-8')
     if any(results.values()):
-        figures = dict(classes=plot_classes(results), curves=plot_curves(results))
+        figures = dict(curves=plot_curves(results))
+        if class_names(results):
+            figures['classes'] = plot_classes(results)
         if any(row.series for row in grid.rows):
             figures['sizes'] = plot_sizes(grid, results, cost)
         for name, figure in figures.items():

@@ -15,7 +15,6 @@ __all__ = ['plot_classes', 'plot_curves', 'plot_sizes']
 #: Okabe and Ito's, which the colour-blind can tell apart, grey first and a brown for their faint yellow.
 COLOURS = ('#808080', '#0072b2', '#e69f00', '#009e73', '#d55e00', '#56b4e9', '#cc79a7', '#000000', '#8c564b')
 
-
 #: Classes of one line of bars: with nine rows, 54 bars, which a page's width still tells apart.
 CLASSES_PER_LINE = 6
 

@@ -110,6 +110,9 @@ def summary(grid: Grid, results: dict[str, dict[int, dict]], costs: dict) -> str
             'the memory of its main process at most (or of its GPU) are of one run, beside others.',
             _accuracy(results).rstrip(),
             '![mIoU on the validation set while training](curves.png)',
+        ]
+    if class_names(results):
+        parts += [
             '## IoU of every class',
             _classes(results, 'IoU').rstrip(),
             '![IoU of every class](classes.png)',

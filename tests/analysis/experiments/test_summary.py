@@ -131,6 +131,22 @@ def test_a_step_that_one_seed_lacks_is_the_others(grid, tmp_path):
     assert [line.get_xydata().tolist() for line in axes.lines] == [[[10, 20], [20, 55]]]
 
 
+def test_metrics_without_classes(tmp_path, monkeypatch):
+    """As of MMSegmentation's own ``IoUMetric``."""
+    monkeypatch.setattr(module, 'costs', lambda grid, file: COSTS)
+    grid = make_grid(tmp_path)
+    for run in grid.runs():
+        write_result(run, tmp_path / 'runs', 50.0)
+        file = tmp_path / 'runs' / f'{run.id}.json'
+        result = json.loads(file.read_text())
+        result['metrics'] = {'mIoU': 50.0}
+        file.write_text(json.dumps(result))
+    document = module.summarize(grid, tmp_path / 'runs', tmp_path).read_text()
+    assert cells(document, 'baseline', 0)[0] == '50.00 ± 0.00'
+    assert 'classes.png' not in document and not (tmp_path / 'classes.png').exists()
+    assert '(curves.png)' in document and (tmp_path / 'curves.png').exists()
+
+
 def test_nothing_done_yet(tmp_path, monkeypatch):
     monkeypatch.setattr(module, 'costs', lambda grid, file: COSTS)
     document = module.summarize(make_grid(tmp_path), tmp_path / 'runs', tmp_path).read_text()
