@@ -6,6 +6,7 @@ import pytest
 
 from dsrl_mm.analysis.experiments.grid import ROOT, load_grid
 from dsrl_mm.analysis.experiments.results import gain, metric, read_results
+from dsrl_mm.analysis.experiments.summary import class_names
 
 GRIDS = ('camvid_dabnet', 'camvid_efficientnet_lite0')  # in the order of the columns
 
@@ -44,6 +45,35 @@ def test_results_over_seeds(results):
             scores = [number(metric(runs, name), '.2f') for name in ('mIoU', 'mBF')]
             expected[title] += [scores[0], difference, scores[1]]
     assert table('docs/results.md', '| | DABNet: mIoU | gain') == expected
+
+
+def test_gains_of_every_seed(results):
+    expected = {title: [] for title in results[0] if title != 'baseline'}
+    for network in results:
+        for title, cells in expected.items():
+            for name in ('mIoU', 'mBF'):
+                pairs = [(network[title][seed], network['baseline'][seed]) for seed in range(3)]
+                gains = (ours['metrics'][name] - theirs['metrics'][name] for ours, theirs in pairs)
+                cells.append(', '.join(f'{difference:+.2f}' for difference in gains))
+    assert table('docs/results.md', '| | DABNet: mIoU | mBF |') == expected
+
+
+def test_what_is_missing_to_the_full_size(results):
+    listed = ['SignSymbol', 'Car', 'Bicyclist', 'Pedestrian', 'Pole']
+    expected = {}
+    for label, network in zip(('DABNet', 'EfficientNet-Lite0'), results):
+        for score in ('IoU', 'BF'):
+            for title in ('full size', '+ SSSR early + SISR'):
+
+                def above(name, runs=network[title], baseline=network['baseline']):
+                    return metric(runs, name).mean - metric(baseline, name).mean
+
+                classes = {name: above(f'{score}.{name}') for name in class_names(network)}
+                others = [difference for name, difference in classes.items() if name not in listed]
+                cells = [f'{above(f"m{score}"):.1f}', *(f'{classes[name]:.1f}' for name in listed)]
+                title = title.removeprefix('+ ')
+                expected[f'{label}, {score}: {title}'] = [*cells, f'{min(others):.1f} to {max(others):.1f}']
+    assert table('docs/results.md', '| | all | SignSymbol') == expected
 
 
 def test_variants():
