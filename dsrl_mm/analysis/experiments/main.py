@@ -5,6 +5,7 @@ import gc
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,7 +26,7 @@ from .progress import Progress
 from .results import read_result, read_results
 from .run import TAKEN, busy, command
 from .schedule import run_all
-from .summary import class_names, summary
+from .summary import SCORES_OF_CLASSES, pictures, summary
 
 __all__ = ['main', 'summarize']
 
@@ -122,14 +123,10 @@ def summarize(grid: Grid, folder: Path, out: Path) -> Path:
     """
     results, cost = read_results(grid, folder), costs(grid, out / 'cost.json')
     (out / 'summary.md').write_text(summary(grid, results, cost), encoding='utf-8')
-    if any(results.values()):
-        figures = dict(curves=plot_curves(results))
-        if class_names(results):
-            figures['classes'] = plot_classes(results)
-        if any(row.series for row in grid.rows):
-            figures['sizes'] = plot_sizes(grid, results, cost)
-        for name, figure in figures.items():
-            figure.savefig(out / f'{name}.png', dpi=120)
+    plots = {name: partial(plot_classes, results, score) for name, score in SCORES_OF_CLASSES.items()}
+    plots |= dict(curves=partial(plot_curves, results), sizes=partial(plot_sizes, grid, results, cost))
+    for name in pictures(grid, results):
+        plots[name]().savefig(out / f'{name}.png', dpi=120)
     return out / 'summary.md'
 
 

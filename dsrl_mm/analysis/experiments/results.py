@@ -8,7 +8,7 @@ from statistics import mean, stdev
 
 from .grid import Grid, Run
 
-__all__ = ['Statistic', 'gain', 'metric', 'read_result', 'read_results']
+__all__ = ['Statistic', 'compared', 'gain', 'metric', 'read_result', 'read_results']
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,12 @@ def metric(runs: dict[int, dict], name: str) -> Statistic | None:
 
 
 def gain(runs: dict[int, dict], first: dict[int, dict], name: str) -> Statistic | None:
-    """By how much a metric is above that of another row, over the seeds that both have."""
-    both = runs.keys() & first.keys()
-    return Statistic.of(runs[seed]['metrics'][name] - first[seed]['metrics'][name] for seed in both)
+    """By how much a metric is above that of another row, over the seeds that both have it of; None where none do."""
+    pairs = [(runs[seed]['metrics'].get(name), first[seed]['metrics'].get(name)) for seed in runs.keys() & first.keys()]
+    return Statistic.of(ours - theirs for ours, theirs in pairs if None not in (ours, theirs))
+
+
+def compared(results: dict[str, dict[int, dict]]) -> dict[str, dict[int, dict]]:
+    """The rows, other than the first, that share a seed with it."""
+    (_, first), *others = results.items()
+    return {title: runs for title, runs in others if runs.keys() & first.keys()}

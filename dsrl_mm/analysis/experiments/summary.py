@@ -4,11 +4,13 @@ from collections.abc import Iterable
 
 from ..markdown import markdown_table
 from .grid import Grid
-from .results import Statistic, gain, metric
+from .results import Statistic, compared, gain, metric
 
-__all__ = ['summary']
+__all__ = ['SCORES_OF_CLASSES', 'class_names', 'pictures', 'summary']
 
 _MISSING = '-'
+#: By the name of the picture.
+SCORES_OF_CLASSES = dict(classes='IoU', boundaries='BF')
 
 
 def _text(statistic: Statistic | None, sign: str = '') -> str:
@@ -84,6 +86,28 @@ def _commit(code: dict | None) -> str:
     return 'outside git' if code is None else code['commit'][:7] + (' with changes' if code['dirty'] else '')
 
 
+def pictures(grid: Grid, results: dict[str, dict[int, dict]]) -> dict[str, str]:
+    """What there is to draw, as Markdown with its caption, by the name of the picture's file."""
+    first = grid.rows[0].title
+    several = len(grid.seeds) > 1
+    trained, others = any(results.values()), compared(results).values()
+    texts = {}
+    if trained and any(row.series for row in grid.rows):
+        texts['sizes'] = '![mIoU and mBF against what the network reads](sizes.png)'
+    if trained:
+        bands = ' Lines are means over seeds, bands reach from the worst to the best seed.' if several else ''
+        texts['curves'] = f'![mIoU on the validation set while training](curves.png)\n\nIn grey: {first}.{bands}'
+    for name, score in SCORES_OF_CLASSES.items():
+        scores = [f'{score}.{label}' for label in class_names(results)]
+        if any(gain(runs, results[first], label) for runs in others for label in scores):
+            spread = ' Thin lines: their standard deviation over seeds.' if several else ''
+            texts[name] = (
+                f'![{score} of every class above that of the first row]({name}.png)\n\n'
+                f'Differences to the {score} of "{first}", which is below the names, with the same seeds.{spread}'
+            )
+    return texts
+
+
 def summary(grid: Grid, results: dict[str, dict[int, dict]], costs: dict) -> str:
     """The document, in Markdown.
 
@@ -106,25 +130,20 @@ def summary(grid: Grid, results: dict[str, dict[int, dict]], costs: dict) -> str
             f'{_each(row.tested_on for row in grid.rows)}. Mean ± '
             'standard deviation of the sample over seeds; last checkpoints. Gain: of mIoU over the first row, on the '
             'seeds that both rows have. Scores in percent, PSNR in dB. mBF and mBIoU are of boundaries '
-            '(`BoundaryMetric`). Hours of training, at its median pace, and '
-            'the memory of its main process at most (or of its GPU) are of one run, beside others.',
+            '(`BoundaryMetric`). Hours of training a run, at its median pace, and the most memory of its main process '
+            '(or of its GPU) are means over seeds, beside other runs.',
             _accuracy(results).rstrip(),
-            '![mIoU on the validation set while training](curves.png)',
         ]
+    drawn = pictures(grid, results)
+    parts += [drawn[name] for name in ('sizes', 'curves') if name in drawn]
     if class_names(results):
-        parts += [
-            '## IoU of every class',
-            _classes(results, 'IoU').rstrip(),
-            '![IoU of every class](classes.png)',
-            '## BF of every class',
-            _classes(results, 'BF').rstrip(),
-        ]
+        for name, score in SCORES_OF_CLASSES.items():
+            parts += [f'## {score} of every class', _classes(results, score).rstrip()]
+            parts += [drawn[name]] if name in drawn else []
     parts += [
         '## Cost of inference',
         f'Without what only training needs, one image at a time, on {costs["device"]}, {costs["threads"]} '
         'thread(s): the median while the rows took turns. A multiply-add counts as 2.',
         _cost(costs).rstrip(),
     ]
-    if done and any(row.series for row in grid.rows):
-        parts.append('![mIoU against what the network reads](sizes.png)')
     return '\n\n'.join(parts) + '\n'

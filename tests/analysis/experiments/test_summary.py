@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 
 from dsrl_mm.analysis.experiments import main as module
 from dsrl_mm.analysis.experiments.grid import ROOT, load_grid
-from dsrl_mm.analysis.experiments.plots import CLASSES_PER_LINE, _apart, plot_classes, plot_curves
+from dsrl_mm.analysis.experiments.plots import CLASSES_PER_LINE, plot_classes, plot_curves, plot_sizes
 from dsrl_mm.analysis.experiments.results import Statistic, gain, metric, read_results
 from dsrl_mm.analysis.experiments.summary import summary
 
@@ -89,46 +89,69 @@ def test_devices_that_compute_otherwise_are_named(tmp_path):
 def test_files_are_written_from_results_alone(grid, tmp_path, monkeypatch):
     monkeypatch.setattr(module, 'costs', lambda grid, file: COSTS)
     assert module.summarize(grid, tmp_path / 'runs', tmp_path) == tmp_path / 'summary.md'
-    for name in ('classes', 'curves', 'sizes'):
+    for name in ('classes', 'boundaries', 'curves', 'sizes'):
         assert f'({name}.png)' in (tmp_path / 'summary.md').read_text()
         colours = set(map(tuple, cv2.imread(str(tmp_path / f'{name}.png')).reshape(-1, 3).tolist()))
         assert {(0x80, 0x80, 0x80), (0xB2, 0x72, 0x00)} <= colours  # of both rows, BGR
 
 
+def test_captions_speak_of_seeds_where_there_are_several(grid, tmp_path):
+    several = summary(grid, read_results(grid, tmp_path / 'runs'), COSTS)
+    assert 'bands reach from' in several and 'standard deviation over seeds.\n' in several
+    one = make_grid(tmp_path, seeds=[1])
+    document = summary(one, read_results(one, tmp_path / 'runs'), COSTS)
+    assert 'In grey: baseline.\n' in document and 'with the same seeds.\n' in document
+
+
 def test_a_row_has_the_same_colour_in_every_picture(grid, tmp_path):
-    results = {'not trained yet': {}} | read_results(grid, tmp_path / 'runs')
-    (bars,), (lines,) = (plot(results).axes for plot in (plot_classes, plot_curves))
-    colours = [bar.patches[0].get_facecolor() for bar in bars.containers if hasattr(bar, 'patches')]
-    assert [to_hex(colour) for colour in colours] == [line.get_color() for line in lines.lines]
+    baseline, dsrl = read_results(grid, tmp_path / 'runs').values()
+    results = {'baseline': baseline, 'not trained yet': {}, 'DSRL': dsrl}
+    (bars,), (lines,) = plot_classes(results, 'IoU').axes, plot_curves(results).axes
+    first, last = (line.get_color() for line in lines.lines)
+    assert {to_hex(bar.get_facecolor()) for bar in bars.patches} == {last} != {first}
+    assert lines.get_title() == 'DSRL'
+
+
+def test_bars_are_the_gains_of_the_seeds_that_both_have(grid, tmp_path):
+    results = read_results(grid, tmp_path / 'runs')
+    (axes,) = plot_classes(results, 'IoU').axes
+    assert [bar.get_height() for bar in axes.patches] == [1.0, 1.0]  # 55 and 54, of seed 1
+    assert [label.get_text() for label in axes.get_xticklabels()] == ['road\n52.0', 'pole\n52.0']
+    (axes,) = plot_classes(results, 'BF').axes
+    assert [bar.get_height() for bar in axes.patches] == [0.5]  # no run has one of the pole
+    assert [label.get_text() for label in axes.get_xticklabels()] == ['road\n26.0', 'pole']
 
 
 def test_many_classes_are_lines_of_bars(grid, tmp_path):
     results = read_results(grid, tmp_path / 'runs')
-    for runs in results.values():
+    for factor, runs in enumerate(results.values(), start=1):
         for result in runs.values():
-            result['metrics'] = {f'IoU.{i}': float(i) for i in range(2 * CLASSES_PER_LINE + 1)}
-    lines = plot_classes(results).axes
+            result['metrics'] = {f'IoU.{i}': float(factor * i) for i in range(2 * CLASSES_PER_LINE + 1)}
+    lines = plot_classes(results, 'IoU').axes
     assert [len(axes.get_xticks()) for axes in lines] == [5, 5, 3]
     heights = [[bar.get_height() for bar in axes.patches] for axes in lines]
-    assert heights == [2 * [0, 1, 2, 3, 4], 2 * [5, 6, 7, 8, 9], 2 * [10, 11, 12]]
+    assert heights == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11, 12]]
 
 
-def test_labels_move_apart_both_ways():
-    assert _apart([1.0, 1.0, 1.0, 9.0], 1.0, 0.0, 10.0) == [0.0, 1.0, 2.0, 9.0]
-    assert _apart([1.0, 1.0, 2.5], 1.0, 0.0, 10.0) == pytest.approx([0.5, 1.5, 2.5])
-    assert _apart([], 1.0, 0.0, 10.0) == []
-
-
-def test_labels_stay_inside():
-    assert _apart([1.0, 9.8, 9.9], 1.0, 0.0, 10.0) == [1.0, 9.0, 10.0]
-    assert _apart([0.1, 0.2, 5.0], 1.0, 0.0, 10.0) == [0.0, 1.0, 5.0]
+def test_a_row_alone_has_a_curve_and_no_bars(grid, tmp_path):
+    results = read_results(grid, tmp_path / 'runs')
+    document = summary(grid, results | {'DSRL': {}}, COSTS)
+    assert '(curves.png)' in document and '(classes.png)' not in document
+    (axes,) = plot_curves(results | {'DSRL': {}}).axes
+    assert [line.get_xydata().tolist() for line in axes.lines] == [[[10, 26], [20, 52]]]
 
 
 def test_a_step_that_one_seed_lacks_is_the_others(grid, tmp_path):
     for run, curve in zip(grid.runs(), ([[10, 20.0], [20, 50.0]], [], [[20, 60.0]], [])):
         write_result(run, tmp_path / 'runs', 50.0, curve=curve)
     (axes,) = plot_curves(read_results(grid, tmp_path / 'runs')).axes
-    assert [line.get_xydata().tolist() for line in axes.lines] == [[[10, 20], [20, 55]]]
+    assert [line.get_xydata().tolist() for line in axes.lines] == [[[10, 20], [20, 55]], []]
+
+
+def test_sizes_have_a_panel_per_score(grid, tmp_path):
+    miou, mbf = plot_sizes(grid, read_results(grid, tmp_path / 'runs'), COSTS).axes
+    assert [line.get_xydata().tolist() for line in miou.lines[::4]] == [[[96 * 192, 52]], [[48 * 96, 55]]]
+    assert mbf.get_ylabel() == 'mBF (%)' and mbf.lines[0].get_xydata().tolist() == [[96 * 192, 26]]
 
 
 def test_metrics_without_classes(tmp_path, monkeypatch):
