@@ -1,11 +1,12 @@
 """The tables of accuracy that documents repeat are of the shipped results."""
 
 import json
+from statistics import mean
 
 import pytest
 
 from dsrl_mm.analysis.experiments.grid import ROOT, load_grid
-from dsrl_mm.analysis.experiments.results import gain, metric, read_results
+from dsrl_mm.analysis.experiments.results import Statistic, gain, metric, read_results
 from dsrl_mm.analysis.experiments.summary import class_names
 
 GRIDS = ('camvid_dabnet', 'camvid_efficientnet_lite0')  # in the order of the columns
@@ -58,6 +59,18 @@ def test_gains_of_every_seed(results):
     assert table('docs/results.md', '| | DABNet: mIoU | mBF |') == expected
 
 
+def test_gains_of_the_last_three_validations(results):
+    def score(result):
+        return mean(miou for _, miou in result['curve'][-3:])
+
+    expected = {title: [] for title in results[0] if title != 'baseline'}
+    for network in results:
+        for title, cells in expected.items():
+            pairs = ((network[title][seed], network['baseline'][seed]) for seed in range(3))
+            cells.append(number(Statistic.of(score(ours) - score(theirs) for ours, theirs in pairs), '+.2f'))
+    assert table('docs/results.md', '| gain of mIoU | DABNet') == expected
+
+
 def test_what_is_missing_to_the_full_size(results):
     listed = ['SignSymbol', 'Car', 'Bicyclist', 'Pedestrian', 'Pole']
     expected = {}
@@ -87,7 +100,7 @@ def test_variants():
 
 
 def test_the_readmes_table(results):
-    titles = ['baseline', '+ SSSR early', '+ SSSR early + SISR', '+ SSSR early + SISR + FA', 'full size']
+    titles = ['baseline', '+ SSSR + SISR + FA', '+ SSSR early', '+ SSSR early + SISR', 'full size']
     costs = [json.loads((ROOT / f'docs/experiments/{name}/cost.json').read_text())['rows'] for name in GRIDS]
     expected = {}
     for title in titles:
@@ -98,3 +111,9 @@ def test_the_readmes_table(results):
             scores = [number(metric(runs, 'mIoU'), '.1f'), f'{metric(runs, "mBF").mean:.1f}']
             expected[title] += [*scores, f'{cost[title]["milliseconds"]:.1f}']
     assert table('README.md', '| | reads | DABNet: mIoU') == expected
+
+
+def test_core_hours():
+    results = [json.loads(file.read_text()) for file in (ROOT / 'docs/experiments/runs').glob('*.json')]
+    hours = sum(result['train_seconds'] for result in results) / 3600
+    assert f'took {hours:.0f} core-hours of training' in (ROOT / 'docs/results.md').read_text(encoding='utf-8')
