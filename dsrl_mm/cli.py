@@ -258,7 +258,11 @@ def test(argv: Sequence[str] | None = None) -> dict[str, float]:
     parser.add_argument(
         '--tta', action='store_true', help='test-time augmentation of segmentation: several scales, and flips'
     )
-    parser.add_argument('--sr-metrics', action='store_true', help='also PSNR and SSIM of the rebuilt images')
+    parser.add_argument(
+        '--sr-metrics',
+        action='store_true',
+        help='also PSNR and SSIM of the rebuilt images, and of what the network reads, enlarged',
+    )
     args = parser.parse_args(argv)
     if args.tta and args.sr_metrics:
         parser.error('--sr-metrics compares one rebuilt image with one canvas: leave out --tta')
@@ -276,7 +280,7 @@ def test(argv: Sequence[str] | None = None) -> dict[str, float]:
     if args.sr_metrics:
         _refuse_for_poses(cfg, '--sr-metrics', 'DSRLTopdown.reconstruct rebuilds the crops of a batch.')
         cfg.model.test_cfg.with_sr = True
-        cfg.test_evaluator = [*_test_evaluators(cfg), dict(type='SRMetric')]
+        cfg.test_evaluator = [*_test_evaluators(cfg), dict(type='SRMetric', scale_factor=cfg.model.scale_factor)]
     preflight(cfg, ('test',))
     if args.tta:
         _augment(cfg)

@@ -121,7 +121,7 @@ def test_masks_pictures_and_sr_metrics(trained, tmp_path):
     pictures = [np.array(Image.open(path)) for path in (tmp_path / 'show').rglob('*.png')]
     assert len(pictures) == 5
     assert {picture.shape for picture in pictures} == {(48, 128, 3)}  # truth and prediction side by side
-    assert 5 < metrics['sr/PSNR'] < 40
+    assert 5 < metrics['sr/PSNR'] < metrics['sr/PSNR_enlarged'] < 40  # hardly trained
     assert 0 < metrics['sr/SSIM'] < 1
 
 

@@ -47,9 +47,8 @@ def _summary(table: dict[str, dict[str, float]]) -> str:
     thin = [f'IoU.{name}' for name in THIN_CLASSES]
     for values in table.values():
         values['thin classes'] = sum(values[name] for name in thin) / len(thin)
-    return to_markdown(
-        table, ['mIoU', 'thin classes', *thin, 'parameters (M)', 'GFLOPs', 'ms/image', 'sr/PSNR', 'sr/SSIM']
-    )
+    rows = ['mIoU', 'thin classes', *thin, 'parameters (M)', 'GFLOPs', 'ms/image']
+    return to_markdown(table, rows + [f'sr/{name}' for name in ('PSNR', 'PSNR_enlarged', 'SSIM', 'SSIM_enlarged')])
 
 
 def _train_all(work_dirs: dict[str, Path], iters: int) -> None:

@@ -9,9 +9,9 @@ from mmengine.registry import METRICS
 from dsrl_mm.core import SRMetric
 
 
-def evaluate(*pairs):
+def evaluate(*pairs, **kwargs):
     """Metrics of (canvas, rebuilt image) pairs, both (3, H, W)."""
-    metric = METRICS.build(dict(type='SRMetric'))
+    metric = METRICS.build(dict(type='SRMetric', **kwargs))
     for canvas, rebuilt in pairs:
         metric.process(dict(inputs=[canvas]), [dict(sr_img=dict(data=rebuilt))])
     return metric.evaluate(len(pairs))
@@ -83,6 +83,30 @@ def test_padding_of_the_preprocessor_is_left_out():
     padded = torch.zeros(3, 32, 32)
     padded[:, :24, :20] = canvas
     assert evaluate((canvas, padded + 1))['sr/PSNR'] > 48
+
+
+def test_reference_is_what_the_network_reads_enlarged():
+    # Columns of 0 and 255 in pairs that the network's pixels cover exactly. Enlarged, the two pixels between neighbours
+    # are a quarter of the way to the other, 63.75 off, but for the first column and the last.
+    canvas = torch.zeros(3, 24, 20, dtype=torch.uint8)
+    canvas[..., 2::4] = canvas[..., 3::4] = 255
+    metrics = evaluate((canvas, canvas.float() - 1), scale_factor=2)
+    assert metrics['sr/PSNR_enlarged'] == pytest.approx(10 * log10(255**2 / (63.75**2 * 18 / 20)), abs=1e-4)
+    enlarged = torch.where(canvas > 0, 191.25, 63.75)
+    enlarged[..., 0], enlarged[..., -1] = 0, canvas[..., -1]
+    assert metrics['sr/SSIM_enlarged'] == pytest.approx(ssim(canvas, enlarged), abs=1e-4)
+    assert metrics['sr/PSNR'] > metrics['sr/PSNR_enlarged']
+
+
+def test_reference_of_a_canvas_that_the_factor_does_not_divide():
+    # The border is repeated, not filled with black, so a grey image stays one.
+    metrics = evaluate((grey(100, (25, 23)), grey(101.0, (25, 23), torch.float32)), scale_factor=3)
+    assert metrics['sr/PSNR_enlarged'] > 100
+
+
+def test_reference_needs_a_factor_that_reduces():
+    with pytest.raises(ValueError, match='scale_factor must be an integer of at least 2, got 1'):
+        SRMetric(scale_factor=1)
 
 
 def test_prefix_and_batches_through_the_evaluator():

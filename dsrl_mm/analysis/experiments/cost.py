@@ -1,6 +1,5 @@
 """What the networks of a grid cost at inference; no training is needed for that."""
 
-import json
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from ...core.loading import without_pretrained
 from ...seg.deploy import deploy_config
 from ..compare import latencies
 from .grid import Grid, Run
-from .record import device_name, tidy, write_json
+from .record import device_name, read_json, tidy, write_json
 
 __all__ = ['costs']
 
@@ -72,7 +71,7 @@ def costs(grid: Grid, file: Path, repeats: int = 30) -> dict:
     """
     digests = {row.title: row.digest for row in grid.rows}
     if file.exists():
-        known = json.loads(file.read_text())
+        known = read_json(file, 'it is measured anew')
         if known['digests'] == digests:
             return known
     measured = dict(

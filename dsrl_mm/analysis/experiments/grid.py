@@ -1,5 +1,6 @@
 """A grid of trainings as a YAML file declares it: every row of a table, with every seed."""
 
+import argparse
 import inspect
 import json
 import re
@@ -10,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import DictAction
 from mmengine.fileio import load
 from mmengine.runner import Runner
 
@@ -32,6 +34,8 @@ _OUTCOME = (
 )
 #: The same, of configs that have it.
 _OPTIONAL_OUTCOME = ('auto_scale_lr',)
+#: Hooks that every config has, and that watch a training without changing what comes out of it.
+_WATCHING = ('timer', 'logger', 'param_scheduler', 'checkpoint', 'sampler_seed', 'visualization')
 #: What differs from machine to machine, of these.
 _LOCAL = ('data_root', 'num_workers', 'persistent_workers')
 #: What a config's options can set. All other names are those that files of configs have for themselves, and what a
@@ -87,6 +91,8 @@ class Row:
         if 'data_preprocessor' not in cfg.model and 'data_preprocessor' in cfg:
             keys.append('data_preprocessor')
         outcome = {key: _portable(cfg.get(key)) for key in keys}
+        if hooks := {name: hook for name, hook in cfg.default_hooks.items() if name not in _WATCHING}:
+            outcome['default_hooks'] = hooks
         if randomness := {key: value for key, value in cfg.get('randomness', {}).items() if key != 'seed'}:
             outcome['randomness'] = randomness
         return sha256(json.dumps(outcome, sort_keys=True, default=str).encode()).hexdigest()[:8]
@@ -185,8 +191,6 @@ def _row(title: Any, declared: Any, where: str) -> Row:
     for key, value in options.items():
         if '{' in str(value):
             raise ValueError(f'{where}: the option {key} holds a mapping. Write its keys with dots: {key}.KEY: VALUE')
-        if isinstance(value, str) and ' ' in value:
-            raise ValueError(f'{where}: the option {key} has a blank in {value!r}, which --cfg-options would lose')
         if key == 'randomness.seed':
             raise ValueError(f"{where}: the option randomness.seed is the grid's to set, by its seeds")
         if key.split('.')[0] not in _READ:
@@ -194,7 +198,14 @@ def _row(title: Any, declared: Any, where: str) -> Row:
                 f'{where}: the option {key} sets nothing that results depend on. Known are {", ".join(sorted(_READ))}, '
                 'each with .KEY behind it where it is a mapping'
             )
-    return Row(title, **declared)
+    row = Row(title, **declared)
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    parsed = parser.parse_args(row.arguments[1:]).cfg_options
+    for key, value in options.items():
+        if (parsed[key], type(parsed[key])) != (value, type(value)):
+            raise ValueError(f'{where}: the option {key} is {value!r}, which --cfg-options reads as {parsed[key]!r}')
+    return row
 
 
 def load_grid(path: str | Path) -> Grid:

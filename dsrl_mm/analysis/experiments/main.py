@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,6 +24,7 @@ from .cost import costs
 from .grid import ROOT, Grid, Run, load_grid
 from .plots import plot_classes, plot_curves, plot_sizes
 from .progress import Progress
+from .record import write_file
 from .results import read_result, read_results
 from .run import TAKEN, busy, command
 from .schedule import run_all
@@ -122,11 +124,13 @@ def summarize(grid: Grid, folder: Path, out: Path) -> Path:
         Path: of the summary.
     """
     results, cost = read_results(grid, folder), costs(grid, out / 'cost.json')
-    (out / 'summary.md').write_text(summary(grid, results, cost), encoding='utf-8')
+    write_file(out / 'summary.md', summary(grid, results, cost).encode())
     plots = {name: partial(plot_classes, results, score) for name, score in SCORES_OF_CLASSES.items()}
     plots |= dict(curves=partial(plot_curves, results), sizes=partial(plot_sizes, grid, results, cost))
     for name in pictures(grid, results):
-        plots[name]().savefig(out / f'{name}.png', dpi=120)
+        buffer = BytesIO()
+        plots[name]().savefig(buffer, dpi=120)
+        write_file(out / f'{name}.png', buffer.getvalue())
     return out / 'summary.md'
 
 

@@ -15,7 +15,7 @@ import torch
 from ...core.checkpoint import write_whole
 from .grid import ROOT
 
-__all__ = ['Sessions', 'code_state', 'device_name', 'tidy', 'write_json']
+__all__ = ['Sessions', 'code_state', 'device_name', 'read_json', 'tidy', 'write_file', 'write_json']
 
 
 def code_state() -> dict[str, Any] | None:
@@ -55,7 +55,7 @@ class Sessions:
 
     def __init__(self, file: Path):
         self.file = file
-        self.notes = json.loads(file.read_text())['sessions'] if file.exists() else []
+        self.notes = read_json(file, 'the training goes on without these notes')['sessions'] if file.exists() else []
 
     def begin(self) -> None:
         """Note this process."""
@@ -83,7 +83,24 @@ def tidy(value: Any) -> Any:
     return value
 
 
+def write_file(file: Path, content: bytes) -> None:
+    """Write a file that is either complete or as it was, also where another process writes it."""
+    write_whole(file, content, file.with_suffix(f'.{os.getpid()}.partial'))
+
+
 def write_json(file: Path, value: dict) -> None:
-    """Write a file that is either complete or not there, a line per key."""
+    """Write a file, a line per key; see :func:`write_file`."""
     lines = ',\n'.join(f'{json.dumps(key)}: {json.dumps(inner)}' for key, inner in value.items())
-    write_whole(file, f'{{\n{lines}\n}}\n'.encode(), file.with_suffix(f'.{os.getpid()}.partial'))
+    write_file(file, f'{{\n{lines}\n}}\n'.encode())
+
+
+def read_json(file: Path, without: str) -> dict:
+    """Read a file, or say what happens once it is removed.
+
+    Raises:
+        ValueError: if it is no JSON.
+    """
+    try:
+        return json.loads(file.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f'{file} is damaged ({error}). Remove it, and {without}') from error

@@ -1,12 +1,12 @@
 """What the runs of a grid came to, from the files that they wrote."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
 from .grid import Grid, Run
+from .record import read_json
 
 __all__ = ['Statistic', 'compared', 'gain', 'metric', 'read_result', 'read_results']
 
@@ -36,12 +36,7 @@ def read_result(run: Run, folder: Path) -> dict | None:
         ValueError: if the file is no JSON.
     """
     file = folder / f'{run.id}.json'
-    if not file.exists():
-        return None
-    try:
-        return json.loads(file.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f'{file} is damaged ({error}). Remove it, and its run is tested again') from error
+    return read_json(file, 'its run is tested again') if file.exists() else None
 
 
 def read_results(grid: Grid, folder: Path) -> dict[str, dict[int, dict]]:

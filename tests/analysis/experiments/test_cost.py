@@ -46,6 +46,12 @@ def test_measured_once_and_again_for_other_rows(tmp_path, monkeypatch):
     assert costs(make_grid(tmp_path, rows=rows), file)['rows'] == {'measured': 'anew'}
 
 
+def test_a_damaged_file_is_named(tmp_path):
+    (tmp_path / 'cost.json').write_text('{')
+    with pytest.raises(ValueError, match='cost.json is damaged .* Remove it, and it is measured anew'):
+        costs(make_grid(tmp_path), tmp_path / 'cost.json')
+
+
 def test_a_stock_model_is_counted_up_to_its_mask(tmp_path):
     cfg = Config.fromfile(ROOT / STOCK)
     cfg.model.type = 'EncoderDecoder'

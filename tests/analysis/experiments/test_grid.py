@@ -56,6 +56,7 @@ def test_ids_are_of_what_is_trained(tmp_path, monkeypatch):
     scaled.write_text(f'_base_ = {str(ROOT / config)!r}\nauto_scale_lr = dict(enable=True, base_batch_size=2)')
     others.append(Run(Row('a', str(scaled), options), 0, True))
     others.append(Run(Row('a', config, options | {'randomness.deterministic': True}), 0, True))
+    others.append(Run(Row('a', config, options | {'default_hooks.ema.type': 'EMAHook'}), 0, True))
     # MMEngine gives a model without a preprocessor the config's.
     for value in ('[0, 0, 0]', '[1, 1, 1]'):
         file = tmp_path / value[1] / 'street_scenes.py'
@@ -63,7 +64,7 @@ def test_ids_are_of_what_is_trained(tmp_path, monkeypatch):
         model = 'model = dict(_delete_=True, type="EncoderDecoder")'
         file.write_text(f'_base_ = {str(ROOT / config)!r}\n{model}\ndata_preprocessor = dict(mean={value})')
         others.append(Run(Row('a', str(file), options), 0, True))
-    assert len({run.id for run in (one, *others)}) == 9
+    assert len({run.id for run in (one, *others)}) == 10
 
 
 def test_arguments_are_what_the_training_command_understands():
@@ -114,7 +115,13 @@ def test_arguments_are_what_the_training_command_understands():
         ),
         # Every run is tested by the same metrics.
         (dict(rows=dict(a=dict(config=CONFIGS['DSRL'], options={'test_evaluator.x': 0}))), 'evaluator.x sets nothing'),
-        (dict(rows=dict(a=dict(config=CONFIGS['DSRL'], options=dict(load_from='/a b/c.pth')))), "a blank in '/a b/c"),
+        (dict(rows=dict(a=dict(config=CONFIGS['DSRL'], options=dict(load_from='/a b/c.pth')))), "reads as '/ab/c.pth'"),
+        (
+            dict(rows=dict(a=dict(config=CONFIGS['DSRL'], options=dict(load_from='a,b.pth')))),
+            r"reads as \['a', 'b.pth'\]",
+        ),
+        (dict(rows=dict(a=dict(config=CONFIGS['DSRL'], options={'model.x': ['a b']}))), r"reads as \['ab'\]"),
+        (dict(rows=dict(a=dict(config=CONFIGS['DSRL'], options={'model.x': '1e-3'}))), "is '1e-3', .* reads as 0.001"),
         (dict(rows=dict(a=dict(config=CONFIGS['DSRL'], options=None))), 'options must be a mapping'),
         (dict(rows=[CONFIGS['DSRL']]), 'rows must be a mapping'),
         (dict(rows=dict(a=dict(config=3))), "row 'a': config must be a text, got 3"),

@@ -1,5 +1,7 @@
 """Where a result says that it comes from."""
 
+import pytest
+
 from dsrl_mm.analysis.experiments.grid import ROOT
 from dsrl_mm.analysis.experiments.record import Sessions, code_state, tidy
 
@@ -25,6 +27,13 @@ def test_sessions_outlive_their_process(tmp_path):
     second.end(peak_memory_mib=1234.567)
     first, second = Sessions(file).notes
     assert 'peak_memory_mib' not in first and second['peak_memory_mib'] == 1234.6
+
+
+def test_damaged_notes_are_named(tmp_path):
+    file = tmp_path / 'sessions.json'
+    file.write_text('{"sessions": [')
+    with pytest.raises(ValueError, match='sessions.json is damaged .* Remove it, and the training goes on'):
+        Sessions(file)
 
 
 def test_numbers_are_short_and_json():
