@@ -101,6 +101,14 @@ def test_variants():
     assert table('docs/results.md', '| variant | mIoU') == expected
 
 
+def test_longer_training():
+    expected = {}
+    for title, runs in results_of('camvid_efficientnet_lite0_90_epochs').items():
+        seeds = ', '.join(f'{runs[seed]["metrics"]["mIoU"]:.2f}' for seed in sorted(runs))
+        expected[title] = [number(metric(runs, 'mIoU'), '.2f'), seeds, number(metric(runs, 'mBF'), '.2f')]
+    assert table('docs/results.md', '| 90 epochs |') == expected
+
+
 def test_the_readmes_table(results):
     titles = ['baseline', '+ SSSR + SISR + FA', '+ SSSR early', '+ SSSR early + SISR', 'full size']
     costs = [json.loads((ROOT / f'docs/experiments/{name}/cost.json').read_text())['rows'] for name in GRIDS]
