@@ -136,7 +136,8 @@ def _text(value: float | str) -> str:
 def _plot(rows: list[dict]) -> Figure:
     figure = Figure(figsize=(9, 4), layout='constrained')
     positions = sorted({row['N'] for row in rows})
-    for axis, unit in zip(figure.subplots(1, 2), ('s', 'MiB')):
+    labels = ('forward and backward (s)', 'memory beyond the features (MiB)')
+    for axis, unit, label in zip(figure.subplots(1, 2), ('s', 'MiB'), labels):
         for i, channels in enumerate(sorted({row['C'] for row in rows})):
             for name, style in (('ours', '-o'), ('naive', '--x')):
                 points = [
@@ -146,7 +147,7 @@ def _plot(rows: list[dict]) -> Figure:
                 ]
                 if points:
                     axis.plot(*zip(*points), style, color=f'C{i}', label=f'{name}, C = {channels}')
-        axis.set(xscale='log', yscale='log', xlabel='positions N', ylabel=unit)
+        axis.set(xscale='log', yscale='log', xlabel='positions N', ylabel=label)
         axis.set_xticks(positions, labels=positions)
         axis.minorticks_off()
     axis.legend(fontsize=8)

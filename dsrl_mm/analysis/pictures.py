@@ -28,7 +28,7 @@ def draw(entries: dict, pictures: int = 3) -> Figure:
     for index in np.linspace(0, len(dataset) - 1, pictures).round().astype(int):
         sample = dataset[int(index)]
         panels = {
-            'input': _lr_image(sample['inputs'], first.cfg.model.get('scale_factor', 2)),
+            'what the network reads': _lr_image(sample['inputs'], first.cfg.model.get('scale_factor', 2)),
             'truth': palette[sample['data_samples'].gt_sem_seg.data[0].numpy()],
         }
         for name, model in models.items():
@@ -62,9 +62,10 @@ def _grid(rows: list[dict[str, np.ndarray]], metainfo: dict) -> Figure:
             axis.set_axis_off()
             if row is rows[0]:
                 axis.set_title(title)
+    colours = dict(zip(metainfo['classes'], metainfo['palette'])) | {'unlabelled': (0, 0, 0)}
     patches = [
-        Patch(color=[channel / 255 for channel in colour], label=name)
-        for name, colour in zip(metainfo['classes'], metainfo['palette'])
+        Patch(facecolor=[channel / 255 for channel in colour], edgecolor='0.5', linewidth=0.5, label=name)
+        for name, colour in colours.items()
     ]
     figure.legend(handles=patches, loc='outside lower center', ncols=min(len(patches), 12), frameon=False)
     return figure
