@@ -101,6 +101,14 @@ def test_variants():
     assert table('docs/results.md', '| variant | mIoU') == expected
 
 
+def test_what_sisr_rebuilds():
+    expected = {
+        title: [number(metric(runs, name), '.2f') for name in ('mIoU', 'mBF', 'sr/PSNR', 'sr/SSIM')]
+        for title, runs in results_of('camvid_efficientnet_lite0_sisr').items()
+    }
+    assert table('docs/results.md', '| what SISR reads |') == expected
+
+
 def test_longer_training():
     expected = {}
     for title, runs in results_of('camvid_efficientnet_lite0_90_epochs').items():
