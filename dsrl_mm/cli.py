@@ -280,7 +280,8 @@ def test(argv: Sequence[str] | None = None) -> dict[str, float]:
     if args.sr_metrics:
         _refuse_for_poses(cfg, '--sr-metrics', 'DSRLTopdown.reconstruct rebuilds the crops of a batch.')
         cfg.model.test_cfg.with_sr = True
-        cfg.test_evaluator = [*_test_evaluators(cfg), dict(type='SRMetric', scale_factor=cfg.model.scale_factor)]
+        factor = cfg.model.get('scale_factor', 2)
+        cfg.test_evaluator = [*_test_evaluators(cfg), dict(type='SRMetric', scale_factor=factor)]
     preflight(cfg, ('test',))
     if args.tta:
         _augment(cfg)

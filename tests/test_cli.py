@@ -125,6 +125,15 @@ def test_masks_pictures_and_sr_metrics(trained, tmp_path):
     assert 0 < metrics['sr/SSIM'] < 1
 
 
+def test_sr_metrics_where_the_scale_factor_is_the_default(trained, tmp_path):
+    cfg = Config.fromfile(trained.config)
+    assert cfg.model.pop('scale_factor') == 2
+    cfg.dump(tmp_path / 'default.py')
+    arguments = [trained.checkpoint, '--work-dir', tmp_path, '--sr-metrics']
+    metrics = [call(cli.test, config, *arguments) for config in (tmp_path / 'default.py', trained.config)]
+    assert metrics[0]['sr/PSNR_enlarged'] == metrics[1]['sr/PSNR_enlarged']
+
+
 def test_tta_averages_scales_and_flips(trained, tmp_path):
     call(cli.test, trained.config, trained.checkpoint, '--work-dir', tmp_path, '--tta', '--out', tmp_path / 'masks')
     model = init_model(str(trained.config), str(trained.checkpoint), device='cpu')

@@ -82,7 +82,7 @@ def evaluate(trained: Trained, name: str = 'the model', metrics: Sequence[dict] 
         metrics = trained.cfg.test_evaluator
     metrics = [*(metrics if isinstance(metrics, (list, tuple)) else [metrics])]
     if trained.rebuilds:
-        metrics.append(dict(type='SRMetric', scale_factor=trained.cfg.model.scale_factor))
+        metrics.append(dict(type='SRMetric', scale_factor=trained.cfg.model.get('scale_factor', 2)))
     evaluator = Evaluator(metrics)
     evaluator.dataset_meta = loader.dataset.metainfo
     with torch.no_grad():
@@ -138,8 +138,8 @@ def compare(entries: dict[str, Trained], out_dir: str | Path, pictures: int = 3)
     Returns:
         dict[str, dict[str, float | str]]: by name: ``mIoU`` and ``IoU.CLASS`` (percent), ``network reads`` (height and
         width in pixels, such as '180x240'), ``parameters (M)``, ``GFLOPs`` (a multiply-add counts as 2), ``GMACs``
-        (as 1), ``ms/image``, ``sr/PSNR`` (dB), ``sr/SSIM``, and both of what the network
-        reads, enlarged (``_enlarged``).
+        (as 1), ``ms/image``, ``sr/PSNR`` (dB), ``sr/SSIM``, and both of what the network reads, enlarged
+        (``sr/PSNR_enlarged``, ``sr/SSIM_enlarged``).
     """
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)

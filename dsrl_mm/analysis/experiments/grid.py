@@ -91,7 +91,7 @@ class Row:
         if 'data_preprocessor' not in cfg.model and 'data_preprocessor' in cfg:
             keys.append('data_preprocessor')
         outcome = {key: _portable(cfg.get(key)) for key in keys}
-        if hooks := {name: hook for name, hook in cfg.default_hooks.items() if name not in _WATCHING}:
+        if hooks := {name: hook for name, hook in cfg.get('default_hooks', {}).items() if name not in _WATCHING}:
             outcome['default_hooks'] = hooks
         if randomness := {key: value for key, value in cfg.get('randomness', {}).items() if key != 'seed'}:
             outcome['randomness'] = randomness
