@@ -47,7 +47,7 @@ format: $(STAMP)  ## mend what lint can mend
 	$(PY) -m ruff format .
 
 demo: $(STAMP)  ## train and compare DSRL and its baseline on generated scenes
-	$(PY) tools/demo.py
+	$(PY) -m projects.street_scenes
 
 clean:  ## remove .venv
 	rm -rf $(VENV)

@@ -20,9 +20,9 @@ from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 from torch.distributed.elastic.multiprocessing.errors import record
 
-import dsrl_mm.core  # noqa: F401  (the hooks and wrappers that the options put into configs)
-from dsrl_mm.core.config import type_name
-from dsrl_mm.core.memory import keep_freed_memory
+import dsrl_mm.engine  # noqa: F401  (the hooks and wrappers that the options put into configs)
+from dsrl_mm.engine.config import type_name
+from dsrl_mm.engine.memory import keep_freed_memory
 
 __all__ = ['deploy', 'load_config', 'preflight', 'test', 'train', 'training_config', 'use_amp']
 
@@ -91,7 +91,7 @@ def preflight(cfg: Config, phases: tuple[str, ...]) -> None:
 
         check_data(cfg, phases)
     elif cfg.get('default_scope') == 'mmseg':
-        from .seg.preflight import check_data, check_packages
+        from .seg.checks.data import check_data, check_packages
 
         check_packages(cfg)
         check_data(cfg, phases)
@@ -305,7 +305,7 @@ def deploy(argv: Sequence[str] | None = None) -> None:
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options)
     _refuse_for_poses(cfg, 'tools/deploy.py', 'For inference, set model.sr_aux=None and load the checkpoint as it is.')
-    from .seg.deploy import save_deploy
+    from .apis.deploy import save_deploy
 
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     size = args.export and tuple(args.export)

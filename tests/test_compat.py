@@ -43,7 +43,7 @@ def test_segmentation_needs_nothing_of_mmpose():
 import sys
 for name in ('mmpose', 'xtcocotools', 'munkres', 'mmdet'):
     sys.modules[name] = None  # not installed
-import dsrl_mm.seg, dsrl_mm.cli, dsrl_mm.seg.preflight, dsrl_mm.seg.deploy
+import dsrl_mm.seg, dsrl_mm.cli, dsrl_mm.seg.checks.data, dsrl_mm.apis.deploy
 """
     )
     assert done.returncode == 0, done.stderr

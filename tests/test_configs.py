@@ -17,7 +17,7 @@ from mmseg.registry import MODELS, TRANSFORMS
 from mmseg.structures import SegDataSample
 
 from dsrl_mm.core.fa_loss import common_positions
-from dsrl_mm.core.loading import without_pretrained
+from dsrl_mm.engine.loading import without_pretrained
 
 ROOT = Path(__file__).parents[1] / 'configs'
 CONFIGS = sorted(path for path in ROOT.rglob('*.py') if '_base_' not in path.parts and 'hrnet' not in path.stem)

@@ -14,8 +14,8 @@ from mmengine.runner import Runner
 from mmseg.registry import MODELS
 
 from dsrl_mm import cli
-from dsrl_mm.core.complexity import network_input
-from dsrl_mm.core.loading import without_pretrained
+from dsrl_mm.engine.complexity import network_input
+from dsrl_mm.engine.loading import without_pretrained
 
 REPO = Path(__file__).parents[1]
 DOCUMENTS = sorted([*REPO.glob('*.md'), *REPO.glob('docs/*.md')])

@@ -14,4 +14,4 @@ model = dict(
         )
     ),
 )
-optim_wrapper = dict(optimizer=dict(lr=2e-3))  # tried: configs/experiments/camvid_dabnet_learning_rate.yml
+optim_wrapper = dict(optimizer=dict(lr=2e-3))  # tried: projects/experiments/grids/camvid_dabnet_learning_rate.yml

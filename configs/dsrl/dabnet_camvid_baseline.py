@@ -13,4 +13,4 @@ model = dict(
         num_classes=11, sampler=dict(_delete_=True, type='ClassWeightSampler', weights={{_base_.class_weights}})
     ),
 )
-optim_wrapper = dict(optimizer=dict(lr=2e-3))  # tried: configs/experiments/camvid_dabnet_learning_rate.yml
+optim_wrapper = dict(optimizer=dict(lr=2e-3))  # tried: projects/experiments/grids/camvid_dabnet_learning_rate.yml

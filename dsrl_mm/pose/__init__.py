@@ -15,6 +15,7 @@ import mmpose.models  # noqa: E402, F401
 compat.let_mmpose_draw_circles()
 
 import dsrl_mm.core  # noqa: E402, F401
+import dsrl_mm.engine  # noqa: E402, F401
 
 from .estimator import DSRLTopdown  # noqa: E402
 from .heatmap_head import SSSRHeatmapHead  # noqa: E402

@@ -9,7 +9,7 @@ from mmpose.structures import PoseDataSample
 from torch import Tensor
 
 from ..core import SRAux, area_downsample, check_scale_factor
-from ..core.loading import check_architecture
+from ..engine.loading import check_architecture
 from .heatmap_head import SSSRHeatmapHead
 
 __all__ = ['DSRLTopdown']

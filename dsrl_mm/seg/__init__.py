@@ -1,6 +1,6 @@
-"""What plugs into MMSegmentation.
+"""MMSegmentation components; importing registers them.
 
-Importing it registers everything: ``custom_imports=dict(imports=['dsrl_mm.seg'])``.
+In a config: ``custom_imports=dict(imports=['dsrl_mm.seg'])``.
 """
 
 from dsrl_mm import compat
@@ -10,17 +10,14 @@ with compat.quiet_import():
     import mmseg.datasets  # noqa: F401
 
 import dsrl_mm.core  # noqa: E402, F401
+import dsrl_mm.engine  # noqa: E402, F401
 
-from . import efficientnet_lite0  # noqa: E402, F401
-from .boundary import BoundaryMetric  # noqa: E402
-from .camvid import CamVidDataset  # noqa: E402
-from .class_iou import ClassIoUMetric  # noqa: E402
+from .checks import LabelCheckHook  # noqa: E402
 from .class_weights import ClassWeightSampler  # noqa: E402
 from .convert import to_dsrl  # noqa: E402
-from .dabnet import DABNet  # noqa: E402
-from .espnetv2 import ESPNetv2  # noqa: E402
-from .espnetv2_head import ESPNetv2Head  # noqa: E402
-from .label_check import LabelCheckHook  # noqa: E402
+from .datasets import CamVidDataset  # noqa: E402
+from .metrics import BoundaryMetric, ClassIoUMetric  # noqa: E402
+from .networks import DABNet, ESPNetv2, ESPNetv2Head  # noqa: E402
 from .segmentor import DSRLSegmentor  # noqa: E402
 from .sssr_head import SSSRHead  # noqa: E402
 

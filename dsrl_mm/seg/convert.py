@@ -16,8 +16,8 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from ..core import check_scale_factor
-from ..core.config import input_channels, type_name
-from .size_errors import explain_size_error
+from ..engine.config import input_channels, type_name
+from .checks.size_errors import explain_size_error
 from .sssr_head import check_wrappable
 
 __all__ = ['find_config', 'main', 'to_dsrl', 'write_dsrl_config']

@@ -8,8 +8,8 @@ from mmseg.utils import OptSampleList, SampleList, add_prefix
 from torch import Tensor
 
 from ..core import SRAux, area_downsample, check_scale_factor, nearest_downsample, pad_to_multiple
-from ..core.loading import check_architecture
-from .size_errors import explain_size_error
+from ..engine.loading import check_architecture
+from .checks.size_errors import explain_size_error
 from .sssr_head import SSSRHead
 
 __all__ = ['DSRLSegmentor']

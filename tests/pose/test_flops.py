@@ -4,8 +4,8 @@ import pytest
 from mmengine.config import Config
 from toy_pose import CANVAS, build, model_cfg
 
-from dsrl_mm.analysis.flops import count
-from dsrl_mm.core.complexity import measure_complexity
+from dsrl_mm.engine.complexity import measure_complexity
+from tools.analysis_tools.get_flops import count
 
 
 def test_counts_what_a_pose_network_reads(tmp_path):

@@ -8,7 +8,7 @@ import torch
 from mmpose.registry import MODELS
 from toy_pose import FLIP_INDICES, KEYPOINTS, batch, build, codec_cfg, head_cfg, keypoints, losses, model_cfg
 
-from dsrl_mm.core import loading
+from dsrl_mm.engine import loading
 
 UPSAMPLERS = [
     dict(type='DeconvUpsampler', channels=6),

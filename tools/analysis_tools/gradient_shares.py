@@ -1,6 +1,104 @@
-"""What each loss asks of the shared features: python tools/analysis_tools/gradient_shares.py CONFIG [CHECKPOINT]."""
+"""What every loss asks of the features that all branches share: size and direction of its gradient there.
 
-from dsrl_mm.analysis.gradients import main
+A weight (the paper's w1 and w2) says little by itself: a mean over pixels and one over pairs of them differ by orders
+of magnitude in what they do to the backbone. This measures it, on training batches.
+"""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from statistics import mean
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.device import get_device
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner, load_checkpoint
+from rich.progress import track
+from tabulate import tabulate
+from torch import Tensor, nn
+
+__all__ = ['loss_gradients', 'main', 'shares']
+
+
+def loss_gradients(model: nn.Module, batch: dict) -> dict[str, tuple[float, list[Tensor]]]:
+    """Every loss of a batch, and its gradient with respect to each of the backbone's outputs.
+
+    Args:
+        model (nn.Module): in training mode, with a ``backbone``.
+        batch (dict): as a data loader gives it.
+
+    Returns:
+        dict[str, tuple[float, list[Tensor]]]: by the loss's name in the log: its value, weight included, and a gradient
+        per output, what flows back through later ones included; zeros where it does not depend on one.
+    """
+    shared = []
+    hook = model.backbone.register_forward_hook(lambda _, inputs, outputs: shared.extend(outputs))
+    losses = model(**model.data_preprocessor(batch, True), mode='loss')
+    hook.remove()
+    # As MMEngine's parse_losses: what has "loss" in its name is summed, the rest is only logged.
+    losses = {name: loss for name, loss in losses.items() if 'loss' in name}
+    return {
+        name: (loss.item(), torch.autograd.grad(loss, shared, retain_graph=True, materialize_grads=True))
+        for name, loss in losses.items()
+    }
+
+
+def shares(model: nn.Module, batches: Iterable[dict]) -> dict[str, dict[str, float]]:
+    """How the losses divide the gradient on the shared features among them, as means over batches.
+
+    Args:
+        model (nn.Module): see :func:`loss_gradients`.
+        batches (Iterable[dict]): see :func:`loss_gradients`.
+
+    Returns:
+        dict[str, dict[str, float]]: by loss: ``loss``, its value; ``output I %``, the norm of its gradient on the
+        backbone's output I, of the sum of all losses' norms there; ``cosine``, between its gradient on all outputs
+        and that of the first loss, the task's own: below 0 the two pull apart.
+    """
+    rows = defaultdict(list)
+    for batch in batches:
+        found = loss_gradients(model, batch)
+        own = next(iter(found.values()))[1]
+        totals = [sum(grads[i].norm() for _, grads in found.values()) for i in range(len(own))]
+        for name, (value, grads) in found.items():
+            parts = {f'output {i} %': 100 * (g.norm() / t).item() for i, (g, t) in enumerate(zip(grads, totals)) if t}
+            cosine = torch.cosine_similarity(_flat(grads), _flat(own), dim=0).item()
+            rows[name].append(dict(loss=value, **parts, cosine=cosine))
+    return {
+        name: {key: mean(row[key] for row in per_batch) for key in per_batch[0]} for name, per_batch in rows.items()
+    }
+
+
+def _flat(grads: Sequence[Tensor]) -> Tensor:
+    return torch.cat([grad.flatten() for grad in grads])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print each loss's share of the gradient on the features that the branches share."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', nargs='?', help='of a training; without, the weights that one starts from')
+    parser.add_argument('--batches', type=int, default=10)
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help="settings that override the config's")
+    args = parser.parse_args(argv)
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    torch.manual_seed(0)
+    model = revert_sync_batchnorm(MODELS.build(cfg.model)).to(get_device()).train()
+    model.init_weights()
+    if args.checkpoint:
+        load_checkpoint(model, args.checkpoint, map_location='cpu')
+    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+    batches = track(islice(loader, args.batches), 'Differentiating', total=args.batches)
+    table = shares(model, batches)
+    columns = list(next(iter(table.values())))
+    rows = [[name, *row.values()] for name, row in table.items()]
+    print(tabulate(rows, ['', *columns], 'pipe', floatfmt='.3g'))
+
 
 if __name__ == '__main__':
     main()

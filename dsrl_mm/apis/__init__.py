@@ -1,0 +1,1 @@
+"""Work with trained models: deploy and compare them."""

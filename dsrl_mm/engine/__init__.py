@@ -1,0 +1,20 @@
+"""What serves every task: guards, checkpoints, mixed precision, metrics of rebuilt images; importing registers them."""
+
+from dsrl_mm import compat
+
+compat.prepare('mmengine', 'mmcv')
+
+from .checkpoint import AtomicLocalBackend, SafeCheckpointHook  # noqa: E402
+from .hooks import NonFiniteLossHook  # noqa: E402
+from .loading import CompleteCheckpointHook  # noqa: E402
+from .metrics import SRMetric  # noqa: E402
+from .optim import BFloat16OptimWrapper  # noqa: E402
+
+__all__ = [
+    'AtomicLocalBackend',
+    'BFloat16OptimWrapper',
+    'CompleteCheckpointHook',
+    'NonFiniteLossHook',
+    'SRMetric',
+    'SafeCheckpointHook',
+]

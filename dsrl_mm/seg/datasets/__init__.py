@@ -1,0 +1,5 @@
+"""Data sets that MMSegmentation lacks."""
+
+from .camvid import CamVidDataset
+
+__all__ = ['CamVidDataset']

@@ -1,0 +1,121 @@
+"""The comparison of trained models: the same numbers as tools/test.py, what inference costs, and files."""
+
+import json
+
+import cv2
+import pytest
+import torch
+import toy
+import toy_data
+from mmengine.config import Config
+
+from dsrl_mm import cli
+from dsrl_mm.apis import compare as module
+from dsrl_mm.apis.compare import Trained, compare, latencies, to_markdown
+from dsrl_mm.engine.complexity import measure_complexity
+
+
+@pytest.fixture(scope='module')
+def entries(tmp_path_factory):
+    """A baseline and a DSRL model of random weights, by name, and their files."""
+    folder = tmp_path_factory.mktemp('compare')
+    data = toy_data.write_camvid(folder / 'data')
+    files = {}
+    for name, dsrl in (('baseline', False), ('DSRL', True)):
+        torch.manual_seed(0)
+        head = toy.head_cfg('FCNHead', num_classes=toy_data.NUM_CLASSES)
+        config = toy_data.write_config(folder / name, data, model=toy.model_cfg(dsrl=dsrl, head=head))
+        model = toy.build(Config.fromfile(config).model)
+        torch.save(dict(state_dict=model.state_dict()), folder / f'{name}.pth')
+        files[name] = config, folder / f'{name}.pth'
+    return files
+
+
+def test_table_holds_what_the_test_command_reports(entries, tmp_path):
+    table = compare({name: Trained(*files) for name, files in entries.items()}, tmp_path, pictures=2)
+    for name, (config, checkpoint) in entries.items():
+        options = ['--sr-metrics'] if name == 'DSRL' else []
+        tested = toy_data.call(cli.test, config, checkpoint, '--work-dir', tmp_path / name, *options)
+        for key in tested.keys() - {'aAcc', 'mAcc'}:
+            assert table[name][key] == pytest.approx(tested[key], abs=1e-3), key
+    assert 'sr/PSNR' in table['DSRL']
+    assert 'sr/PSNR' not in table['baseline']
+    assert json.loads((tmp_path / 'comparison.json').read_text()).keys() == table.keys()
+    height, width, _ = cv2.imread(str(tmp_path / 'comparison.png')).shape
+    assert width > height  # 5 columns of 2 images
+
+
+def test_deployed_checkpoints_are_compared_without_rebuilt_images(entries, tmp_path):
+    config, checkpoint = entries['DSRL']
+    toy_data.call(cli.deploy, config, checkpoint, tmp_path)
+    table = compare({'DSRL': Trained(config, tmp_path / 'deploy.pth')}, tmp_path, pictures=1)
+    assert 'mIoU' in table['DSRL'] and 'sr/PSNR' not in table['DSRL']
+
+
+def test_heads_of_one_channel_are_drawn(entries, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, 'evaluate', lambda trained, name: {})
+    cfg = Config.fromfile(entries['baseline'][0])
+    cfg.model.decode_head.update(num_classes=2, out_channels=1, threshold=0.3)
+    torch.save(toy.build(cfg.model.to_dict()).state_dict(), tmp_path / 'binary.pth')
+    compare({'binary': Trained(cfg, tmp_path / 'binary.pth')}, tmp_path, pictures=1)
+    assert (tmp_path / 'comparison.png').exists()
+
+
+def test_command_takes_options_for_every_config(entries, tmp_path, monkeypatch):
+    found = {}
+    monkeypatch.setattr(module, 'compare', lambda entries, *_: found.update(entries) or {name: {} for name in entries})
+    models = [arg for name, files in entries.items() for arg in ('--model', name, *map(str, files))]
+    module.main([*models, '--out', str(tmp_path), '--cfg-options', 'test_dataloader.dataset.data_root=elsewhere'])
+    assert [trained.cfg.test_dataloader.dataset.data_root for trained in found.values()] == ['elsewhere'] * 2
+
+
+def test_costs_are_those_of_the_deployed_model(entries, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, 'evaluate', lambda trained, name: {})
+    table = compare({'DSRL': Trained(*entries['DSRL'])}, tmp_path, pictures=1)
+    deployed = Trained(*entries['DSRL']).deployed()
+    expected = measure_complexity(deployed, (toy.SIZE[0] // 2, toy.SIZE[1] // 2))
+    assert table['DSRL']['GFLOPs'] == expected.flops / 1e9
+    assert table['DSRL']['parameters (M)'] == sum(p.numel() for p in deployed.parameters()) / 1e6
+    assert table['DSRL']['ms/image'] > 0
+
+
+def test_every_model_reads_its_own_size(entries, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, 'evaluate', lambda trained, name: {})
+    config, checkpoint = entries['baseline']
+    full = Config.fromfile(config)
+    full.model.scale_factor = 1
+    models = {'half': Trained(config, checkpoint), 'full': Trained(full, checkpoint)}
+    tables = [compare({name: models[name] for name in order}, tmp_path, 1) for order in (models, reversed(models))]
+    height, width = toy.SIZE
+    for table in tables:
+        assert table['full']['network reads'] == f'{height}x{width}'
+        assert table['half']['network reads'] == f'{height // 2}x{width // 2}'
+        assert table['full']['GFLOPs'] > 3.5 * table['half']['GFLOPs']
+
+
+def test_models_take_turns():
+    order = []
+
+    class Named(torch.nn.Module):
+        def __init__(self, name):
+            super().__init__()
+            self.name = name
+
+        def forward(self, image, mode):
+            assert image.shape == dict(a=(1, 3, 4, 4), b=(1, 3, 6, 8))[self.name]
+            order.append(self.name)
+
+    models = {name: Named(name) for name in 'ab'}
+    assert latencies(models, dict(a=(3, 4, 4), b=(3, 6, 8)), repeats=3).keys() == {'a', 'b'}
+    assert ''.join(order) == 'ab' * 5  # 2 to warm up
+
+
+def test_markdown_by_hand():
+    table = {'baseline': {'mIoU': 50.0}, 'DSRL': {'mIoU': 52.346, 'sr/PSNR': 20.0, 'network reads': '9x16'}}
+    assert to_markdown(table) == (
+        '|               | baseline |  DSRL |\n'
+        '|---------------|---------:|------:|\n'
+        '| mIoU          |    50.00 | 52.35 |\n'
+        '| sr/PSNR       |        - | 20.00 |\n'
+        '| network reads |        - |  9x16 |\n'
+    )

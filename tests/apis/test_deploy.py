@@ -1,0 +1,189 @@
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import load_checkpoint
+from mmseg.apis import MMSegInferencer, inference_model, init_model
+from toy import NUM_CLASSES, auxiliary_head_cfg, batch, build, head_cfg, model_cfg, preprocessor_cfg, spread_weights
+
+from dsrl_mm.apis.deploy import _halved, build_deploy_model, deploy_config, export_program, save_deploy
+
+FRAME = (24, 32)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The config and the checkpoint of a training, and its model in eval mode."""
+    cfg = Config(
+        dict(
+            model=model_cfg(
+                auxiliary_head=auxiliary_head_cfg(), test_cfg=dict(mode='whole', with_sr=True), pretrained=None
+            )
+        )
+    )
+    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint='nowhere.pth')
+    model = spread_weights(build(cfg.model.to_dict())).eval()
+    path = tmp_path / 'iter_9.pth'
+    meta = dict(dataset_meta=dict(classes=list('abcde')), iter=9, cfg=cfg.pretty_text, seed=1)
+    torch.save(dict(state_dict=model.state_dict(), meta=meta, optimizer=dict(state={})), path)
+    return cfg, path, model
+
+
+def logits_of(model, data):
+    return torch.stack([sample.seg_logits.data for sample in model.test_step(data)])
+
+
+class TestConfig:
+    def test_leaves_out_what_training_needs(self, run):
+        cfg, _, _ = run
+        before = cfg.pretty_text
+        deployed = deploy_config(cfg).model
+        assert deployed.sr_aux is None and deployed.auxiliary_head is None
+        assert 'init_cfg' not in deployed.backbone and deployed.pretrained is None
+        assert deployed.test_cfg == dict(mode='whole')  # with_sr asked for the SISR branch
+        assert deployed.lr_input is False
+        assert deployed.decode_head == cfg.model.decode_head
+        assert cfg.pretty_text == before
+
+    def test_lr_frames_are_taken_whole(self, run):
+        cfg, _, _ = run
+        cfg.model.test_cfg = dict(mode='slide', crop_size=(48, 64), stride=(48, 64))
+        assert deploy_config(cfg).model.test_cfg.mode == 'slide'
+        deployed = deploy_config(cfg, lr_input=True).model
+        assert deployed.lr_input is True and deployed.test_cfg == dict(mode='whole')
+
+    def test_frames_are_not_resized_to_the_canvas(self, run, tmp_path):
+        cfg, path, _ = run
+        resize = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(64, 48)), dict(type='PackSegInputs')]
+        cfg.test_pipeline = cfg.tta_pipeline = resize
+        cfg.test_dataloader = dict(dataset=dict(pipeline=resize))
+        cfg.test_evaluator = cfg.test_cfg = dict()
+        cfg.model.data_preprocessor.test_cfg = dict(size=(48, 64))  # as configs have that pad CamVid to 368x480
+        save_deploy(cfg, path, tmp_path, lr_input=True)
+        model = init_model(str(tmp_path / 'deploy.py'), str(tmp_path / 'deploy.pth'), device='cpu')
+        read = []
+        model.backbone.register_forward_pre_hook(lambda _, args: read.append(args[0].shape[-2:]))
+        mask = inference_model(model, np.zeros((*FRAME, 3), np.uint8)).pred_sem_seg.data
+        assert read == [FRAME]
+        assert mask.shape == (1, 2 * FRAME[0], 2 * FRAME[1])
+
+    def test_frames_are_loaded_as_canvases_were(self, run):
+        cfg, _, _ = run
+        load = dict(type='LoadImageFromFile', color_type='grayscale')
+        steps = [load, dict(type='Resize', scale=(64, 48)), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
+        cfg.test_dataloader = dict(dataset=dict(pipeline=steps))
+        assert deploy_config(cfg, lr_input=True).test_pipeline == [load, dict(type='PackSegInputs')]
+
+    def test_mmsegs_inferencer_takes_it(self, run, tmp_path):
+        cfg, path, _ = run
+        cfg.visualizer = dict(type='SegLocalVisualizer')
+        files = save_deploy(cfg, path, tmp_path, lr_input=True)
+        inferencer = MMSegInferencer(
+            str(files[0]), str(files[1]), device='cpu', classes=list('abcde'), palette=[[0] * 3] * 5
+        )
+        mask = inferencer(np.zeros((*FRAME, 3), np.uint8))['predictions']
+        assert mask.shape == (2 * FRAME[0], 2 * FRAME[1])
+
+    def test_refuses_a_segmentor_that_is_not_ours(self, run):
+        cfg, _, _ = run
+        cfg.model.type = 'EncoderDecoder'
+        with pytest.raises(ValueError, match="model.type is 'EncoderDecoder'"):
+            deploy_config(cfg)
+
+
+class TestModel:
+    def test_predicts_the_same_bit_for_bit(self, run):
+        cfg, path, model = run
+        deployed = build_deploy_model(cfg, path)
+        assert not deployed.training
+        names = {name.split('.')[0] for name, _ in deployed.named_parameters()}
+        assert names == {'backbone', 'decode_head'}
+        assert torch.equal(logits_of(deployed, batch((47, 63))), logits_of(model, batch((47, 63))))
+
+    def test_baseline(self, run, tmp_path):
+        cfg = Config(dict(model=model_cfg(dsrl=False)))
+        model = spread_weights(build(cfg.model.to_dict())).eval()
+        torch.save(model.state_dict(), tmp_path / 'bare.pth')  # a plain state dict
+        deployed = build_deploy_model(cfg, tmp_path / 'bare.pth')
+        assert torch.equal(logits_of(deployed, batch()), logits_of(model, batch()))
+
+    def test_checkpoint_of_another_model(self, run):
+        cfg, path, _ = run
+        cfg.model.decode_head = head_cfg('UPerHead')
+        with pytest.raises(ValueError, match=r'iter_9.pth lacks weights .*decode_head.fpn_convs'):
+            build_deploy_model(cfg, path)
+
+
+class TestFiles:
+    def test_run_without_the_training(self, run, tmp_path):
+        cfg, path, model = run
+        files = save_deploy(cfg, path, tmp_path / 'new' / 'folder')
+        assert [file.name for file in files] == ['deploy.py', 'deploy.pth']
+        assert all(file.parent == tmp_path / 'new' / 'folder' for file in files)
+
+        saved = torch.load(files[1], weights_only=True)
+        assert saved['meta'] == dict(dataset_meta=dict(classes=list('abcde')), iter=9)
+        assert {name.split('.')[0] for name in saved['state_dict']} == {'backbone', 'decode_head'}
+        assert files[1].stat().st_size < path.stat().st_size
+
+        deployed = build(Config.fromfile(files[0]).model.to_dict(), seed=1).eval()
+        load_checkpoint(deployed, str(files[1]), strict=True)
+        assert torch.equal(logits_of(deployed, batch()), logits_of(model, batch()))
+
+    def test_float16_halves_the_file_and_hardly_changes_a_prediction(self, run, tmp_path):
+        cfg, path, model = run
+        full, half = (save_deploy(cfg, path, tmp_path / str(fp16), fp16=fp16)[1] for fp16 in (False, True))
+        assert half.stat().st_size < 0.6 * full.stat().st_size
+        state_dict = torch.load(half, weights_only=True)['state_dict']
+        assert state_dict['backbone.stem.0.weight'].dtype == torch.float16
+        assert state_dict['backbone.stem.1.running_var'].dtype == torch.float32  # which may outgrow float16
+        deployed = build_deploy_model(cfg, half)
+        assert next(deployed.parameters()).dtype == torch.float32
+        torch.testing.assert_close(logits_of(deployed, batch()), logits_of(model, batch()), rtol=0.02, atol=0.02)
+
+    def test_float16_leaves_indices_alone_and_refuses_what_it_cannot_hold(self):
+        index = torch.tensor([[2049, 2051]])
+        assert torch.equal(_halved('a', index), index)
+        with pytest.raises(ValueError, match='deploy: a.b is beyond what float16 can hold'):
+            _halved('a.b', torch.tensor([[7e4]]))
+
+    def test_deploying_again_changes_nothing(self, run, tmp_path):
+        cfg, path, model = run
+        config, weights = save_deploy(cfg, path, tmp_path / 'once')
+        again = save_deploy(Config.fromfile(config), weights, tmp_path / 'twice')
+        assert again[0].read_text() == config.read_text()
+        deployed = build_deploy_model(Config.fromfile(again[0]), again[1])
+        assert torch.equal(logits_of(deployed, batch()), logits_of(model, batch()))
+
+
+class TestExport:
+    @pytest.mark.parametrize('lr_input', [False, True])
+    def test_gives_what_the_model_gives(self, run, tmp_path, lr_input):
+        cfg, path, _ = run
+        size = FRAME if lr_input else (47, 63)  # odd, so the padding inside is exported too
+        file = save_deploy(cfg, path, tmp_path, lr_input=lr_input, export_size=size)[2]
+        assert file.name == 'deploy.pt2'
+        program = torch.export.load(file).module()
+        image = torch.randn(1, 3, *size)
+        expected = build_deploy_model(cfg, path, lr_input)(image)
+        assert expected.shape == (1, NUM_CLASSES, *((48, 64) if lr_input else size))
+        torch.testing.assert_close(program(image), expected)
+
+    def test_images_of_one_channel(self, tmp_path):
+        cfg = Config(
+            dict(
+                model=model_cfg(
+                    dsrl=False, data_preprocessor=preprocessor_cfg(mean=[120.0], std=[60.0], bgr_to_rgb=False)
+                )
+            )
+        )
+        cfg.model.backbone.in_channels = 1
+        torch.save(build(cfg.model.to_dict()).state_dict(), tmp_path / 'trained.pth')
+        file = save_deploy(cfg, tmp_path / 'trained.pth', tmp_path / 'out', lr_input=True, export_size=FRAME)[2]
+        assert torch.export.load(file).module()(torch.randn(1, 1, *FRAME)).shape == (1, NUM_CLASSES, 48, 64)
+
+    @pytest.mark.parametrize('head', ['DepthwiseSeparableASPPHead', 'SegformerHead'])
+    def test_other_heads(self, head):
+        model = spread_weights(build(model_cfg(head=head, sr_aux=None, lr_input=True))).eval()
+        image = torch.randn(1, 3, *FRAME)
+        torch.testing.assert_close(export_program(model, FRAME).module()(image), model(image))

@@ -1,0 +1,233 @@
+"""Checkpoints, through a real runner that is stopped at the worst moments."""
+
+import os
+import resource
+import signal
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.dataset import DefaultSampler
+from mmengine.evaluator import BaseMetric
+from mmengine.fileio import get_file_backend
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import DataLoader
+
+from dsrl_mm.engine import AtomicLocalBackend, SafeCheckpointHook
+
+
+@contextmanager
+def small_disk():
+    """No file may grow beyond 1000 bytes: what a full disk does to a write. Not around a test's own output."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_backend_writes_what_it_is_given(tmp_path):
+    backend = get_file_backend(backend_args=dict(backend='AtomicLocalBackend'))
+    backend.put(b'first', tmp_path / 'new' / 'folder' / 'x.pth')
+    backend.put(b'second', str(tmp_path / 'new' / 'folder' / 'x.pth'))
+    assert backend.get(tmp_path / 'new' / 'folder' / 'x.pth') == b'second'
+    assert [path.name for path in tmp_path.rglob('*.*')] == ['x.pth']
+
+
+def test_backend_writes_into_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    AtomicLocalBackend().put(b'here', 'x.pth')
+    assert (tmp_path / 'x.pth').read_bytes() == b'here'
+
+
+@pytest.mark.parametrize('old', [None, b'old'])
+def test_failed_write_leaves_the_old_file_and_no_part_of_the_new(tmp_path, old):
+    file = tmp_path / 'x.pth'
+    if old is not None:
+        file.write_bytes(old)
+    with small_disk(), pytest.raises(OSError, match='File too large'):
+        AtomicLocalBackend().put(b'new' * 1000, file)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == ({'x.pth': old} if old else {})
+
+
+def test_killed_while_writing(tmp_path, monkeypatch):
+    file = tmp_path / 'x.pth'
+    file.write_bytes(b'old')
+    pid = os.fork()
+    if pid == 0:
+        os.fsync = lambda fd: os.kill(os.getpid(), signal.SIGKILL)
+        AtomicLocalBackend().put(b'new', file)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    assert file.read_bytes() == b'old'
+    AtomicLocalBackend().put(b'newer', file)
+    assert [path.name for path in tmp_path.iterdir()] == ['x.pth']
+    assert file.read_bytes() == b'newer'
+
+
+class Toy(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 1)
+
+    def forward(self, x, mode='tensor'):
+        error = self.linear(x).square().mean()
+        return dict(loss=error) if mode == 'loss' else [error]
+
+
+class Rising(BaseMetric):
+    """Better at every validation."""
+
+    acc = 0
+
+    def process(self, data_batch, data_samples):
+        self.results.append(None)
+
+    def compute_metrics(self, results):
+        self.acc += 1
+        return dict(acc=self.acc)
+
+
+class IterationLog(Hook):
+    def __init__(self, iterations):
+        self.iterations = iterations
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.iterations.append(runner.iter)
+
+
+def loader():
+    # More than the eight batches of a run: MMEngine sleeps for two seconds when it starts over.
+    data = [dict(x=x) for x in torch.linspace(-1, 1, 60).view(20, 3)]
+    return DataLoader(data, batch_size=2, sampler=DefaultSampler(data, shuffle=False))
+
+
+def runner(work_dir, name, resume=False, max_iters=8, val_interval=None, **hook):
+    """A runner of eight iterations, with a checkpoint every second. MMEngine's globals tell runners apart by name."""
+    torch.manual_seed(0)
+    validation = {}
+    if val_interval is not None:
+        validation = dict(val_dataloader=loader(), val_cfg=dict(), val_evaluator=[Rising()])
+    return Runner(
+        Toy(),
+        str(work_dir),
+        train_dataloader=loader(),
+        train_cfg=dict(by_epoch=False, max_iters=max_iters, val_interval=val_interval or 1000),
+        optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
+        default_hooks=dict(
+            checkpoint=dict(dict(type='SafeCheckpointHook', by_epoch=False, interval=2, max_keep_ckpts=2), **hook),
+            logger=None,
+        ),
+        resume=resume,
+        experiment_name=name,
+        log_level='ERROR',
+        **validation,
+    )
+
+
+def checkpoints(folder):
+    """Name to iteration of every checkpoint; loading fails on a half-written one."""
+    return {
+        path.name: torch.load(path, weights_only=False)['meta']['iter']
+        for path in Path(folder).iterdir()
+        if path.suffix in ('.pth', '.partial')
+    }
+
+
+@pytest.fixture
+def writes(monkeypatch):
+    """What lies in the folder, newest included, at the moment each checkpoint is complete."""
+    seen, put = [], AtomicLocalBackend.put
+
+    def spy(self, obj, filepath):
+        put(self, obj, filepath)
+        seen.append(sorted(path.name for path in Path(filepath).parent.glob('*.pth')))
+
+    monkeypatch.setattr(AtomicLocalBackend, 'put', spy)
+    return seen
+
+
+class Killed(BaseException):
+    """Like a signal: no one catches it."""
+
+
+@pytest.fixture
+def kill_at(monkeypatch):
+    """Stop the process while it writes a checkpoint whose name contains the given word."""
+
+    def set_up(word):
+        put = AtomicLocalBackend.put
+
+        def dying(self, obj, filepath):
+            if word in str(filepath):
+                raise Killed
+            put(self, obj, filepath)
+
+        monkeypatch.setattr(AtomicLocalBackend, 'put', dying)
+
+    return set_up
+
+
+def test_oldest_goes_after_the_newest_is_complete(tmp_path, writes, request):
+    runner(tmp_path, request.node.name).train()
+    assert writes == [
+        ['iter_2.pth'],
+        ['iter_2.pth', 'iter_4.pth'],
+        ['iter_2.pth', 'iter_4.pth', 'iter_6.pth'],
+        ['iter_4.pth', 'iter_6.pth', 'iter_8.pth'],
+    ]
+    assert checkpoints(tmp_path) == {'iter_6.pth': 6, 'iter_8.pth': 8}
+    assert (tmp_path / 'last_checkpoint').read_text().endswith('iter_8.pth')
+
+
+@pytest.mark.parametrize('max_keep_ckpts', [1, 2, -1])
+def test_killed_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, kill_at, request, max_keep_ckpts):
+    name = request.node.name
+    whole = runner(tmp_path / 'whole', f'{name}-whole', max_keep_ckpts=max_keep_ckpts)
+    whole.train()
+    kill_at('iter_6')
+    with pytest.raises(Killed):
+        runner(tmp_path / 'cut', f'{name}-cut', max_keep_ckpts=max_keep_ckpts).train()
+    expected = {'iter_4.pth': 4} if max_keep_ckpts == 1 else {'iter_2.pth': 2, 'iter_4.pth': 4}
+    assert checkpoints(tmp_path / 'cut') == expected
+    monkeypatch.undo()
+
+    resumed = runner(tmp_path / 'cut', f'{name}-resumed', max_keep_ckpts=max_keep_ckpts, resume=True)
+    iterations = []
+    resumed.register_hook(IterationLog(iterations))
+    resumed.train()
+    assert iterations == [4, 5, 6, 7]
+    torch.testing.assert_close(resumed.model.state_dict(), whole.model.state_dict(), rtol=0, atol=0)
+    assert checkpoints(tmp_path / 'cut') == checkpoints(tmp_path / 'whole')
+
+
+def test_best_goes_after_the_better_is_complete(tmp_path, writes, request):
+    runner(tmp_path, request.node.name, val_interval=4, save_best='acc').train()
+    assert ['best_acc_iter_4.pth', 'best_acc_iter_8.pth'] in [
+        [name for name in names if name.startswith('best')] for names in writes
+    ]
+    assert [name for name in checkpoints(tmp_path) if name.startswith('best')] == ['best_acc_iter_8.pth']
+
+
+def test_best_survives_a_kill_while_the_better_is_written(tmp_path, kill_at, request):
+    kill_at('best_acc_iter_8')
+    with pytest.raises(Killed):
+        runner(tmp_path, request.node.name, val_interval=4, save_best='acc').train()
+    assert set(checkpoints(tmp_path)) == {'best_acc_iter_4.pth', 'iter_6.pth', 'iter_8.pth'}
+
+
+def test_validation_alone_saves_nothing(tmp_path, request):
+    runner(tmp_path, request.node.name, val_interval=4).val()
+    assert checkpoints(tmp_path) == {}
+
+
+def test_backend_can_be_chosen(tmp_path, writes, request):
+    runner(tmp_path, request.node.name, max_iters=2, backend_args=dict(backend='local')).train()
+    assert writes == []
+    assert checkpoints(tmp_path) == {'iter_2.pth': 2}
+    assert SafeCheckpointHook().backend_args == dict(backend='AtomicLocalBackend')

@@ -1,0 +1,123 @@
+from math import log10
+
+import numpy as np
+import pytest
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.registry import METRICS
+
+from dsrl_mm.engine import SRMetric
+
+
+def evaluate(*pairs, **kwargs):
+    """Metrics of (canvas, rebuilt image) pairs, both (3, H, W)."""
+    metric = METRICS.build(dict(type='SRMetric', **kwargs))
+    for canvas, rebuilt in pairs:
+        metric.process(dict(inputs=[canvas]), [dict(sr_img=dict(data=rebuilt))])
+    return metric.evaluate(len(pairs))
+
+
+def grey(value, size=(24, 20), dtype=torch.uint8):
+    return torch.full((3, *size), value, dtype=dtype)
+
+
+def noise(size=(24, 20), seed=0):
+    return torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+def ssim(x, y):
+    """SSIM of Wang et al. (2004), eq. 13, by NumPy: the mean over channels and pixels, borders mirrored."""
+    taps = np.exp(-((np.arange(11) - 5) ** 2) / (2 * 1.5**2))
+    window = np.outer(taps, taps) / taps.sum() ** 2
+
+    def mean(image):
+        image = np.pad(image, ((0, 0), (5, 5), (5, 5)), mode='reflect')
+        patches = np.lib.stride_tricks.sliding_window_view(image, (11, 11), axis=(1, 2))
+        return (patches * window).sum((-2, -1))
+
+    x, y, c1, c2 = x.double().numpy(), y.double().numpy(), (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    mx, my = mean(x), mean(y)
+    vx, vy, cov = mean(x * x) - mx**2, mean(y * y) - my**2, mean(x * y) - mx * my
+    return ((2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))).mean()
+
+
+def test_constant_images_by_hand():
+    # An error of 10 everywhere: PSNR = 10 log10(255^2 / 100) = 28.13 dB. No variance, so SSIM is its luminance term, up
+    # to what float32 leaves of the variance of flat images.
+    metrics = evaluate((grey(100), grey(110.0, dtype=torch.float32)))
+    assert set(metrics) == {'sr/PSNR', 'sr/SSIM'}
+    c1 = (0.01 * 255) ** 2
+    assert metrics['sr/PSNR'] == pytest.approx(10 * log10(255**2 / 100), abs=1e-4)
+    assert metrics['sr/SSIM'] == pytest.approx((2 * 100 * 110 + c1) / (100**2 + 110**2 + c1), abs=5e-4)
+
+
+def test_noise_by_an_independent_formula():
+    canvas = noise()
+    rebuilt = (canvas.float() + 20 * torch.randn(canvas.shape, generator=torch.Generator().manual_seed(1))).clamp(
+        0, 255
+    )
+    metrics = evaluate((canvas, rebuilt))
+    square_error = (rebuilt.double() - canvas.double()).square().mean().item()
+    assert metrics['sr/PSNR'] == pytest.approx(10 * log10(255**2 / square_error), abs=1e-3)
+    assert metrics['sr/SSIM'] == pytest.approx(ssim(canvas, rebuilt), abs=1e-4)
+
+
+def test_average_is_over_images_of_any_size():
+    # Errors of 1 and of 10: the mean of 48.13 and 28.13 dB, not the PSNR of the mean square.
+    metrics = evaluate(
+        (grey(100), grey(101.0, dtype=torch.float32)),
+        (grey(100, (40, 64)), grey(110.0, (40, 64), dtype=torch.float32)),
+    )
+    assert metrics['sr/PSNR'] == pytest.approx(20 * log10(255) - 10, abs=1e-4)
+
+
+def test_prediction_is_clipped():
+    # 280 is shown as 255: an error of 5. -30 is shown as 0: none. 10 log10(255^2 / 12.5) over both halves.
+    canvas, rebuilt = grey(250), grey(280.0, dtype=torch.float32)
+    canvas[:, :12], rebuilt[:, :12] = 0, -30
+    assert evaluate((canvas, rebuilt))['sr/PSNR'] == pytest.approx(10 * log10(255**2 / 12.5), abs=1e-4)
+
+
+def test_padding_of_the_preprocessor_is_left_out():
+    canvas = noise()
+    padded = torch.zeros(3, 32, 32)
+    padded[:, :24, :20] = canvas
+    assert evaluate((canvas, padded + 1))['sr/PSNR'] > 48
+
+
+def test_reference_is_what_the_network_reads_enlarged():
+    # Columns of 0 and 255 in pairs that the network's pixels cover exactly. Enlarged, the two pixels between neighbours
+    # are a quarter of the way to the other, 63.75 off, but for the first column and the last.
+    canvas = torch.zeros(3, 24, 20, dtype=torch.uint8)
+    canvas[..., 2::4] = canvas[..., 3::4] = 255
+    metrics = evaluate((canvas, canvas.float() - 1), scale_factor=2)
+    assert metrics['sr/PSNR_enlarged'] == pytest.approx(10 * log10(255**2 / (63.75**2 * 18 / 20)), abs=1e-4)
+    enlarged = torch.where(canvas > 0, 191.25, 63.75)
+    enlarged[..., 0], enlarged[..., -1] = 0, canvas[..., -1]
+    assert metrics['sr/SSIM_enlarged'] == pytest.approx(ssim(canvas, enlarged), abs=1e-4)
+    assert metrics['sr/PSNR'] > metrics['sr/PSNR_enlarged']
+
+
+def test_reference_of_a_canvas_that_the_factor_does_not_divide():
+    # The border is repeated, not filled with black, so a grey image stays one.
+    metrics = evaluate((grey(100, (25, 23)), grey(101.0, (25, 23), torch.float32)), scale_factor=3)
+    assert metrics['sr/PSNR_enlarged'] > 100
+
+
+def test_reference_needs_a_factor_that_reduces():
+    with pytest.raises(ValueError, match='scale_factor must be an integer of at least 2, got 1'):
+        SRMetric(scale_factor=1)
+
+
+def test_prefix_and_batches_through_the_evaluator():
+    evaluator = Evaluator([dict(type='SRMetric', prefix='rebuilt')])
+    canvases = torch.stack([grey(100), grey(100)])
+    samples = [dict(sr_img=dict(data=grey(value, dtype=torch.float32))) for value in (101.0, 110.0)]
+    evaluator.process(samples, dict(inputs=canvases))
+    metrics = evaluator.evaluate(2)
+    assert metrics['rebuilt/PSNR'] == pytest.approx(20 * log10(255) - 10, abs=1e-4)
+
+
+def test_model_that_rebuilds_nothing():
+    with pytest.raises(KeyError, match='with_sr=True'):
+        SRMetric().process(dict(inputs=[noise()]), [dict(pred_sem_seg=None)])

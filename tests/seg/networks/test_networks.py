@@ -1,0 +1,90 @@
+"""What every segmentation network must do: a new one adds its base to ``configs/_base_/models`` and is tested here.
+
+``tests/test_configs.py`` trains every shipped config for a step, and asserts that all parameters are reached.
+"""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+from dsrl_mm.apis.deploy import deploy_config, export_program
+
+BASES = sorted(
+    path
+    for path in (Path(__file__).parents[3] / 'configs' / '_base_' / 'models').glob('*.py')
+    if not path.stem.startswith(('sr_aux', 'hrnet'))  # hrnet: pose, tests/pose/test_configs.py
+)
+#: What the network reads of it is 48x64, and of the odd one 49x65.
+CANVAS, ODD = (96, 128), (97, 129)
+
+
+def test_all_bases_are_found():
+    assert len(BASES) == 14
+
+
+@pytest.fixture(params=BASES, ids=lambda path: path.stem, scope='module')
+def cfg(request):
+    cfg = Config.fromfile(request.param)
+    if cfg.model.backbone.type == 'TIMMBackbone':
+        pytest.importorskip('timm')
+    return cfg
+
+
+@pytest.fixture(scope='module')
+def model(cfg):
+    torch.manual_seed(0)
+    return revert_sync_batchnorm(MODELS.build(cfg.model))
+
+
+def images(n: int = 1, size=CANVAS) -> torch.Tensor:
+    return torch.randn(n, 3, *size, generator=torch.Generator().manual_seed(0))
+
+
+def logits(model, inputs: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return model.eval()(inputs, mode='tensor')
+
+
+@pytest.mark.parametrize('size', [CANVAS, ODD])
+def test_logits_cover_the_canvas(model, size):
+    assert logits(model, images(1, size)).shape == (1, 19, *size)
+
+
+def test_trains_on_odd_sizes(model):
+    sample = SegDataSample(
+        gt_sem_seg=PixelData(data=torch.randint(19, (1, *ODD))), metainfo=dict(img_shape=ODD, ori_shape=ODD)
+    )
+    losses = model.train().loss(images(2, ODD), [sample, sample.clone()])
+    assert losses and all(value.isfinite().all() for value in losses.values())
+    sum(value for name, value in losses.items() if 'loss' in name).backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+def test_an_image_is_predicted_alike_alone_and_in_a_batch(model):
+    batch = images(2)
+    torch.testing.assert_close(logits(model, batch)[:1], logits(model, batch[:1]), rtol=1e-3, atol=1e-4)
+
+
+def test_saved_weights_give_the_same_prediction(cfg, model, tmp_path):
+    torch.save(model.state_dict(), tmp_path / 'weights.pth')
+    other = revert_sync_batchnorm(MODELS.build(cfg.model))
+    assert not torch.equal(logits(other, images()), logits(model, images()))
+    other.load_state_dict(torch.load(tmp_path / 'weights.pth', weights_only=True))
+    assert torch.equal(logits(other, images()), logits(model, images()))
+
+
+def test_exports_without_what_only_training_needs(cfg, model):
+    deployed = revert_sync_batchnorm(MODELS.build(deploy_config(cfg, lr_input=True).model)).eval()
+    left = deployed.load_state_dict(model.state_dict(), strict=False)
+    assert not left.missing_keys
+    assert {key.split('.')[0] for key in left.unexpected_keys} <= {'auxiliary_head', 'sr_aux'}
+    frame = images(size=(48, 64))
+    exported = export_program(deployed, (48, 64)).module()(frame)
+    assert exported.shape == (1, 19, *CANVAS)
+    torch.testing.assert_close(exported, logits(deployed, frame), rtol=1e-3, atol=1e-4)
