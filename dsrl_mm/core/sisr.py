@@ -31,7 +31,8 @@ class SISRAuxHead(BaseModule):
         out_channels (int): image channels. Defaults to 3.
         residual (bool): whether to predict only what the reduced image, enlarged, lacks of the canvas: its high
             frequencies, as ISDNet does (Guo et al., CVPR 2022). Their mean square is far below the image's, and so is
-            the loss at the same weight. The paper rebuilds the image. Defaults to False.
+            the loss at the same weight. Training starts from the enlarged image: the prediction starts at zero. The
+            paper rebuilds the image. Defaults to False.
         loss_weight (float): w1. Defaults to 0.1, the paper's.
         pixel_loss (dict): any registered loss called as ``loss(prediction, target)``, or a class by its dotted name.
             Defaults to the mean squared error, the paper's.
@@ -65,6 +66,15 @@ class SISRAuxHead(BaseModule):
         self.upsampler = SubPixelUpsampler(
             channels, out_channels, channels, (upscale_factor,), kernel_size=3, norm_cfg=norm_cfg
         )
+        self._start_from_enlarged()
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        self._start_from_enlarged()
+
+    def _start_from_enlarged(self) -> None:
+        if self.residual:
+            self.upsampler.init_prediction_to_zero()
 
     def _select(self, feats: Sequence[Tensor]) -> list[Tensor]:
         found = [feat.shape[1] for feat in feats]

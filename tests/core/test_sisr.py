@@ -1,6 +1,6 @@
 import pytest
 import torch
-from mmengine.model import revert_sync_batchnorm
+from mmengine.model import Sequential, revert_sync_batchnorm
 from torch import nn
 from torch.nn.functional import interpolate
 
@@ -141,3 +141,23 @@ def test_residual_is_added_to_the_enlarged_image(canvas):
     torch.testing.assert_close(head.rebuild(predicted, reduced, canvas), expected)
     loss = head.loss_by_feat(predicted, reduced, target)['loss_sisr']
     torch.testing.assert_close(loss, 0.1 * (expected - target).square().mean())
+
+
+@pytest.mark.parametrize('init', [False, True])
+def test_residual_starts_from_the_enlarged_image_and_learns(init):
+    head = SISRAuxHead(in_channels=8, upscale_factor=4, residual=True)
+    if init:  # by a model whose own init_cfg covers every convolution
+        Sequential(head, init_cfg=dict(type='Kaiming', layer='Conv2d')).init_weights()
+    torch.manual_seed(0)
+    feats, reduced, target = backbone_outputs((8, 4, 6)), torch.randn(2, 3, 8, 12), torch.randn(2, 3, 16, 24)
+    image = head(feats)[1]
+    assert head.rebuild(image, reduced, (16, 24)).equal(interpolate(reduced, (16, 24), mode='bilinear'))
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.1)
+    losses = []
+    for _ in range(3):
+        optimizer.zero_grad()
+        losses.append(head.loss_by_feat(head(feats)[1], reduced, target)['loss_sisr'])
+        losses[-1].backward()
+        optimizer.step()
+    assert losses[0] > losses[1] > losses[2]
+    assert all(p.grad.any() for p in head.parameters())
