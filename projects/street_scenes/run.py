@@ -83,7 +83,9 @@ def _start_training(config: Path, work_dir: Path, iters: int) -> subprocess.Pope
     command = [sys.executable, ROOT / 'tools/train.py', config, '--work-dir', work_dir, '--cfg-options', *options]
     if _amp_pays():
         command.insert(3, '--amp')
-    environment = dict(os.environ, OMP_NUM_THREADS='1')
+    # The configs import the scenes' data set from this repository.
+    paths = [str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])]
+    environment = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=os.pathsep.join(paths))
     with open(work_dir / 'train.log', 'w') as log:
         return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
 
