@@ -268,10 +268,10 @@ def test(argv: Sequence[str] | None = None) -> dict[str, float]:
         parser.error('--sr-metrics compares one rebuilt image with one canvas: leave out --tta')
     cfg = load_config(args)
     cfg.load_from = args.checkpoint
-    if cfg.model.get('lr_input'):
+    if cfg.model.get('low_res_input'):
         raise ValueError(
-            'The config is for LR frames without labels (model.lr_input=True): there is nothing to test on. Test with '
-            'the config the model was trained with; its network reads the same, reduced from canvases.'
+            'The config is for LR frames without labels (model.low_res_input=True): there is nothing to test on. Test '
+            'with the config the model was trained with; its network reads the same, reduced from canvases.'
         )
     if args.show or args.show_dir:
         _draw_predictions(cfg, args.show, args.show_dir, args.wait_time)
@@ -297,7 +297,9 @@ def deploy(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('out_dir', help='folder for deploy.py, deploy.pth and deploy.pt2')
-    parser.add_argument('--lr-input', action='store_true', help='take LR frames; the mask is scale_factor times larger')
+    parser.add_argument(
+        '--low-res-input', action='store_true', help='take LR frames; the mask is scale_factor times larger'
+    )
     parser.add_argument('--export', nargs=2, type=int, metavar=('H', 'W'), help='export for inputs of H x W pixels')
     parser.add_argument('--fp16', action='store_true', help='half the size of deploy.pth, by float16 weights')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help=_CFG_OPTIONS_HELP)
@@ -309,5 +311,5 @@ def deploy(argv: Sequence[str] | None = None) -> None:
 
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     size = args.export and tuple(args.export)
-    for file in save_deploy(cfg, args.checkpoint, args.out_dir, args.lr_input, size, args.fp16):
+    for file in save_deploy(cfg, args.checkpoint, args.out_dir, args.low_res_input, size, args.fp16):
         print(f'{file}  {file.stat().st_size / 2**20:.1f} MiB')

@@ -171,7 +171,7 @@ def test_twins_differ_in_the_model_alone(cfg):
 def test_baselines_learn_what_they_read(cfg):
     path = Path(cfg.filename)
     if path.parent.name == 'dsrl':
-        assert cfg.model.get('lr_labels', False) == path.stem.endswith('_baseline')
+        assert cfg.model.get('low_res_labels', False) == path.stem.endswith('_baseline')
 
 
 def test_ablations_leave_parts_out_and_change_nothing_else(cfg):

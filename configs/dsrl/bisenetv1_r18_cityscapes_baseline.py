@@ -5,4 +5,4 @@ _base_ = [
     '../_base_/schedules/sgd_poly_80k.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(lr_labels=True, data_preprocessor=dict(size={{_base_.crop_size}}))
+model = dict(low_res_labels=True, data_preprocessor=dict(size={{_base_.crop_size}}))

@@ -3,9 +3,9 @@
 _base_ = './dabnet_camvid.py'
 model = dict(
     decode_head=dict(
-        skip_index=0,
+        skip=dict(in_index=0, in_channels=35),
         # 24 channels: with 32, inference would take 1.11 times the baseline's time.
-        upsampler=dict(skip_channels=35, channels=24),
+        upsampler=dict(channels=24),
         decode_head=dict(in_index=1),  # of those that are left
     ),
     sr_aux=dict(fa=dict(loss_weight=0.1, center=True, detach_guide=True)),

@@ -6,7 +6,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    lr_labels=True,
+    low_res_labels=True,
     data_preprocessor=dict(size={{_base_.crop_size}}),
     # A 16th of the pixels that it learns, as its authors have it.
     decode_head=dict(sampler=dict(min_kept=512 * 1024 // 16)),

@@ -7,7 +7,7 @@ _base_ = [
     '../_base_/short_runtime.py',
 ]
 model = dict(
-    lr_labels=True,
+    low_res_labels=True,
     channels_last=True,  # a quarter faster on CPUs
     data_preprocessor=dict(size={{_base_.crop_size}}),
     decode_head=dict(num_classes=11, sampler=dict(type='ClassWeightSampler', weights={{_base_.class_weights}})),

@@ -6,7 +6,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    lr_labels=True,
+    low_res_labels=True,
     data_preprocessor=dict(size={{_base_.crop_size}}, test_cfg=dict(size={{_base_.crop_size}})),
     decode_head=dict(num_classes=11),
     auxiliary_head=dict(num_classes=11),

@@ -61,7 +61,7 @@ class Trained:
 
     def deployed(self) -> nn.Module:
         """The model as it is shipped: it reads LR frames, and has no training-only parts."""
-        return build_deploy_model(self.cfg, self.checkpoint, lr_input=True).to(get_device())
+        return build_deploy_model(self.cfg, self.checkpoint, low_res_input=True).to(get_device())
 
 
 def evaluate(trained: Trained, name: str = 'the model', metrics: Sequence[dict] | None = None) -> dict[str, float]:

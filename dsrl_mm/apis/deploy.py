@@ -14,12 +14,12 @@ from ..engine.loading import TRAINING_ONLY, load_for_inference, without_pretrain
 __all__ = ['build_deploy_model', 'deploy_config', 'export_program', 'save_deploy']
 
 
-def deploy_config(cfg: Config, lr_input: bool = False) -> Config:
+def deploy_config(cfg: Config, low_res_input: bool = False) -> Config:
     """A copy of a config whose model has no training-only parts.
 
     Args:
         cfg (Config): of a trained model.
-        lr_input (bool): whether the model shall take LR frames straight from a camera, see
+        low_res_input (bool): whether the model shall take LR frames straight from a camera, see
             :class:`~dsrl_mm.seg.DSRLSegmentor`. The config is then for inference alone, without data sets. Defaults
             to False.
 
@@ -35,9 +35,9 @@ def deploy_config(cfg: Config, lr_input: bool = False) -> Config:
     for part in TRAINING_ONLY:
         cfg.model[part] = None
     cfg.model = without_pretrained(cfg.model)
-    cfg.model.lr_input = lr_input
+    cfg.model.low_res_input = low_res_input
     cfg.model.setdefault('test_cfg', {}).pop('with_sr', None)  # the SISR branch is left out
-    if lr_input:
+    if low_res_input:
         cfg.model.test_cfg = dict(mode='whole')
         # Preprocessors that pad what they test to the canvas would pad frames to it, too.
         (cfg.model.get('data_preprocessor', {}).get('test_cfg') or {}).pop('size', None)
@@ -57,13 +57,13 @@ def _inference_pipeline(cfg: Config) -> list[dict]:
     return [*(loading or [dict(type='LoadImageFromFile')]), dict(type='PackSegInputs')]
 
 
-def build_deploy_model(cfg: Config, checkpoint: str | Path, lr_input: bool = False) -> nn.Module:
+def build_deploy_model(cfg: Config, checkpoint: str | Path, low_res_input: bool = False) -> nn.Module:
     """The model of a deploy config, in eval mode, with a checkpoint's weights.
 
     Raises:
         ValueError: if the checkpoint lacks weights that inference needs.
     """
-    return load_for_inference(MODELS.build(deploy_config(cfg, lr_input).model), checkpoint)
+    return load_for_inference(MODELS.build(deploy_config(cfg, low_res_input).model), checkpoint)
 
 
 def export_program(model: nn.Module, size: tuple[int, int], channels: int = 3) -> torch.export.ExportedProgram:
@@ -71,12 +71,12 @@ def export_program(model: nn.Module, size: tuple[int, int], channels: int = 3) -
 
     Args:
         model (nn.Module): from :func:`build_deploy_model`.
-        size (tuple[int, int]): height and width of the input: LR frames with ``lr_input``, else the canvas.
+        size (tuple[int, int]): height and width of the input: LR frames with ``low_res_input``, else the canvas.
         channels (int): C, of the images. Defaults to 3.
 
     Returns:
         torch.export.ExportedProgram: takes normalised (RGB) images (1, C, H, W), gives logits (1, K, H, W), or
-        (1, K, scale_factor H, scale_factor W) with ``lr_input``.
+        (1, K, scale_factor H, scale_factor W) with ``low_res_input``.
     """
     return torch.export.export(model, (torch.zeros(1, channels, *size),))
 
@@ -94,7 +94,7 @@ def save_deploy(
     cfg: Config,
     checkpoint: str | Path,
     out_dir: str | Path,
-    lr_input: bool = False,
+    low_res_input: bool = False,
     export_size: tuple[int, int] | None = None,
     fp16: bool = False,
 ) -> list[Path]:
@@ -104,7 +104,7 @@ def save_deploy(
         cfg (Config): of the trained model.
         checkpoint (str | Path): of the trained model.
         out_dir (str | Path): created where missing.
-        lr_input (bool): see :func:`deploy_config`.
+        low_res_input (bool): see :func:`deploy_config`.
         export_size (tuple[int, int], optional): height and width of the exported program's input. Defaults to None:
             none is exported.
         fp16 (bool): whether ``deploy.pth`` holds convolutions and matrices in float16, for half of its size; a model
@@ -119,10 +119,10 @@ def save_deploy(
     """
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
-    model = build_deploy_model(cfg, checkpoint, lr_input)
+    model = build_deploy_model(cfg, checkpoint, low_res_input)
     meta = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu', logger='silent').get('meta', {})
     files = [out_dir / 'deploy.py', out_dir / 'deploy.pth']
-    deploy_config(cfg, lr_input).dump(files[0])
+    deploy_config(cfg, low_res_input).dump(files[0])
     kept = {key: meta[key] for key in ('dataset_meta', 'epoch', 'iter') if key in meta}
     state_dict = model.state_dict()
     if fp16:

@@ -135,7 +135,7 @@ class DeconvUpsampler(_Upsampler):
             raise ValueError(
                 f'DeconvUpsampler: factors enlarge the features to {tuple(x.shape[-2:])}, but the early feature map is '
                 f'{tuple(early.shape[-2:])}. Choose a map whose stride is {self.factor} times finer than that of the '
-                'features (skip_index), or other factors.'
+                'features (skip.in_index), or other factors.'
             )
 
 

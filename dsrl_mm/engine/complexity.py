@@ -54,7 +54,7 @@ def measure_complexity(model: nn.Module, size: tuple[int, int], in_channels: int
     Args:
         model (nn.Module): a segmentor or a pose estimator; left in eval mode.
         size (tuple[int, int]): height and width of its input in pixels: the canvas, or the LR frame with a segmentor's
-            ``lr_input``.
+            ``low_res_input``.
         in_channels (int): of the image. Defaults to 3.
     """
     counts = {True: 0, False: 0}

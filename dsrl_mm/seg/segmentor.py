@@ -14,6 +14,8 @@ from .sssr_head import SSSRHead
 
 __all__ = ['DSRLSegmentor']
 
+_RENAMED = dict(lr_input='low_res_input', lr_labels='low_res_labels')
+
 
 @MODELS.register_module()
 class DSRLSegmentor(EncoderDecoder):
@@ -24,49 +26,73 @@ class DSRLSegmentor(EncoderDecoder):
     are padded inside, and the prediction is cropped back.
 
     Args:
-        *args, **kwargs: those of :class:`mmseg.models.EncoderDecoder`. ``decode_head`` is an :class:`SSSRHead`, or any
-            stock head: the baseline twin. ``test_cfg.with_sr=True`` adds the rebuilt image to predictions.
+        backbone, decode_head, neck, auxiliary_head, train_cfg, test_cfg, data_preprocessor, pretrained, init_cfg: those
+            of :class:`mmseg.models.EncoderDecoder`. ``decode_head`` is an :class:`SSSRHead`, or any stock head: the
+            baseline twin. ``test_cfg.with_sr=True`` adds the rebuilt image to predictions.
         scale_factor (int): canvas over network input; 1, with a stock head and no ``sr_aux``, for the full-size network
             that others are compared with. Defaults to 2.
         sr_aux (dict, optional): arguments of :class:`~dsrl_mm.core.SRAux`: all that exists only while training.
             Defaults to None.
-        lr_input (bool): the second entrance, for deployment: images are LR frames straight from a camera, are not
+        low_res_input (bool): the second entrance, for deployment: images are LR frames straight from a camera, are not
             reduced, and the mask is ``scale_factor`` times their size. Inference in 'whole' mode only. Defaults to
             False.
-        lr_labels (bool): the paper's baseline (Table 1, "256x512 -> 256x512"): a stock head learns masks of the size
-            that the network reads, from labels reduced by nearest neighbour, and only predictions are enlarged.
+        low_res_labels (bool): the paper's baseline (Table 1, "256x512 -> 256x512"): a stock head learns masks of the
+            size that the network reads, from labels reduced by nearest neighbour, and only predictions are enlarged.
             Defaults to False: enlarged logits learn the canvas's labels.
         channels_last (bool): hand the network its images laid out channels last, which convolutions pass on and most
             are faster in. PyTorch 2.13 crashes on CPUs in the gradients of a few networks then. Defaults to False.
 
     Raises:
-        ValueError: for a ``scale_factor`` that is no integer, or too small, FA without an SSSR head, ``lr_input``
-            with sliding windows, or ``lr_labels`` with an SSSR head.
+        TypeError: for the options' names before version 0.2.
+        ValueError: for a ``scale_factor`` that is no integer, or too small, FA without an SSSR head, ``low_res_input``
+            with sliding windows, or ``low_res_labels`` with an SSSR head.
     """
 
     def __init__(
         self,
-        *args,
+        backbone: dict,
+        decode_head: dict,
+        neck: dict | None = None,
+        auxiliary_head: dict | list[dict] | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        pretrained: str | None = None,
+        init_cfg: dict | list[dict] | None = None,
+        *,
         scale_factor: int = 2,
         sr_aux: dict | None = None,
-        lr_input: bool = False,
-        lr_labels: bool = False,
+        low_res_input: bool = False,
+        low_res_labels: bool = False,
         channels_last: bool = False,
-        **kwargs,
+        **others,
     ):
-        super().__init__(*args, **kwargs)
+        for old in others:
+            new = f', which is now called {_RENAMED[old]}' if old in _RENAMED else ''
+            raise TypeError(f'DSRLSegmentor has no option {old}{new}')
+        super().__init__(
+            backbone,
+            decode_head,
+            neck,
+            auxiliary_head,
+            train_cfg,
+            test_cfg,
+            data_preprocessor,
+            pretrained,
+            init_cfg,
+        )
         has_sssr = isinstance(self.decode_head, SSSRHead)
         self.scale_factor = check_scale_factor(scale_factor, least=2 if has_sssr or sr_aux else 1)
-        self.lr_input, self.lr_labels, self.channels_last = lr_input, lr_labels, channels_last
-        if lr_input and self.test_cfg.get('mode', 'whole') == 'slide':
+        self.low_res_input, self.low_res_labels, self.channels_last = low_res_input, low_res_labels, channels_last
+        if low_res_input and self.test_cfg.get('mode', 'whole') == 'slide':
             raise ValueError(
-                'DSRLSegmentor: lr_input=True takes whole LR frames, but test_cfg.mode is "slide", whose '
+                'DSRLSegmentor: low_res_input=True takes whole LR frames, but test_cfg.mode is "slide", whose '
                 'windows are cut from the canvas. Set model.test_cfg.mode="whole".'
             )
-        if lr_labels and has_sssr:
+        if low_res_labels and has_sssr:
             raise ValueError(
-                'DSRLSegmentor: lr_labels=True trains on reduced labels, which leaves an SSSRHead nothing to learn. '
-                'Leave it out, or use the stock decode head: the baseline.'
+                'DSRLSegmentor: low_res_labels=True trains on reduced labels, which leaves an SSSRHead nothing to '
+                'learn. Leave it out, or use the stock decode head: the baseline.'
             )
         self.sr_aux = None
         if sr_aux is not None:
@@ -86,7 +112,7 @@ class DSRLSegmentor(EncoderDecoder):
         try:
             return super().forward(inputs, data_samples, mode)
         except (RuntimeError, ValueError) as error:
-            factor = 1 if self.lr_input else self.scale_factor
+            factor = 1 if self.low_res_input else self.scale_factor
             explanation = explain_size_error(error, inputs.shape[-2:], factor)
             if explanation is None:
                 raise
@@ -94,12 +120,12 @@ class DSRLSegmentor(EncoderDecoder):
 
     def _network_input(self, inputs: Tensor) -> Tensor:
         """What the network reads, (B, 3, h, w), of images (B, 3, H, W)."""
-        if not self.lr_input:
+        if not self.low_res_input:
             inputs = area_downsample(pad_to_multiple(inputs, self.scale_factor), self.scale_factor)
         return inputs.contiguous(memory_format=torch.channels_last) if self.channels_last else inputs
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """What the heads read, of canvases (B, 3, H, W); with ``lr_input``, of LR frames."""
+        """What the heads read, of canvases (B, 3, H, W); with ``low_res_input``, of LR frames."""
         return super().extract_feat(self._network_input(inputs))
 
     def loss(self, inputs: Tensor, data_samples: SampleList) -> dict[str, Tensor]:
@@ -112,9 +138,9 @@ class DSRLSegmentor(EncoderDecoder):
         Returns:
             dict[str, Tensor]: ``decode.*``, ``aux.*``, and ``sr.loss_sisr`` and ``sr.loss_fa`` where configured.
         """
-        if self.lr_input:
+        if self.low_res_input:
             raise RuntimeError(
-                'DSRLSegmentor: lr_input=True is for inference. Train with lr_input=False, on images '
+                'DSRLSegmentor: low_res_input=True is for inference. Train with low_res_input=False, on images '
                 "of the canvas's size."
             )
         self._fit_labels(data_samples)
@@ -154,7 +180,7 @@ class DSRLSegmentor(EncoderDecoder):
         return valid
 
     def _fit_labels(self, data_samples: SampleList) -> None:
-        """Bring the labels to the ground that the logits cover: the padded canvas, reduced with ``lr_labels``."""
+        """Bring the labels to the ground that the logits cover: the padded canvas, reduced with ``low_res_labels``."""
         for sample in data_samples:
             label = sample.gt_sem_seg.data
             if any(side % self.scale_factor for side in label.shape[-2:]):
@@ -162,7 +188,7 @@ class DSRLSegmentor(EncoderDecoder):
                 # integers.
                 padded = pad_to_multiple(label[None].float(), self.scale_factor, self.decode_head.ignore_index)[0]
                 label = padded.to(label.dtype)
-            if self.lr_labels:
+            if self.low_res_labels:
                 label = nearest_downsample(label, self.scale_factor)
             if label is not sample.gt_sem_seg.data:
                 sample.gt_sem_seg = PixelData(data=label)
@@ -171,18 +197,19 @@ class DSRLSegmentor(EncoderDecoder):
         """Logits of the canvas's size.
 
         Args:
-            inputs (Tensor): the canvas, or one window of it, (B, 3, H, W); with ``lr_input``, LR frames.
+            inputs (Tensor): the canvas, or one window of it, (B, 3, H, W); with ``low_res_input``, LR frames.
             batch_img_metas (list[dict]): kept for the stock interface. Sizes come from ``inputs``.
 
         Returns:
-            Tensor: (B, K, H, W); with ``lr_input``, (B, K, scale_factor H, scale_factor W).
+            Tensor: (B, K, H, W); with ``low_res_input``, (B, K, scale_factor H, scale_factor W).
         """
         factor = self.scale_factor
-        canvas = torch.Size([factor * (side if self.lr_input else -(-side // factor)) for side in inputs.shape[-2:]])
+        sides = inputs.shape[-2:] if self.low_res_input else [-(-side // factor) for side in inputs.shape[-2:]]
+        canvas = torch.Size(factor * side for side in sides)
         # Stock heads enlarge their logits to a torch.Size under 'img_shape', as sliding windows give it.
         metas = [{**meta, 'img_shape': canvas} for meta in batch_img_metas]
         logits = self.decode_head.predict(self.extract_feat(inputs), metas, self.test_cfg)
-        if self.lr_input:
+        if self.low_res_input:
             return logits
         return logits[..., : inputs.shape[-2], : inputs.shape[-1]]
 
@@ -194,12 +221,12 @@ class DSRLSegmentor(EncoderDecoder):
         """Predict masks.
 
         Args:
-            inputs (Tensor): the canvas, (B, 3, H, W), normalised; with ``lr_input``, LR frames.
+            inputs (Tensor): the canvas, (B, 3, H, W), normalised; with ``low_res_input``, LR frames.
             data_samples (SampleList, optional): with metas of the images.
 
         Returns:
             SampleList: with ``pred_sem_seg`` and ``seg_logits`` of each image's ``ori_shape`` (times ``scale_factor``
-            with ``lr_input``), and ``sr_img``, the rebuilt image, with ``test_cfg.with_sr``.
+            with ``low_res_input``), and ``sr_img``, the rebuilt image, with ``test_cfg.with_sr``.
         """
         results = super().predict(inputs, data_samples)
         if self.test_cfg.get('with_sr', False):
@@ -209,7 +236,7 @@ class DSRLSegmentor(EncoderDecoder):
 
     def postprocess_result(self, seg_logits: Tensor, data_samples: OptSampleList = None) -> SampleList:
         """The stock step, from padded canvas to ``ori_shape``; LR frames' metas are first brought to the canvas."""
-        if self.lr_input and data_samples is not None:
+        if self.low_res_input and data_samples is not None:
             data_samples = [sample.new(metainfo=self._on_canvas(sample.metainfo)) for sample in data_samples]
         return super().postprocess_result(seg_logits, data_samples)
 
@@ -237,7 +264,7 @@ class DSRLSegmentor(EncoderDecoder):
                 'This model has no SISR branch (sr_aux=None), so it cannot rebuild images. Leave '
                 'test_cfg.with_sr at False, or use a config and a checkpoint with sr_aux.'
             )
-        size = [side * (self.scale_factor if self.lr_input else 1) for side in inputs.shape[-2:]]
+        size = [side * (self.scale_factor if self.low_res_input else 1) for side in inputs.shape[-2:]]
         reduced = self._network_input(inputs)
         image = self.sr_aux.head.rebuild(self.sr_aux.head(self.backbone(reduced))[1], reduced, size)
         preprocessor = self.data_preprocessor

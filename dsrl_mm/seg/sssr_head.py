@@ -1,6 +1,7 @@
 """Semantic segmentation super-resolution (SSSR), Sec. 3.1 of the paper, on top of any MMSegmentation decode head."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch.nn as nn
 from mmengine.logging import print_log
@@ -41,6 +42,11 @@ def check_wrappable(head: type) -> None:
         _refuse(head.__name__, f'it has a {" and a ".join(own)} of its own')
 
 
+class _Skip(NamedTuple):
+    in_index: int
+    in_channels: int
+
+
 @MODELS.register_module()
 class SSSRHead(BaseModule):
     """Adds an upsampling stack to a decode head: logits = wrapped head's logits, enlarged, + a learned residual.
@@ -56,31 +62,27 @@ class SSSRHead(BaseModule):
             SegformerHead, LightHamHead, ...).
         upsampler (dict): config of the stack, without ``in_channels`` and ``out_channels``. Defaults to the paper's
             :class:`~dsrl_mm.core.DeconvUpsampler`; :class:`~dsrl_mm.core.SubPixelUpsampler` is cheaper.
-        skip_index (int, optional): which of the features that the head is given the stack reads as well, an early and
-            fine one, for a stack with ``skip_channels``. The wrapped head does not see it: its ``in_index`` counts the
-            others, as in the baseline's config. Defaults to None.
+        skip (dict, optional): ``in_index`` and ``in_channels`` of an early, fine feature map, among those the head is
+            given, that a :class:`~dsrl_mm.core.DeconvUpsampler` reads as well. The wrapped head does not see it: its
+            ``in_index`` counts the others, as in the baseline's config. Defaults to None.
 
     Raises:
         TypeError: if the head is another: a cascade's stage, one with losses or predictions of its own, a mask head.
-        ValueError: if only one of ``skip_index`` and the stack's ``skip_channels`` is set, or no feature map is theirs.
+        ValueError: if the head is not given the feature map that ``skip`` asks for.
     """
 
-    def __init__(
-        self, decode_head: dict, upsampler: dict = dict(type='DeconvUpsampler'), skip_index: int | None = None
-    ):
+    def __init__(self, decode_head: dict, upsampler: dict = dict(type='DeconvUpsampler'), skip: dict | None = None):
         super().__init__()
-        self.skip_index = skip_index
+        self.skip = None if skip is None else _Skip(**skip)
         self.decode_head = head = MODELS.build(decode_head)
         check_wrappable(type(head))
         if not isinstance(getattr(head, 'conv_seg', None), nn.Conv2d):
             _refuse(type(head).__name__, 'it has no conv_seg layer')
-        self.upsampler = MODELS.build(dict(upsampler, in_channels=head.channels, out_channels=head.out_channels))
+        early = {} if skip is None else dict(skip_channels=self.skip.in_channels)
+        self.upsampler = MODELS.build(
+            dict(upsampler, in_channels=head.channels, out_channels=head.out_channels, **early)
+        )
         self.upsampler.init_prediction_to_zero()
-        if (getattr(self.upsampler, 'skip', None) is None) != (skip_index is None):
-            raise ValueError(
-                f'SSSRHead: skip_index={skip_index} says which early features the stack reads, and '
-                'upsampler.skip_channels how many channels they have: set both, of a DeconvUpsampler, or neither.'
-            )
         # Shadows the method: the wrapped head's forward now ends with the features that enter cls_seg.
         head.cls_seg = _identity
         self._register_load_state_dict_pre_hook(self._adopt_stock_checkpoint)
@@ -119,10 +121,10 @@ class SSSRHead(BaseModule):
             TypeError: if the wrapped head's forward turns out not to end in ``cls_seg``.
         """
         head, early = self.decode_head, []
-        if self.skip_index is not None:
+        if self.skip is not None:
             inputs = list(inputs)
             self._check_skip(inputs)
-            early = [inputs.pop(self.skip_index)]
+            early = [inputs.pop(self.skip.in_index)]
         feat = head(inputs)
         if not isinstance(feat, Tensor) or feat.shape[1] != head.channels:
             got = f'shape {tuple(feat.shape)}' if isinstance(feat, Tensor) else f'a {type(feat).__name__}'
@@ -130,11 +132,11 @@ class SSSRHead(BaseModule):
         return BaseDecodeHead.cls_seg(head, feat), *self.upsampler(feat, *early)
 
     def _check_skip(self, inputs: Sequence[Tensor]) -> None:
-        found, wanted = [feat.shape[1] for feat in inputs], self.upsampler.skip.in_channels
-        if not -len(found) <= self.skip_index < len(found) or found[self.skip_index] != wanted:
+        found, (index, channels) = [feat.shape[1] for feat in inputs], self.skip
+        if not -len(found) <= index < len(found) or found[index] != channels:
             raise ValueError(
-                f'SSSRHead: skip_index={self.skip_index} and upsampler.skip_channels={wanted} ask for features that do '
-                f'not exist: the head is given {len(found)} feature maps of {found} channels.'
+                f'SSSRHead: skip=dict(in_index={index}, in_channels={channels}) asks for features that do not exist: '
+                f'the head is given {len(found)} feature maps of {found} channels. Choose one of these.'
             )
 
     def _logits_and_features(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -28,7 +28,7 @@ def _deployed(cfg: Config) -> nn.Module:
     """The model as it is shipped, with random weights."""
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     if type_name(cfg.model) == 'DSRLSegmentor':
-        return MODELS.build(deploy_config(cfg, lr_input=True).model)
+        return MODELS.build(deploy_config(cfg, low_res_input=True).model)
     model = MODELS.build(without_pretrained(cfg.model) | dict(auxiliary_head=None))
     # In mode 'tensor', stock models leave out enlarging the logits to the image.
     model._forward = partial(_stock_logits, model)

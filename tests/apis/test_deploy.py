@@ -41,7 +41,7 @@ class TestConfig:
         assert deployed.sr_aux is None and deployed.auxiliary_head is None
         assert 'init_cfg' not in deployed.backbone and deployed.pretrained is None
         assert deployed.test_cfg == dict(mode='whole')  # with_sr asked for the SISR branch
-        assert deployed.lr_input is False
+        assert deployed.low_res_input is False
         assert deployed.decode_head == cfg.model.decode_head
         assert cfg.pretty_text == before
 
@@ -49,8 +49,8 @@ class TestConfig:
         cfg, _, _ = run
         cfg.model.test_cfg = dict(mode='slide', crop_size=(48, 64), stride=(48, 64))
         assert deploy_config(cfg).model.test_cfg.mode == 'slide'
-        deployed = deploy_config(cfg, lr_input=True).model
-        assert deployed.lr_input is True and deployed.test_cfg == dict(mode='whole')
+        deployed = deploy_config(cfg, low_res_input=True).model
+        assert deployed.low_res_input is True and deployed.test_cfg == dict(mode='whole')
 
     def test_frames_are_not_resized_to_the_canvas(self, run, tmp_path):
         cfg, path, _ = run
@@ -59,7 +59,7 @@ class TestConfig:
         cfg.test_dataloader = dict(dataset=dict(pipeline=resize))
         cfg.test_evaluator = cfg.test_cfg = dict()
         cfg.model.data_preprocessor.test_cfg = dict(size=(48, 64))  # as configs have that pad CamVid to 368x480
-        save_deploy(cfg, path, tmp_path, lr_input=True)
+        save_deploy(cfg, path, tmp_path, low_res_input=True)
         model = init_model(str(tmp_path / 'deploy.py'), str(tmp_path / 'deploy.pth'), device='cpu')
         read = []
         model.backbone.register_forward_pre_hook(lambda _, args: read.append(args[0].shape[-2:]))
@@ -72,12 +72,12 @@ class TestConfig:
         load = dict(type='LoadImageFromFile', color_type='grayscale')
         steps = [load, dict(type='Resize', scale=(64, 48)), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
         cfg.test_dataloader = dict(dataset=dict(pipeline=steps))
-        assert deploy_config(cfg, lr_input=True).test_pipeline == [load, dict(type='PackSegInputs')]
+        assert deploy_config(cfg, low_res_input=True).test_pipeline == [load, dict(type='PackSegInputs')]
 
     def test_mmsegs_inferencer_takes_it(self, run, tmp_path):
         cfg, path, _ = run
         cfg.visualizer = dict(type='SegLocalVisualizer')
-        files = save_deploy(cfg, path, tmp_path, lr_input=True)
+        files = save_deploy(cfg, path, tmp_path, low_res_input=True)
         inferencer = MMSegInferencer(
             str(files[0]), str(files[1]), device='cpu', classes=list('abcde'), palette=[[0] * 3] * 5
         )
@@ -157,16 +157,16 @@ class TestFiles:
 
 
 class TestExport:
-    @pytest.mark.parametrize('lr_input', [False, True])
-    def test_gives_what_the_model_gives(self, run, tmp_path, lr_input):
+    @pytest.mark.parametrize('low_res_input', [False, True])
+    def test_gives_what_the_model_gives(self, run, tmp_path, low_res_input):
         cfg, path, _ = run
-        size = FRAME if lr_input else (47, 63)  # odd, so the padding inside is exported too
-        file = save_deploy(cfg, path, tmp_path, lr_input=lr_input, export_size=size)[2]
+        size = FRAME if low_res_input else (47, 63)  # odd, so the padding inside is exported too
+        file = save_deploy(cfg, path, tmp_path, low_res_input=low_res_input, export_size=size)[2]
         assert file.name == 'deploy.pt2'
         program = torch.export.load(file).module()
         image = torch.randn(1, 3, *size)
-        expected = build_deploy_model(cfg, path, lr_input)(image)
-        assert expected.shape == (1, NUM_CLASSES, *((48, 64) if lr_input else size))
+        expected = build_deploy_model(cfg, path, low_res_input)(image)
+        assert expected.shape == (1, NUM_CLASSES, *((48, 64) if low_res_input else size))
         torch.testing.assert_close(program(image), expected)
 
     def test_images_of_one_channel(self, tmp_path):
@@ -179,11 +179,11 @@ class TestExport:
         )
         cfg.model.backbone.in_channels = 1
         torch.save(build(cfg.model.to_dict()).state_dict(), tmp_path / 'trained.pth')
-        file = save_deploy(cfg, tmp_path / 'trained.pth', tmp_path / 'out', lr_input=True, export_size=FRAME)[2]
+        file = save_deploy(cfg, tmp_path / 'trained.pth', tmp_path / 'out', low_res_input=True, export_size=FRAME)[2]
         assert torch.export.load(file).module()(torch.randn(1, 1, *FRAME)).shape == (1, NUM_CLASSES, 48, 64)
 
     @pytest.mark.parametrize('head', ['DepthwiseSeparableASPPHead', 'SegformerHead'])
     def test_other_heads(self, head):
-        model = spread_weights(build(model_cfg(head=head, sr_aux=None, lr_input=True))).eval()
+        model = spread_weights(build(model_cfg(head=head, sr_aux=None, low_res_input=True))).eval()
         image = torch.randn(1, 3, *FRAME)
         torch.testing.assert_close(export_program(model, FRAME).module()(image), model(image))

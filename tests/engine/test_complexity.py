@@ -67,5 +67,5 @@ class TestSegmentor:
     def test_the_network_works_on_the_reduced_image(self):
         # A canvas of twice the sides costs what an LR frame of the original sides does.
         canvas = measure_complexity(build(model_cfg()), (96, 128))
-        frame = measure_complexity(build(model_cfg(lr_input=True)), (48, 64))
+        frame = measure_complexity(build(model_cfg(low_res_input=True)), (48, 64))
         assert canvas == frame

@@ -131,10 +131,16 @@ class TestModes:
             build(model_cfg(dsrl) | dict(scale_factor=factor))
 
 
+@pytest.mark.parametrize('old', ['lr_input', 'lr_labels'])
+def test_old_names_are_refused_with_the_new_one(old):
+    with pytest.raises(TypeError, match=f'no option {old}, which is now called {old.replace("lr", "low_res")}$'):
+        build(model_cfg(**{old: False}))
+
+
 def test_a_scale_factor_of_1_is_the_stock_segmentor():
-    cfg = model_cfg(dsrl=False, scale_factor=1, lr_labels=True)
+    cfg = model_cfg(dsrl=False, scale_factor=1, low_res_labels=True)
     full_size = build(cfg)
-    cfg = {key: value for key, value in cfg.items() if key not in ('scale_factor', 'lr_labels')}
+    cfg = {key: value for key, value in cfg.items() if key not in ('scale_factor', 'low_res_labels')}
     stock = build(cfg | dict(type='EncoderDecoder'))
     for got, expected in zip(losses(full_size, batch()).values(), losses(stock, batch()).values(), strict=True):
         torch.testing.assert_close(got, expected)
@@ -225,7 +231,7 @@ class TestWhatTheNetworkReads:
 
 class TestLRLabels:
     def test_the_stock_head_learns_one_label_of_each_block(self):
-        model = build(model_cfg(dsrl=False, lr_labels=True))
+        model = build(model_cfg(dsrl=False, low_res_labels=True))
         data = model.data_preprocessor(batch(), True)
         small = [
             SegDataSample(gt_sem_seg=PixelData(data=sample.gt_sem_seg.data[..., 1::2, 1::2]))
@@ -240,7 +246,7 @@ class TestLRLabels:
         assert values['decode.loss_ce'] != on_the_canvas['decode.loss_ce']
 
     def test_of_a_canvas_that_nothing_divides(self):
-        model = build(model_cfg(dsrl=False, lr_labels=True, data_preprocessor=preprocessor_cfg(size=(1, 1))))
+        model = build(model_cfg(dsrl=False, low_res_labels=True, data_preprocessor=preprocessor_cfg(size=(1, 1))))
         data = model.data_preprocessor(batch((47, 63)), True)
         label = data['data_samples'][0].gt_sem_seg.data.clone()
         model(**data, mode='loss')
@@ -250,12 +256,12 @@ class TestLRLabels:
         assert (reduced[..., -1, :] == 255).all() and (reduced[..., -1] == 255).all()
 
     def test_predictions_have_the_canvas_s_size(self):
-        model = build(model_cfg(dsrl=False, lr_labels=True)).eval()
+        model = build(model_cfg(dsrl=False, low_res_labels=True)).eval()
         assert model.val_step(batch(n=1))[0].seg_logits.data.shape == (NUM_CLASSES, *SIZE)
 
     def test_is_not_for_an_sssr_head(self):
-        with pytest.raises(ValueError, match='lr_labels=True trains on reduced labels'):
-            build(model_cfg(lr_labels=True))
+        with pytest.raises(ValueError, match='low_res_labels=True trains on reduced labels'):
+            build(model_cfg(low_res_labels=True))
 
 
 def test_labels_can_guide_affinity():
@@ -495,7 +501,7 @@ class TestLRInput:
 
     def pair(self, factor=2, **overrides):
         canvas = trained(model_cfg(scale_factor=factor, **overrides))
-        frames = build(model_cfg(scale_factor=factor, lr_input=True, **overrides)).eval()
+        frames = build(model_cfg(scale_factor=factor, low_res_input=True, **overrides)).eval()
         frames.load_state_dict(canvas.state_dict())
         return canvas, frames
 
@@ -536,12 +542,12 @@ class TestLRInput:
         assert torch.equal(logits_of(model.test_step(data)), expected)
 
     def test_refuses_sliding_windows(self):
-        with pytest.raises(ValueError, match='lr_input=True takes whole LR frames'):
-            build(model_cfg(lr_input=True, test_cfg=dict(mode='slide', crop_size=SIZE, stride=SIZE)))
+        with pytest.raises(ValueError, match='low_res_input=True takes whole LR frames'):
+            build(model_cfg(low_res_input=True, test_cfg=dict(mode='slide', crop_size=SIZE, stride=SIZE)))
 
     def test_refuses_to_train(self):
-        model = build(model_cfg(lr_input=True))
-        with pytest.raises(RuntimeError, match='lr_input=True is for inference'):
+        model = build(model_cfg(low_res_input=True))
+        with pytest.raises(RuntimeError, match='low_res_input=True is for inference'):
             losses(model, batch())
 
     def test_rebuilds_the_canvas(self):
@@ -621,7 +627,7 @@ class TestErrors:
         assert trained(model_cfg()).val_step(batch((1, 1), n=1))[0].pred_sem_seg.data.shape == (1, 1, 1)
 
     def test_an_lr_frame_too_small(self):
-        model = build(model_cfg(lr_input=True)).eval()
+        model = build(model_cfg(low_res_input=True)).eval()
         model.backbone.stem.append(nn.AvgPool2d(9))
         with pytest.raises(ValueError, match='Images of 16x20 pixels .* reads 16x20 of them'):
             model.test_step(batch((16, 20), n=1))

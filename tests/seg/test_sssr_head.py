@@ -276,14 +276,18 @@ class TestStockCheckpoint:
 
 
 class TestSkip:
-    UPSAMPLER = dict(type='DeconvUpsampler', channels=8, skip_channels=CHANNELS[0])
+    CFG = dict(
+        type='SSSRHead',
+        upsampler=dict(type='DeconvUpsampler', channels=8),
+        skip=dict(in_index=0, in_channels=CHANNELS[0]),
+    )
 
     @pytest.mark.parametrize('kind', ['FCNHead', 'DepthwiseSeparableASPPHead'])
     def test_the_wrapped_head_does_not_see_the_early_features(self, kind):
         # The second head's first input is the one that it fuses, whatever its in_index.
         rest = dict(c1_in_channels=CHANNELS[1]) if kind != 'FCNHead' else {}
         stock = head_cfg(kind, in_index=2, **rest)
-        head = MODELS.build(dict(type='SSSRHead', decode_head=stock, upsampler=self.UPSAMPLER, skip_index=0)).eval()
+        head = MODELS.build(dict(self.CFG, decode_head=stock)).eval()
         inputs = feats()
         base, hidden, residual = head.parts(inputs)
         assert torch.equal(base, BaseDecodeHead.cls_seg(head.decode_head, head.decode_head(inputs[1:])))
@@ -291,31 +295,31 @@ class TestSkip:
         assert not torch.equal(head.parts((inputs[0] + 1, *inputs[1:]))[1], hidden)
 
     @pytest.mark.parametrize(
-        'cfg', [dict(upsampler=UPSAMPLER), dict(skip_index=0), dict(upsampler=UPSAMPLERS[2], skip_index=0)]
+        ('cfg', 'message'),
+        [
+            (dict(skip=dict(in_index=0)), 'in_channels'),
+            (dict(upsampler=UPSAMPLERS[2]), 'SubPixelUpsampler.*skip_channels'),
+        ],
     )
-    def test_stack_and_head_must_agree_that_there_are_any(self, cfg):
-        with pytest.raises(ValueError, match='set both, of a DeconvUpsampler, or neither'):
-            MODELS.build(dict(type='SSSRHead', decode_head=head_cfg('FCNHead'), **cfg))
+    def test_the_stack_must_be_able_to_read_them(self, cfg, message):
+        with pytest.raises(TypeError, match=message):
+            MODELS.build(dict(self.CFG, decode_head=head_cfg('FCNHead'), **cfg))
 
     @pytest.mark.parametrize(
-        ('skip_index', 'skip_channels', 'message'),
+        ('index', 'channels', 'message'),
         [
             (4, CHANNELS[0], 'the head is given 4 feature maps'),
-            (0, CHANNELS[0] + 1, f'skip_channels={CHANNELS[0] + 1} ask for features that do not exist'),
+            (0, CHANNELS[0] + 1, f'in_channels={CHANNELS[0] + 1}. asks for features that do not exist'),
             (1, CHANNELS[1], r'enlarge the features to \(6, 8\), but the early feature map is \(3, 4\)'),
         ],
     )
-    def test_the_early_features_must_fit(self, skip_index, skip_channels, message):
-        upsampler = dict(self.UPSAMPLER, skip_channels=skip_channels)
-        cfg = dict(type='SSSRHead', decode_head=head_cfg('FCNHead', in_index=2), upsampler=upsampler)
+    def test_the_early_features_must_fit(self, index, channels, message):
+        cfg = dict(self.CFG, decode_head=head_cfg('FCNHead', in_index=2))
         with pytest.raises(ValueError, match=message):
-            MODELS.build(dict(cfg, skip_index=skip_index)).parts(feats())
+            MODELS.build(dict(cfg, skip=dict(in_index=index, in_channels=channels))).parts(feats())
 
     def test_trains_and_predicts(self):
-        head = dict(
-            type='SSSRHead', decode_head=head_cfg('FCNHead', in_index=2), upsampler=self.UPSAMPLER, skip_index=0
-        )
-        model = build(model_cfg(decode_head=head))
+        model = build(model_cfg(decode_head=dict(self.CFG, decode_head=head_cfg('FCNHead', in_index=2))))
         sum(value for name, value in losses(model, batch()).items() if 'loss' in name).backward()
         assert model.decode_head.upsampler.predict.weight.grad.any()
         assert model.eval().val_step(batch(n=1))[0].seg_logits.data.shape == (NUM_CLASSES, 48, 64)

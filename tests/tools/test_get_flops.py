@@ -33,8 +33,7 @@ def test_the_stack_s_share_where_it_reads_early_features_too(config):
     cfg = Config.fromfile(config)
     without = count(cfg)
     head = cfg.model.decode_head
-    head.skip_index = 0
-    head.upsampler.skip_channels = toy.CHANNELS[0]
+    head.skip = dict(in_index=0, in_channels=toy.CHANNELS[0])
     head.decode_head.in_index = 2  # of those that are left
     assert count(cfg)['SSSR adds %'] > without['SSSR adds %'] > 0
 

@@ -36,7 +36,7 @@ def _inference(cfg: Config, size: tuple[int, int]) -> Complexity:
         return measure_complexity(MODELS.build(model), tuple(side * model.scale_factor for side in size), in_channels)
     from dsrl_mm.apis.deploy import deploy_config
 
-    return measure_complexity(MODELS.build(deploy_config(cfg, lr_input=True).model), size, in_channels)
+    return measure_complexity(MODELS.build(deploy_config(cfg, low_res_input=True).model), size, in_channels)
 
 
 def _parameters(cfg: Config) -> int:

@@ -2,7 +2,7 @@
 _base_ = './street_scenes_baseline.py'
 norm_cfg = {{_base_.norm_cfg}}
 model = dict(
-    lr_labels=False,
+    low_res_labels=False,
     decode_head=dict(
         _delete_=True,
         type='SSSRHead',

@@ -8,7 +8,7 @@ _base_ = [
 custom_imports = dict(imports=['dsrl_mm.seg', 'projects.street_scenes.dataset'], allow_failed_imports=False)
 randomness = dict(seed=0)
 model = dict(
-    lr_labels=True,
+    low_res_labels=True,
     data_preprocessor=dict(size={{_base_.crop_size}}),
     backbone=dict(depth=18, stem_channels=32, base_channels=32, init_cfg=None),
     decode_head=dict(

@@ -55,7 +55,7 @@ def test_a_damaged_file_is_named(tmp_path):
 def test_a_stock_model_is_counted_up_to_its_mask(tmp_path):
     cfg = Config.fromfile(ROOT / STOCK)
     cfg.model.type = 'EncoderDecoder'
-    for key in ('scale_factor', 'lr_labels'):
+    for key in ('scale_factor', 'low_res_labels'):
         cfg.model.pop(key)
     model = module._deployed(cfg).eval()
     assert not model.with_auxiliary_head

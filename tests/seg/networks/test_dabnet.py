@@ -246,7 +246,7 @@ class TestInASegmentor:
         assert head.eval()(feats).shape == (1, 19, 8, 8)
 
     def test_exports(self):
-        model = spread_weights(toy_model(sr_aux=None, lr_input=True)).eval()
+        model = spread_weights(toy_model(sr_aux=None, low_res_input=True)).eval()
         frame = torch.randn(1, 3, 27, 33)
         program = export_program(model, (27, 33))
         with torch.no_grad():

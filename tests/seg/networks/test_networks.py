@@ -80,7 +80,7 @@ def test_saved_weights_give_the_same_prediction(cfg, model, tmp_path):
 
 
 def test_exports_without_what_only_training_needs(cfg, model):
-    deployed = revert_sync_batchnorm(MODELS.build(deploy_config(cfg, lr_input=True).model)).eval()
+    deployed = revert_sync_batchnorm(MODELS.build(deploy_config(cfg, low_res_input=True).model)).eval()
     left = deployed.load_state_dict(model.state_dict(), strict=False)
     assert not left.missing_keys
     assert {key.split('.')[0] for key in left.unexpected_keys} <= {'auxiliary_head', 'sr_aux'}
