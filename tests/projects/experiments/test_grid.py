@@ -1,7 +1,6 @@
 """The grid file: the runs that it stands for, and what is wrong with it."""
 
 import copy
-import re
 from pathlib import Path
 
 import pytest
@@ -161,10 +160,8 @@ def test_unknown_rows_and_seeds_are_named(tmp_path):
         grid.runs(seeds=[0, 5])
 
 
-def test_the_readmes_grid(tmp_path):
-    (example,) = re.findall(r'```yaml\n(.*?)```', (ROOT / 'README.md').read_text(encoding='utf-8'), re.DOTALL)
-    (tmp_path / 'grid.yml').write_text(example)
-    grid = load_grid(tmp_path / 'grid.yml')
+def test_the_documents_grid():
+    grid = load_grid(ROOT / 'docs/examples/my_grid.yml')
     configs = [cli.training_config(run.arguments('')) for run in grid.runs(seeds=[0])]
     assert [network_input(cfg) for cfg in configs] == [(180, 240), (120, 160)]
 
