@@ -1,3 +1,3 @@
 """Dual Super-Resolution Learning (Wang et al., CVPR 2020) for MMSegmentation."""
 
-__version__ = '0.1.0'
+__version__ = '0.2.0.dev0'

