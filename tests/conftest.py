@@ -1,4 +1,6 @@
-"""Every test starts from the same random state, in MMSegmentation's scope."""
+"""Every test starts from the same random state, in MMSegmentation's scope; ``--no-skips`` lets none be left out."""
+
+import os
 
 import pytest
 import torch
@@ -14,3 +16,36 @@ init_default_scope('mmseg')
 def _same_start():
     init_default_scope('mmseg')
     torch.manual_seed(0)
+
+
+def pytest_addoption(parser):
+    parser.addoption('--no-skips', action='store_true', help='fail where a test or a file is skipped; CI does')
+
+
+def _unset(item: pytest.Item) -> list[str]:
+    """Variables that a test needs by ``@pytest.mark.needs(VARIABLE)`` and that are not set."""
+    return [name for mark in item.iter_markers('needs') for name in mark.args if name not in os.environ]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    if unset := _unset(item):
+        pytest.skip(f'{" and ".join(unset)} is not set')
+
+
+def _fail_if_skipped(report, config):
+    if report.skipped and config.getoption('no_skips'):
+        report.outcome = 'failed'
+        report.longrepr = f'{report.longrepr[-1]} (--no-skips)'
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    return report if _unset(item) else _fail_if_skipped(report, item.config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    return _fail_if_skipped((yield), collector.config)

@@ -13,10 +13,13 @@ from mmpose.registry import DATASETS, KEYPOINT_CODECS, METRICS, MODELS
 
 ROOT = Path(os.environ.get('COCO_ROOT', 'unset'))
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'dsrl'
-pytestmark = pytest.mark.skipif(
-    not (ROOT / 'annotations' / 'person_keypoints_val_mini.json').is_file(),
-    reason='COCO_ROOT does not name a cut-down COCO (annotations/person_keypoints_{train,val}_mini.json, images/)',
-)
+pytestmark = [
+    pytest.mark.needs('COCO_ROOT'),
+    pytest.mark.skipif(
+        not (ROOT / 'annotations' / 'person_keypoints_val_mini.json').is_file(),
+        reason='COCO_ROOT does not name a cut-down COCO (annotations/person_keypoints_{train,val}_mini.json, images/)',
+    ),
+]
 
 
 NAMES = ('hrnet_narrow_coco_128x96', 'hrnet_narrow_coco_128x96_baseline')

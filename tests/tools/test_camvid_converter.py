@@ -147,7 +147,7 @@ def test_split_has_segnets_sizes():
     assert len(names) == 701
 
 
-@pytest.mark.skipif('CAMVID_ROOT' not in os.environ, reason='needs CamVid: set CAMVID_ROOT')
+@pytest.mark.needs('CAMVID_ROOT')
 @pytest.mark.parametrize(('split', 'count'), [('train', 367), ('val', 101)])
 def test_split_is_that_of_the_real_data(split, count):
     folder = Path(os.environ['CAMVID_ROOT'], 'images', split)

@@ -23,8 +23,6 @@ CLASSES = [
 ]
 PIPELINE = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
 
-needs_camvid = pytest.mark.skipif('CAMVID_ROOT' not in os.environ, reason='needs CamVid: set CAMVID_ROOT')
-
 
 def build(root: str | Path, split: str):
     prefix = dict(img_path=f'images/{split}', seg_map_path=f'labels/{split}')
@@ -68,7 +66,7 @@ def test_ids_are_read_as_written(root):
     assert build(root, 'val').ignore_index == 255
 
 
-@needs_camvid
+@pytest.mark.needs('CAMVID_ROOT')
 @pytest.mark.parametrize(('split', 'count'), [('train', 367), ('val', 101)])
 def test_real_frames_and_labels(split, count):
     dataset = build(os.environ['CAMVID_ROOT'], split)

@@ -1,7 +1,5 @@
 """The Cityscapes configs read Cityscapes' own folder layout, shown on one shrunken frame."""
 
-import os
-
 import numpy as np
 import pytest
 import toy_data
@@ -9,9 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
-pytestmark = pytest.mark.skipif(
-    'CITYSCAPES_ROOT' not in os.environ, reason='needs Cityscapes, or one frame in its layout: set CITYSCAPES_ROOT'
-)
+pytestmark = pytest.mark.needs('CITYSCAPES_ROOT')  # Cityscapes, or one frame in its layout
 
 
 def test_validation_set_is_found_and_read():

@@ -64,7 +64,7 @@ class TestWeights:
             assert tensor.shape == own[name].shape and tensor.dtype == own[name].dtype, name
             assert torch.equal(tensor, stored), name
 
-    @pytest.mark.skipif('CAMVID_ROOT' not in os.environ, reason='needs CamVid: set CAMVID_ROOT')
+    @pytest.mark.needs('CAMVID_ROOT')
     def test_the_classifier_sees_streets_in_camvid(self):
         """Fed by the config's preprocessor. The usual mean and std of ImageNet in its place give 0.45."""
         import timm
