@@ -6,7 +6,7 @@ TORCH ?= $(if $(wildcard $(VENV)/lib/python3*/site-packages/torch),torch,torch==
 # onedl or openmmlab: see requirements/.
 STACK ?= onedl
 
-# Named again beside what asks for torchvision: otherwise pip takes the newest one, and the torch that goes with it.
+# Named again with what asks for torchvision: otherwise pip takes the newest one, and the torch that goes with it.
 TORCH_VERSION := from importlib.metadata import version; print(version("torch"))
 
 # The backbones of some of MMSegmentation's configs, which the tests convert.
@@ -16,38 +16,42 @@ PY := $(VENV)/bin/python
 MMPOSE = $(PY) -m pip install --no-deps --no-build-isolation -r requirements/mmpose.txt
 STAMP := $(VENV)/.installed-$(STACK)
 
-.PHONY: help setup test lint format demo clean
+.PHONY: help setup demo test lint docs format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## install everything in .venv (PYTHON=python3.12, TORCH=..., STACK=openmmlab)
 
-$(STAMP): setup.py $(wildcard requirements/*.txt)
+$(STAMP): pyproject.toml setup.py $(wildcard requirements/*.txt)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || { \
 	    echo 'dsrl_mm needs Python 3.10 to 3.12, but $(PYTHON) is another, or missing. Type: make setup PYTHON=python3.11'; \
 	    exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install '$(TORCH)'
-	$(PY) -m pip install -e '.[$(STACK),test,timm,pose]' $(MMPRETRAIN) "torch==$$($(PY) -c '$(TORCH_VERSION)')"
+	$(PY) -m pip install -e '.[$(STACK),timm,pose,test,docs,experiments]' $(MMPRETRAIN) "torch==$$($(PY) -c '$(TORCH_VERSION)')"
 	$(MMPOSE) || { echo 'MMPose was not installed: the reason is above. One of its packages needs a C compiler.'; \
 	    echo 'Segmentation works without. For poses, type later: $(MMPOSE)'; }
 	@touch $@
 
-# PATH: tools/*.sh call torchrun. One thread: more of them on the tests' small tensors mostly wait for each other.
-test: $(STAMP)  ## run the tests
-	PATH="$(abspath $(VENV))/bin:$$PATH" OMP_NUM_THREADS=1 $(PY) -m pytest
-
-lint: $(STAMP)  ## check style and format
-	$(PY) -m ruff check .
-	$(PY) -m ruff format --check .
-
-format: $(STAMP)  ## mend what lint can mend
-	$(PY) -m ruff check --fix .
-	$(PY) -m ruff format .
-
 demo: $(STAMP)  ## train and compare DSRL and its baseline on generated scenes
 	$(PY) -m projects.street_scenes
 
-clean:  ## remove .venv
-	rm -rf $(VENV)
+# PATH: tools/*.sh call torchrun. One thread for each process: more of them on the tests' small tensors mostly wait.
+test: $(STAMP)  ## run the tests on all cores
+	PATH="$(abspath $(VENV))/bin:$$PATH" OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist worksteal
+
+lint: $(STAMP)  ## check style, format and the direction of imports
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(VENV)/bin/lint-imports --no-cache --no-logo
+
+docs: $(STAMP)  ## build the documentation site in docs/_build/html
+	$(PY) -m sphinx -W --keep-going -q docs docs/_build/html
+
+format: $(STAMP)  ## fix what ruff can fix
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+clean:  ## remove .venv and the built site
+	rm -rf $(VENV) docs/_build
