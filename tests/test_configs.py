@@ -4,6 +4,8 @@ Those of pose estimation: ``tests/pose/test_configs.py``.
 """
 
 import re
+from functools import cache
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -16,36 +18,72 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS, TRANSFORMS
 from mmseg.structures import SegDataSample
 
+from dsrl_mm.cli import training_config
 from dsrl_mm.core.fa_loss import common_positions
 from dsrl_mm.engine.loading import without_pretrained
 
 ROOT = Path(__file__).parents[1] / 'configs'
-CONFIGS = sorted(path for path in ROOT.rglob('*.py') if '_base_' not in path.parts and 'hrnet' not in path.stem)
+CONFIGS = sorted(path.stem for path in ROOT.rglob('*.py') if '_base_' not in path.parts and 'hrnet' not in path.stem)
+BASELINES = [name for name in CONFIGS if name.endswith('_baseline')]
 CANVAS = (96, 128)
 
 
+def without_size(name: str) -> str:
+    return re.sub(r'_\d+x\d+', '', name)
+
+
+#: Configs by the model that they share: those of a data set differ in the canvas alone.
+SHARED = {name: list(names) for name, names in groupby(sorted(CONFIGS, key=without_size), without_size)}
+#: The paper's form.
+PAPER = [name for name in SHARED if not name.endswith(('_baseline', '_early'))]
+
+
 def test_how_many_configs_are_shipped():
-    assert len(CONFIGS) == 68
+    assert (len(CONFIGS), len(BASELINES), len(SHARED), len(PAPER)) == (44, 21, 24, 11)
 
 
-@pytest.fixture(params=CONFIGS, ids=lambda path: path.stem, scope='module')
+@cache
+def load(name: str) -> Config:
+    """A config as it is shipped, to read only."""
+    return Config.fromfile(ROOT / 'dsrl' / f'{name}.py')
+
+
+def model_cfg(name: str) -> dict:
+    """Of a config, for batches of :data:`CANVAS`, and without downloads."""
+    model = without_pretrained(load(name).model)
+    model.data_preprocessor.size = CANVAS
+    model.data_preprocessor.pop('test_cfg', None)
+    return model
+
+
+@pytest.fixture(params=CONFIGS)
 def cfg(request):
-    cfg = Config.fromfile(request.param)
-    init_default_scope(cfg.default_scope)
-    if cfg.model.backbone.type == 'TIMMBackbone':
+    return load(request.param)
+
+
+def build(cfg: dict):
+    if cfg.backbone.type == 'TIMMBackbone':
         pytest.importorskip('timm')
-    cfg.model = without_pretrained(cfg.model)  # nothing is downloaded in tests
-    cfg.model.data_preprocessor.size = CANVAS  # batches are smaller than the pipeline's
-    cfg.model.data_preprocessor.pop('test_cfg', None)
-    return cfg
+    torch.manual_seed(0)
+    model = revert_sync_batchnorm(MODELS.build(cfg))
+    model.init_weights()
+    return model
+
+
+@pytest.fixture(params=SHARED, scope='module')
+def name(request):
+    init_default_scope('mmseg')
+    return request.param
 
 
 @pytest.fixture(scope='module')
-def model(cfg):
-    torch.manual_seed(0)
-    model = revert_sync_batchnorm(MODELS.build(cfg.model))
-    model.init_weights()
-    return model
+def model(name):
+    return build(model_cfg(SHARED[name][0]))
+
+
+def test_configs_of_all_sizes_share_one_model(name):
+    first, *others = map(model_cfg, SHARED[name])
+    assert all(other == first for other in others)
 
 
 def random_batch(model, images=2):
@@ -66,12 +104,12 @@ def expected_losses(name: str, auxiliary_head) -> set[str]:
     elif auxiliary_head is not None:
         heads.append('aux')
     losses = {'loss', *(f'{head}.{name}' for head in heads for name in ('loss_ce', 'acc_seg'))}
-    if name.endswith(('_baseline', '_sssr')):
-        return losses
-    return losses | {'sr.loss_sisr'} | (set() if name.endswith('_sssr_sisr') else {'sr.loss_fa'})
+    losses |= set() if name.endswith('_baseline') else {'sr.loss_sisr'}
+    return losses | ({'sr.loss_fa'} if name in PAPER else set())
 
 
-def test_training_step_reaches_every_parameter(cfg, model):
+def test_training_step_reaches_every_parameter(name, model):
+    cfg = load(SHARED[name][0])
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     optimised = {id(p) for group in wrapper.param_groups for p in group['params']}
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -80,15 +118,28 @@ def test_training_step_reaches_every_parameter(cfg, model):
     for parameter in trainable.values():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)
+    compared = []
+    if name in PAPER:
+        hook = model.sr_aux.fa.register_forward_pre_hook(lambda _, feats: compared.extend(feats))
     data = model.data_preprocessor(random_batch(model), training=True)
     total, logs = model.parse_losses(model(**data, mode='loss'))
-    assert set(logs) == expected_losses(Path(cfg.filename).stem, cfg.model.get('auxiliary_head'))
+    assert set(logs) == expected_losses(name, cfg.model.get('auxiliary_head'))
     total.backward()
     without = [name for name, p in trainable.items() if p.grad is None or not p.grad.any()]
     assert not without
+    if name in PAPER:
+        hook.remove()
+        check_affinities_are_of_an_eighth_of_the_canvas(compared, model.sr_aux.fa.subsample)
 
 
-def test_prediction_has_the_size_of_the_canvas(cfg, model):
+def check_affinities_are_of_an_eighth_of_the_canvas(feats, subsample):
+    """Sec. 4.1 of the paper, and at its size of canvas, whatever grid the features are on."""
+    compared = common_positions(*feats, subsample, 'pool')[0]
+    coarser = [min(feat.shape[axis] for feat in feats) for axis in (-2, -1)]  # BiSeNet's are of a sixteenth
+    assert list(compared.shape[-2:]) == [min(side // 8, least) for side, least in zip(CANVAS, coarser)]
+
+
+def test_prediction_has_the_size_of_the_canvas(model):
     model.eval()
     with torch.no_grad():
         prediction = model.test_step(random_batch(model, images=1))[0].pred_sem_seg.data
@@ -105,7 +156,7 @@ def test_pipelines_are_built(cfg):
     ]
     for pipeline in pipelines:
         for transform in pipeline:
-            TRANSFORMS.build(transform)
+            assert TRANSFORMS.build(transform)
 
 
 def test_augmentation_keeps_the_canvas_at_scale_one(cfg):
@@ -117,13 +168,11 @@ def test_augmentation_keeps_the_canvas_at_scale_one(cfg):
 
 
 def test_the_network_reads_what_the_configs_name_says(cfg):
-    cfg = Config.fromfile(cfg.filename)
     canvas = tuple(cfg.crop_size)
     sizes = {transform.type: transform for transform in cfg.train_dataloader.dataset.pipeline}
-    if 'RandomCrop' in sizes:
-        assert tuple(sizes['RandomCrop'].crop_size) == canvas
-        width, height = sizes['RandomResize'].scale
-        assert (height, width) <= canvas and width == canvas[1]
+    assert tuple(sizes['RandomCrop'].crop_size) == canvas
+    width, height = sizes['RandomResize'].scale
+    assert (height, width) <= canvas and width == canvas[1]
     preprocessor = MODELS.build(cfg.model.data_preprocessor)
     for loader in (cfg.val_dataloader, cfg.test_dataloader):
         resizes = [transform for transform in loader.dataset.pipeline if transform.type == 'Resize']
@@ -132,10 +181,13 @@ def test_the_network_reads_what_the_configs_name_says(cfg):
         image = torch.zeros(3, height, width, dtype=torch.uint8)
         batch = preprocessor(dict(inputs=[image], data_samples=[sample]), training=False)
         assert batch['inputs'].shape[2:] == canvas
-    stem = Path(cfg.filename).stem
-    named = re.search(r'(\d+)x(\d+)', stem)
-    if named:
-        assert canvas == tuple(cfg.model.scale_factor * int(side) for side in named.groups())
+    named = re.search(r'(\d+)x(\d+)', Path(cfg.filename).stem)
+    read = (
+        [int(side) for side in named.groups()]
+        if named
+        else dict(camvid=[180, 240], cityscapes=[512, 1024])[re.search('camvid|cityscapes', cfg.filename)[0]]
+    )
+    assert canvas == tuple(cfg.model.scale_factor * side for side in read)
 
 
 def test_one_gpu_does_not_train_at_the_rate_of_many(cfg):
@@ -144,24 +196,9 @@ def test_one_gpu_does_not_train_at_the_rate_of_many(cfg):
     assert cfg.get('auto_scale_lr') == (dict(base_batch_size=8, enable=True) if by_many else None)
 
 
-def test_affinities_are_of_an_eighth_of_the_canvas(cfg, model):
-    """Sec. 4.1 of the paper, and at its size of canvas, whatever grid the features are on."""
-    if model.sr_aux is None or model.sr_aux.fa is None:
-        return
-    seen = []
-    hook = model.sr_aux.fa.register_forward_pre_hook(lambda _, feats: seen.extend(feats))
-    with torch.no_grad():
-        model.train()(**model.data_preprocessor(random_batch(model), training=True), mode='loss')
-    hook.remove()
-    compared = common_positions(*seen, model.sr_aux.fa.subsample, 'pool')[0]
-    coarser = [min(feat.shape[axis] for feat in seen) for axis in (-2, -1)]  # BiSeNet's are of a sixteenth
-    assert list(compared.shape[-2:]) == [min(side // 8, least) for side, least in zip(CANVAS, coarser)]
-
-
-def test_twins_differ_in_the_model_alone(cfg):
-    path = Path(cfg.filename)
-    stem = path.stem.removesuffix('_sisr').removesuffix('_sssr').removesuffix('_early').removesuffix('_baseline')
-    baseline = Config.fromfile(path.with_name(f'{stem}_baseline.py'))
+@pytest.mark.parametrize('name', [name for name in CONFIGS if name not in BASELINES])
+def test_twins_differ_in_the_model_alone(name):
+    cfg, baseline = load(name), load(f'{name.removesuffix("_early")}_baseline')
     of_the_model = ('model', 'norm_cfg', 'sr_aux', 'sr_norm_cfg')
     assert set(cfg) - set(baseline) <= set(of_the_model)
     for key in set(baseline) - set(of_the_model):
@@ -169,15 +206,33 @@ def test_twins_differ_in_the_model_alone(cfg):
 
 
 def test_baselines_learn_what_they_read(cfg):
-    path = Path(cfg.filename)
-    if path.parent.name == 'dsrl':
-        assert cfg.model.get('low_res_labels', False) == path.stem.endswith('_baseline')
+    assert cfg.model.get('low_res_labels', False) == (Path(cfg.filename).stem in BASELINES)
 
 
-def test_ablations_leave_parts_out_and_change_nothing_else(cfg):
-    path = Path(cfg.filename)
-    if '_sssr' not in path.stem:
-        return
-    whole = Config.fromfile(path.with_name(path.stem.split('_sssr')[0] + '.py')).model
-    assert cfg.model.decode_head == whole.decode_head
-    assert cfg.model.sr_aux is None or cfg.model.sr_aux == dict(whole.sr_aux, fa=None)
+FA_OPTIONS = ['type=FALoss', 'subsample=2', 'loss_weight=0.1', 'center=True', 'detach_guide=True']
+
+
+@pytest.mark.parametrize(
+    ('name', 'options', 'losses'),
+    [
+        ('dabnet_camvid', ['model.sr_aux=None'], set()),
+        ('dabnet_camvid', ['model.sr_aux.fa=None'], {'sr.loss_sisr'}),
+        ('dabnet_camvid_early', ['model.sr_aux=None'], set()),
+        (
+            'dabnet_camvid_early',
+            [f'model.sr_aux.fa.{option}' for option in FA_OPTIONS],
+            {'sr.loss_sisr', 'sr.loss_fa'},
+        ),
+    ],
+)
+def test_ablations_are_options(name, options, losses):
+    cfg = training_config([str(ROOT / 'dsrl' / f'{name}.py'), '--cfg-options', *options])
+    whole = load(name).model
+    assert {key: part for key, part in cfg.model.items() if key != 'sr_aux'} == {
+        key: part for key, part in whole.items() if key != 'sr_aux'
+    }
+    assert cfg.model.sr_aux is None or cfg.model.sr_aux.head == whole.sr_aux.head
+    cfg.model.data_preprocessor.size = CANVAS
+    model = build(cfg.model)
+    logs = model(**model.data_preprocessor(random_batch(model), training=True), mode='loss')
+    assert {key for key in logs if key.startswith('sr.')} == losses

@@ -126,7 +126,7 @@ def test_the_readmes_config_for_own_images_trains(tmp_path, baseline):
     pytest.importorskip('timm')
     example = (EXAMPLES / 'my_data.py').read_text()
     if baseline:  # by the sentence below the example
-        example = example.replace('_early_sssr_sisr.py', '_baseline.py')
+        example = example.replace('_early.py', '_baseline.py')
         example = example.replace('decode_head=dict(decode_head=head)', 'decode_head=head')
     example = example.replace("'./configs/", f"'{REPO}/configs/").replace('/path/to/my_data', str(tmp_path))
     example = example.replace('512, 1024', '64, 128')

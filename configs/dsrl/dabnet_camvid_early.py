@@ -1,5 +1,4 @@
-# As dabnet_camvid.py, where SSSR's stack also reads the features at stride 2, whose edges no enlarging brings back; and
-# FA, at the weight of the authors' slides, compares correlations with a guide that it does not change.
+# As dabnet_camvid.py, where SSSR's stack also reads the features at stride 2, and without FA: the form that pays.
 _base_ = './dabnet_camvid.py'
 model = dict(
     decode_head=dict(
@@ -8,5 +7,5 @@ model = dict(
         upsampler=dict(channels=24),
         decode_head=dict(in_index=1),  # of those that are left
     ),
-    sr_aux=dict(fa=dict(loss_weight=0.1, center=True, detach_guide=True)),
+    sr_aux=dict(_delete_=True, head={{_base_.model.sr_aux.head}}, norm_cfg={{_base_.sr_norm_cfg}}),
 )

@@ -1,4 +1,4 @@
-_base_ = './configs/dsrl/deeplabv3plus_efficientnet_lite0_camvid_early_sssr_sisr.py'
+_base_ = './configs/dsrl/deeplabv3plus_efficientnet_lite0_camvid_early.py'
 classes = ('road', 'car', 'person')
 palette = [(128, 64, 128), (0, 0, 142), (220, 20, 60)]
 # The canvas, on which masks are learned and predicted; the network reads half of each side. Take multiples of 32, the

@@ -1,3 +1,0 @@
-# The row "+ SSSR + SISR" of the paper's ablation (its Table 1, there on Cityscapes): no affinity loss.
-_base_ = './espnetv2_camvid.py'
-model = dict(sr_aux=dict(fa=None))
