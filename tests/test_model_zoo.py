@@ -38,6 +38,7 @@ def test_the_tool_gives_what_the_row_says(name, tmp_path):
     if 'efficientnet' in name:
         pytest.importorskip('timm')
     model = SHIPPED[name]
-    metrics = cli.test([str(ROOT / model['Config']), str(ROOT / model['Weights']), '--work-dir', str(tmp_path)])
+    argv = [str(ROOT / model['Config']), str(ROOT / model['Weights']), '--work-dir', str(tmp_path), '--cfg-options']
+    metrics = cli.test([*argv, *(f'{key}={value}' for key, value in model['Metadata'].get('Options', {}).items())])
     # Both are rounded to 0.01.
     assert metrics['mIoU'] == pytest.approx(miou(name), abs=0.0101)

@@ -216,7 +216,8 @@ def test_model_index_names_every_config():
     assert len(models) == len(index['Models'])
     measured = ''.join((ROOT / 'docs' / name).read_text() for name in ('results.md', 'model_zoo.md'))
     for name, model in models.items():
-        assert Path(model['Config']).stem == name
+        of_options = 'Options' in model['Metadata']
+        assert name.startswith(f'{Path(model["Config"]).stem}_') if of_options else name == Path(model['Config']).stem
         assert {model['In Collection']} == {collection['Name'] for collection in index['Collections']}
         for result in model.get('Results', []):
             assert str(result['Metrics']['mIoU']) in measured, f'{name}: a figure of no document'
