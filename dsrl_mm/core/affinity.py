@@ -1,13 +1,13 @@
-"""Feature affinity (FA), Sec. 3.3 of the paper, without its N x N matrices.
+"""Feature affinity (FA), Sec. 3.3 of the paper, without N x N matrices.
 
 Symbols: B batch, C channels, H' x W' the grid on which features are compared, N = H'W' its positions, a_i and b_i the
 normalised SSSR and SISR features at position i (Ca and Cb numbers), S_ij^seg = a_i . a_j and S_ij^sr = b_i . b_j.
 
 With x_i = [a_i; b_i] and y_i = [a_i; -b_i], S_ij^seg - S_ij^sr = y_i . x_j =: D_ij, one product of width Ca + Cb:
 
-- q = 1: sum |D| has the gradient 2 R, with R_i = sum_j sign(D_ij) x_j (negated on b's side). Both are formed tile by
-  tile in the forward pass; no tile outlives its turn, D's symmetry halves the products, and the backward pass is a
-  scaling. Memory O(N C), time O(N^2 C).
+- q = 1: sum |D| has the gradient 2 R, with R_i = sum_j sign(D_ij) x_j (negated on b's side). Both are computed tile by
+  tile in the forward pass. Tiles are not stored, D's symmetry halves the products, and the backward pass only scales.
+  Memory O(N C), time O(N^2 C).
 - q = 2: sum D^2 = ||A'A||^2 - 2 ||A'B||^2 + ||B'B||^2 with C x C matrices. No pairs at all: time O(N C^2).
 """
 
@@ -21,10 +21,10 @@ __all__ = ['affinity_loss', 'gram_distance', 'matrix_product', 'tile_side']
 
 
 def tile_side(device: torch.device) -> int:
-    """Positions on a tile's side.
+    """Return the number of positions on a tile's side.
 
-    On a CPU, a float32 tile fills a core's second-level cache, so that only the matrix products touch memory. On an
-    accelerator memory is wide and launches cost, so tiles are as large as 64 MiB.
+    On a CPU, a float32 tile fits a core's second-level cache, so only the matrix products access memory. On an
+    accelerator, memory is fast and kernel launches are expensive, so tiles have 64 MiB.
     """
     return _cpu_tile_side() if device.type == 'cpu' else 4096
 
@@ -34,12 +34,12 @@ def _cpu_tile_side() -> int:
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
     cache_bytes = capabilities.get('l2_cache_size') or 2**20
     side = max(256, int((cache_bytes / 4) ** 0.5) // 64 * 64)
-    # A power of two would put a tile's columns into few of the cache's sets, and make its transposed product slower.
+    # With a power of two, a tile's columns map to few cache sets, which slows down its transposed product.
     return side - 64 if side & (side - 1) == 0 else side
 
 
 def _even_side(n: int, device: torch.device) -> int:
-    """The side of equal tiles that cover ``n`` positions: a narrow last tile would waste the processor on its edges."""
+    """Return the side of equal tiles that cover ``n`` positions. A narrow last tile would be inefficient."""
     tiles = -(-n // tile_side(device))
     return -(-n // tiles)
 
@@ -51,10 +51,13 @@ def _has_onednn(x: Tensor) -> bool:
 
 
 def matrix_product(x: Tensor, y: Tensor) -> Tensor:
-    """The product x y', (M, N), of x (M, K) and y (N, K), outside of autograd.
+    """Multiply x (M, K) and the transpose of y (N, K), outside of autograd.
 
-    In float32 on a CPU by oneDNN where PyTorch has it: ``torch.mm`` calls MKL there, which leaves half of the vector
-    units of a processor that is not Intel's unused. The operator is the one that PyTorch's own compiler emits.
+    Uses oneDNN for float32 on a CPU, if available. ``torch.mm`` calls MKL, which reaches half the speed on processors
+    that are not Intel's. The operator is the one that PyTorch's compiler emits.
+
+    Returns:
+        Tensor: shape (M, N).
     """
     if _has_onednn(x):
         return torch.ops.mkldnn._linear_pointwise(x, y, None, 'none', [], '')
@@ -62,7 +65,7 @@ def matrix_product(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _tiled_sums(a: Tensor, b: Tensor, learning: slice) -> tuple[Tensor, Tensor]:
-    """Sum of |D|, and the rows ``learning`` of R' = (sign(D) x)', of one image, from a' (Ca, N) and b' (Cb, N)."""
+    """Compute sum |D| and the rows ``learning`` of R' = (sign(D) x)' of one image, from a' (Ca, N) and b' (Cb, N)."""
     side = _even_side(a.shape[1], a.device)
     columns = [torch.cat(tile) for tile in zip(a.split(side, dim=1), b.split(side, dim=1), strict=True)]
     rows = [tile.T.contiguous() for tile in columns]
@@ -86,12 +89,12 @@ def _tiled_sums(a: Tensor, b: Tensor, learning: slice) -> tuple[Tensor, Tensor]:
 
 
 class _MeanAbsDifference(torch.autograd.Function):
-    """mean |S^seg - S^sr| over batch and pairs, of a (B, Ca, N) and b (B, Cb, N)."""
+    """Mean of |S^seg - S^sr| over batch and pairs, for a (B, Ca, N) and b (B, Cb, N)."""
 
     @staticmethod
     def forward(ctx, a: Tensor, b: Tensor) -> Tensor:
         pairs = len(a) * a.shape[2] ** 2
-        # Only the sides that learn: a detached guide spares a third of the work, no gradient at all two thirds.
+        # Only the sides that need a gradient: a detached guide saves a third of the work, no gradient two thirds.
         of_a, of_b = (feat.shape[1] if learns else 0 for feat, learns in zip((a, b), ctx.needs_input_grad))
         start = 0 if of_a else a.shape[1]
         totals, r = zip(*(_tiled_sums(*image, slice(start, start + of_a + of_b)) for image in zip(a, b, strict=True)))
@@ -108,19 +111,21 @@ class _MeanAbsDifference(torch.autograd.Function):
 
 
 def _mean_abs_difference(a: Tensor, b: Tensor) -> Tensor:
-    # A compiler would unroll the loop over tiles. Disabled here and not on import, where it would load the compiler.
+    # A compiler would unroll the loop over tiles. Disabled here, because a decorator would load the compiler on import.
     return torch.compiler.disable(_MeanAbsDifference.apply)(a, b)
 
 
 def gram_distance(a: Tensor, b: Tensor) -> Tensor:
-    """Sum over pairs of (a_i . a_j - b_i . b_j)^2, the squared Frobenius norm of A'A - B'B, without pairs.
+    """Compute the sum over pairs of (a_i . a_j - b_i . b_j)^2 without forming pairs.
+
+    It is the squared Frobenius norm of A'A - B'B.
 
     Args:
         a (Tensor): shape (B, Ca, N).
         b (Tensor): shape (B, Cb, N).
 
     Returns:
-        Tensor: shape (B,), float64: the terms nearly cancel, so the C x C products are summed in it.
+        Tensor: shape (B,), float64, because the C x C products nearly cancel.
     """
     x = torch.cat([a, b], 1).double()
     gram = x @ x.transpose(1, 2)
@@ -129,33 +134,32 @@ def gram_distance(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _diagonal(a: Tensor, b: Tensor, q: int) -> Tensor:
-    """The mean over batch and positions of |D_ii|^q."""
+    """Compute the mean of |D_ii|^q over batch and positions."""
     return (a.square().sum(1) - b.square().sum(1)).abs().pow(q).mean()
 
 
 def affinity_loss(
     seg_feat: Tensor, sr_feat: Tensor, p: float = 2, q: int = 1, eps: float = 1e-6, population: int | None = None
 ) -> Tensor:
-    """The mean over every pair of positions, and over the batch, of ``|S_ij^seg - S_ij^sr|^q`` (Eq. 4 of the paper).
+    """Compute the mean of ``|S_ij^seg - S_ij^sr|^q`` over batch and pairs of positions (Eq. 4 of the paper).
 
-    S_ij = (F_i / ||F_i||_p)^T (F_j / ||F_j||_p), Eq. 3.
+    ``S_ij = (F_i / ||F_i||_p)^T (F_j / ||F_j||_p)`` (Eq. 3).
 
     Args:
-        seg_feat (Tensor): shape (B, C1, H', W'), float32 or float64, which is also computed in, autocast or not.
+        seg_feat (Tensor): shape (B, C1, H', W'), float32 or float64. Computed in this dtype, also under autocast.
         sr_feat (Tensor): shape (B, C2, H', W'), of the same dtype.
         p (float): the norm. Defaults to 2: S holds cosines.
-        q (int): 1, the paper's, or 2, the squared Frobenius norm over N^2. Defaults to 1.
-        eps (float): the smallest norm divided by. A vector shorter than that (after a ReLU, often zero) is not blown
-            up. Defaults to 1e-6.
-        population (int, optional): of how many positions these N >= 2 are a random sample. The result is then an
-            unbiased estimate of the mean over all pairs of the population: in a sample, pairs of a position with
-            itself are too frequent. Defaults to None: these are all.
+        q (int): 1, as in the paper, or 2, the squared Frobenius norm over N^2. Defaults to 1.
+        eps (float): lower bound on the norms, for vectors that are zero after a ReLU. Defaults to 1e-6.
+        population (int, optional): number of positions of which these N >= 2 are a random sample. The result is then
+            an unbiased estimate for the population, with fewer pairs of a position with itself than in the sample.
+            Defaults to None: the positions are all.
 
     Returns:
-        Tensor: a scalar. With q = 1 it can be differentiated only once.
+        Tensor: a scalar. With q = 1, it can be differentiated only once.
 
     Raises:
-        ValueError: if the two differ in B, H' or W'.
+        ValueError: if the features differ in B, H' or W'.
     """
     if len(seg_feat) != len(sr_feat) or seg_feat.shape[2:] != sr_feat.shape[2:]:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The losses that carry the SISR branch's structure over to the segmentation features, as registered modules."""
+"""Losses that transfer the structure of SISR features to segmentation features, as registered modules."""
 
 from abc import ABC, abstractmethod
 
@@ -16,9 +16,9 @@ _SAMPLING = ('pool', 'stride', 'random')
 
 
 def common_grid(seg_feat: Tensor, sr_feat: Tensor, subsample: int) -> tuple[int, int]:
-    """The grid on which two feature maps (B, C, H, W) of one scene are compared.
+    """Return the grid (height, width) on which two feature maps (B, C, H, W) of one scene are compared.
 
-    It is the finer map's, ``subsample`` times coarser on each side (rounded up), and no finer than either map.
+    It is ``subsample`` times coarser than the finer map on each side (rounded up), and no finer than either map.
     """
     return tuple(min(-(-max(sides) // subsample), *sides) for sides in zip(seg_feat.shape[-2:], sr_feat.shape[-2:]))
 
@@ -38,12 +38,12 @@ def common_positions(
         sr_feat (Tensor): shape (B, C2, H2, W2).
         subsample (int): see :func:`common_grid`.
         sampling (str): see :class:`FALoss`.
-        center (bool): see :class:`FALoss`. A random sample is centered with all positions it is drawn from, or it would
-            estimate another loss. Defaults to False.
+        center (bool): see :class:`FALoss`. A random sample is centered on the mean of all positions, so that its loss
+            is an unbiased estimate. Defaults to False.
 
     Returns:
-        tuple[Tensor, Tensor, int]: shapes (B, C1, H', W') and (B, C2, H', W'), and of how many positions these are a
-        random sample; with ``'pool'`` and ``'stride'``, of as many as they are.
+        tuple[Tensor, Tensor, int]: features of shapes (B, C1, H', W') and (B, C2, H', W'), and the number of positions
+        they are drawn from. Without random sampling, that is H' W'.
     """
     grid = common_grid(seg_feat, sr_feat, subsample)
     if sampling == 'stride':
@@ -63,14 +63,14 @@ def common_positions(
 
 
 def _center(feat: Tensor) -> Tensor:
-    """Features (B, C, H, W) less their mean over an image; those that are 0, as in padding, neither count nor move."""
+    """Subtract the mean over each image from features (B, C, H, W), ignoring zero vectors such as padding."""
     present = feat.any(dim=1, keepdim=True)
     mean = feat.sum((2, 3), keepdim=True) / present.sum((2, 3), keepdim=True).clamp_min(1)
     return (feat - mean) * present
 
 
 class _StructureLoss(nn.Module, ABC):
-    """What both losses share: the positions compared, precision, the guide, weight and name."""
+    """Base of both losses: selects positions and precision, detaches the guide, applies the weight."""
 
     def __init__(
         self,
@@ -93,8 +93,8 @@ class _StructureLoss(nn.Module, ABC):
         """Compute the weighted loss.
 
         Args:
-            seg_feat (Tensor): SSSR features, shape (B, C1, H1, W1), any float dtype. float16 and bfloat16 are computed
-                in float32, also under autocast.
+            seg_feat (Tensor): SSSR features, shape (B, C1, H1, W1), any float dtype. Half precision is computed in
+                float32, also under autocast.
             sr_feat (Tensor): SISR features of the same images, shape (B, C2, H2, W2).
 
         Returns:
@@ -118,37 +118,35 @@ class _StructureLoss(nn.Module, ABC):
 
     @abstractmethod
     def compare(self, seg_feat: Tensor, sr_feat: Tensor, population: int) -> Tensor:
-        """The loss of features (B, C1, H', W') and (B, C2, H', W'), a sample of ``population`` positions."""
+        """Compute the loss of features (B, C1, H', W') and (B, C2, H', W'), a sample of ``population`` positions."""
 
 
 @MODELS.register_module()
 class FALoss(_StructureLoss):
-    """Feature affinity loss (Eq. 4 of the paper): the segmentation features' affinities follow the SISR features'.
+    """Feature affinity loss (Eq. 4 of the paper): aligns the affinities of segmentation features with SISR features.
 
-    L_fa = 1 / N^2 * sum_ij ||S_ij^seg - S_ij^sr||_q, averaged over the batch.
+    ``L_fa = 1 / N^2 * sum_ij ||S_ij^seg - S_ij^sr||_q``, averaged over the batch.
 
     Args:
-        loss_weight (float): w2. Defaults to 1.0, the paper's; its slides say 0.1.
-        p (float): the norm the features are divided by. Defaults to 2.
-        q (int): 1 or 2, the norm of the difference. Defaults to 1.
-        subsample (int): how many times coarser, on each side, the compared grid is than the finer of the two feature
-            maps; 1 compares every position of the coarser. Defaults to 8, the paper's "1/8", for features on the
-            output's grid; for features on a quarter of it, as SSSR's mostly are, that is 2. For q = 1, time grows with
-            N^2, so with ``subsample ** -4``.
-        sampling (str): how the grid is filled: 'pool' averages, so that no pixel is unseen; 'stride' takes every
-            ``subsample``-th position; 'random' takes as many positions at random, anew at each step, of which the loss
-            is an unbiased estimate of the one without subsampling. Defaults to 'pool': it alone sees thin structures
-            at every step without noise. Random numbers are torch's, seeded by the config's ``randomness``.
-        eps (float): the smallest norm a feature is divided by. Defaults to 1e-6.
-        center (bool): whether each branch's mean feature over an image is subtracted first, so that affinities are
-            correlations. After a ReLU all features point more or less the same way: cosines are near 1 whatever they
-            show, and both branches agree for nothing. Not in the paper. Defaults to False.
-        detach_guide (bool): whether the SISR features only guide, without a gradient from this loss. The paper does
-            not say; its formula has none detached. Defaults to False.
-        loss_name (str): the name in the log. Defaults to 'loss_fa'.
+        loss_weight (float): w2. Defaults to 1.0, as in the paper; its slides say 0.1.
+        p (float): norm that features are divided by. Defaults to 2.
+        q (int): norm of the difference, 1 or 2. Defaults to 1.
+        subsample (int): ratio of the sides of the finer feature map and the compared grid. Defaults to 8, the paper's
+            "1/8", for features on the output's grid. SSSR features are usually on a quarter of it, and need 2. With
+            q = 1, time is proportional to ``subsample ** -4``.
+        sampling (str): 'pool' averages over cells; 'stride' takes every ``subsample``-th position; 'random' draws as
+            many positions at each step, for an unbiased estimate of the loss without subsampling. Defaults to 'pool',
+            which sees thin structures at every step without noise.
+        eps (float): lower bound on the norms. Defaults to 1e-6.
+        center (bool): whether to subtract each branch's mean feature over an image, so that affinities are
+            correlations. Post-ReLU features are non-negative, so their cosines cluster near 1 regardless of content.
+            Not in the paper. Defaults to False.
+        detach_guide (bool): whether the SISR features receive no gradient from this loss. The paper's formula detaches
+            nothing. Defaults to False.
+        loss_name (str): name in the log. Defaults to 'loss_fa'.
 
     Raises:
-        ValueError: for a q, p, subsample or sampling it cannot use.
+        ValueError: for an invalid q, p, subsample or sampling.
     """
 
     def __init__(
@@ -171,29 +169,28 @@ class FALoss(_StructureLoss):
         self.p, self.q, self.eps = p, q, eps
 
     def compare(self, seg_feat: Tensor, sr_feat: Tensor, population: int) -> Tensor:
-        """Eq. 4, see :func:`~dsrl_mm.core.affinity_loss`."""
+        """Compute Eq. 4, see :func:`~dsrl_mm.core.affinity_loss`."""
         sampled = population > seg_feat.shape[-2] * seg_feat.shape[-1]
         return affinity_loss(seg_feat, sr_feat, self.p, self.q, self.eps, population if sampled else None)
 
 
 @MODELS.register_module()
 class StructureDistillationLoss(_StructureLoss):
-    """The loss of ISDNet (Guo et al., CVPR 2022): ||F_seg' F_seg - F_sr' F_sr||, of features as they are.
+    """Structure distillation loss of ISDNet (Guo et al., CVPR 2022): ``||F_seg' F_seg - F_sr' F_sr||``.
 
-    The Frobenius norm over N, that is the root mean square over pairs, averaged over the batch. Against
-    :class:`FALoss` with q = 2: a root, no normalisation of the features, a guide without a gradient. Its cost grows
-    with N C^2, so every position is compared by default.
+    The Frobenius norm over N, i.e. the root mean square over pairs, averaged over the batch. Unlike :class:`FALoss`
+    with q = 2, it takes the root, does not normalize features, and detaches the guide by default. Its cost is
+    O(N C^2), so it compares every position by default.
 
     Args:
-        loss_weight (float): its weight. Defaults to 1.0.
-        subsample (int): as in :class:`FALoss`. Defaults to 1.
-        sampling (str): as in :class:`FALoss`; a random sample's root is not corrected for its size. Defaults to
-            'pool'.
-        detach_guide (bool): as in :class:`FALoss`. Defaults to True.
-        loss_name (str): the name in the log. Defaults to 'loss_structure'.
+        loss_weight (float): weight of the loss. Defaults to 1.0.
+        subsample (int): see :class:`FALoss`. Defaults to 1.
+        sampling (str): see :class:`FALoss`; the root of a random sample is not unbiased. Defaults to 'pool'.
+        detach_guide (bool): see :class:`FALoss`. Defaults to True.
+        loss_name (str): name in the log. Defaults to 'loss_structure'.
 
     Raises:
-        ValueError: for a subsample or sampling it cannot use.
+        ValueError: for an invalid subsample or sampling.
     """
 
     def __init__(
@@ -207,7 +204,7 @@ class StructureDistillationLoss(_StructureLoss):
         super().__init__(loss_weight, subsample, sampling, detach_guide, loss_name)
 
     def compare(self, seg_feat: Tensor, sr_feat: Tensor, population: int) -> Tensor:
-        """The root mean square over pairs of F_i . F_j of the one branch less that of the other."""
+        """Compute the root mean square over pairs of the difference of F_i . F_j between the branches."""
         a, b = seg_feat.flatten(2), sr_feat.flatten(2)
         # At 0 a root has no gradient; rounding may also leave a sum of squares below 0.
         distance = gram_distance(a, b).clamp_min(torch.finfo(a.dtype).tiny).sqrt() / a.shape[2]

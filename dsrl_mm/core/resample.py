@@ -1,7 +1,7 @@
-"""Moving between the high-resolution canvas and the network's low-resolution input.
+"""Resampling between the high-resolution canvas and the network's low-resolution input.
 
-The user's world (pipelines, labels, metas, predictions) is the high-resolution (HR) canvas; only the
-network sees low resolution (LR). See ``docs/how_it_works.md``.
+Pipelines, labels, metas and predictions are on the high-resolution (HR) canvas. Only the network's input has low
+resolution (LR). See ``docs/how_it_works.md``.
 """
 
 import torch.nn.functional as F
@@ -29,13 +29,12 @@ def pad_to_multiple(x: Tensor, multiple: int, value: float | None = None) -> Ten
 
     Args:
         x (Tensor): shape (B, C, H, W), any float dtype; any dtype where ``value`` is given.
-        multiple (int): what shall divide the sides.
-        value (float, optional): the constant to pad with. Defaults to None: repeat the border pixels, so that the
-            area average at the border is not pulled towards a made-up value.
+        multiple (int): divisor of the padded sides.
+        value (float, optional): constant to pad with. Defaults to None: repeat the border pixels.
 
     Returns:
-        Tensor: shape (B, C, ceil(H / multiple) * multiple, ceil(W / multiple) * multiple); ``x`` itself when nothing
-        has to be padded.
+        Tensor: shape (B, C, ceil(H / multiple) * multiple, ceil(W / multiple) * multiple); ``x`` itself if no padding
+        is needed.
     """
     bottom, right = -x.shape[-2] % multiple, -x.shape[-1] % multiple
     if not (bottom or right):
@@ -59,7 +58,7 @@ def area_downsample(x: Tensor, scale_factor: int) -> Tensor:
 
 
 def nearest_downsample(x: Tensor, scale_factor: int) -> Tensor:
-    """Reduce labels: of each block of the canvas, the pixel in its middle (the lower right one of four).
+    """Reduce labels to the middle pixel of each block (the lower right one of four).
 
     Args:
         x (Tensor): shape (..., H, W), any dtype; ``scale_factor`` divides H and W.

@@ -1,4 +1,4 @@
-"""Single image super-resolution (SISR), Sec. 3.2 of the paper: the branch that rebuilds the canvas while training."""
+"""Single image super-resolution (SISR), Sec. 3.2 of the paper: a branch that rebuilds the canvas during training."""
 
 from collections.abc import Sequence
 
@@ -19,25 +19,24 @@ __all__ = ['SISRAuxHead']
 class SISRAuxHead(BaseModule):
     """Rebuilds the high-resolution image from the shared features, by the sub-pixel design of Shi et al. (CVPR 2016).
 
-    Every feature map it reads is squeezed to ``channels`` by a 1x1 convolution, brought to the grid of the finest, and
-    added: what a 1x1 convolution on their concatenation would give, for less.
+    A 1x1 convolution reduces every feature map to ``channels``. The results are resized to the finest grid and added,
+    which is equal to a 1x1 convolution of their concatenation but cheaper.
 
     Args:
-        in_channels (int | Sequence[int]): channels of the feature maps it reads.
-        in_index (int | Sequence[int]): which of the backbone's outputs these are. Defaults to -1, the last.
-        upscale_factor (int): canvas size over the size of the finest feature map it reads: the stage's stride times
-            the segmentor's ``scale_factor``.
-        channels (int): C, hidden channels, those of the features that guide FA. Defaults to 64.
+        in_channels (int | Sequence[int]): channels of the feature maps to read.
+        in_index (int | Sequence[int]): indices of these feature maps in the backbone's outputs. Defaults to -1.
+        upscale_factor (int): canvas size over the size of the finest feature map: its stride times ``scale_factor``.
+        channels (int): hidden channels, C, which are those of FA's guide. Defaults to 64.
         out_channels (int): image channels. Defaults to 3.
         residual (bool): whether to predict only what the reduced image, enlarged, lacks of the canvas: its high
             frequencies, as ISDNet does (Guo et al., CVPR 2022). Their mean square is far below the image's, and so is
             the loss at the same weight. Training starts from the enlarged image: the prediction starts at zero. The
             paper rebuilds the image. Defaults to False.
-        loss_weight (float): w1. Defaults to 0.1, the paper's.
-        pixel_loss (dict): any registered loss called as ``loss(prediction, target)``, or a class by its dotted name.
-            Defaults to the mean squared error, the paper's.
-        norm_cfg (dict): normalisation of the hidden layer. Defaults to batch norm.
-        loss_name (str): the name in the log. Defaults to 'loss_sisr'.
+        loss_weight (float): w1. Defaults to 0.1, as in the paper.
+        pixel_loss (dict): a registered loss, or a class by its dotted name, called as ``loss(prediction, target)``.
+            Defaults to the mean squared error, as in the paper.
+        norm_cfg (dict): normalization of the hidden layer. Defaults to batch norm.
+        loss_name (str): name in the log. Defaults to 'loss_sisr'.
     """
 
     def __init__(
@@ -88,7 +87,7 @@ class SISRAuxHead(BaseModule):
         return [feats[index] for index in self.in_index]
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Rebuild the image.
+        """Predict the image.
 
         Args:
             feats (Sequence[Tensor]): the backbone's outputs, each (B, C_i, H_i, W_i).

@@ -1,10 +1,10 @@
-"""Upsampling stacks: what turns low-resolution features into a larger mask, heatmap or image.
+"""Upsampling stacks, which predict a larger mask, heatmap or image from low-resolution features.
 
-Shapes used throughout: B batch, C_in channels of the features that enter, C = ``channels`` of the hidden features,
-K = ``out_channels`` of what is predicted, H x W the grid of the features that enter, r the enlargement.
+Shapes: B batch, C_in input channels, C hidden channels (``channels``), K predicted channels (``out_channels``), H x W
+the input grid, r the upsampling factor.
 
-Both stacks return the last features *before* the prediction layer beside the prediction: these features are what the
-feature affinity loss compares (the authors' answer in their tracker; the paper does not say).
+Both stacks return their prediction and the last features *before* the prediction layer, which the feature affinity loss
+compares (the authors' answer in their issue tracker; the paper does not say).
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ __all__ = ['DeconvUpsampler', 'SubPixelUpsampler']
 
 
 class _Upsampler(BaseModule):
-    """``body`` makes the hidden features, ``predict`` the output from them."""
+    """Base of both stacks: ``body`` computes the hidden features, ``predict`` the output."""
 
     body: nn.Module
     predict: nn.Module
@@ -37,7 +37,7 @@ class _Upsampler(BaseModule):
         return feat, self.predict(feat)
 
     def init_prediction_to_zero(self) -> None:
-        """Make the prediction 0 for every input until it is trained: the start of a learned residual."""
+        """Set the prediction layer to zero, so that a learned residual starts at 0."""
         for module in self.predict.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.zeros_(module.weight)
@@ -51,10 +51,10 @@ def _enlargement(name: str, factors: Sequence[int]) -> int:
 
 
 def _deconv(in_channels: int, out_channels: int, factor: int, norm_cfg: dict) -> nn.Sequential:
-    """A transposed convolution of stride ``factor``, batch norm and ReLU.
+    """Build a transposed convolution of stride ``factor`` with batch norm and ReLU.
 
-    Its kernel is two strides wide, so every output pixel sees the same number of inputs, 2x2, and no checkerboard of
-    uneven sums has to be unlearned. An odd factor is then half an output pixel off centre.
+    The kernel is two strides wide, so every output pixel depends on 2x2 inputs and there is no checkerboard pattern.
+    With an odd factor, the output is shifted by half a pixel.
     """
     deconv = nn.ConvTranspose2d(
         in_channels,
@@ -70,26 +70,25 @@ def _deconv(in_channels: int, out_channels: int, factor: int, norm_cfg: dict) ->
 
 @MODELS.register_module()
 class DeconvUpsampler(_Upsampler):
-    """The paper's stack (Sec. 3.1): transposed convolutions, each followed by batch norm and ReLU.
+    """Upsampling stack of the paper (Sec. 3.1): transposed convolutions, each followed by batch norm and ReLU.
 
-    A 1x1 convolution first squeezes the features to ``channels``, which keeps the stack's cost to a few percent of a
-    network's; the prediction layer is a 1x1 convolution on the enlarged features, which are the hidden features:
-    (B, C, r H, r W).
+    A 1x1 convolution first reduces the features to ``channels``, which limits the cost to a few percent of a network's.
+    The prediction layer is a 1x1 convolution on the hidden features (B, C, r H, r W).
 
-    With ``skip_channels`` it also reads an early feature map of the backbone, which still has the edges that no
-    enlarging can bring back: squeezed by a 1x1 convolution and added to the last transposed convolution's output, on
-    the early map's own grid, as U-Net and DeepLabV3+ do. The paper's stack has none.
+    With ``skip_channels``, the stack also reads an early feature map, which contains exact edges: a 1x1 convolution of
+    it is added to the last transposed convolution, on the early map's grid, as in U-Net and DeepLabV3+. Not in the
+    paper.
 
     Args:
-        in_channels (int): C_in.
-        out_channels (int): K.
-        channels (int): C. Defaults to 64.
-        factors (Sequence[int]): one enlargement per transposed convolution; r is their product. Defaults to (2,).
-        skip_channels (int, optional): of the early feature map. Defaults to None: none is read.
-        norm_cfg (dict): normalisation of every layer. Defaults to batch norm.
+        in_channels (int): input channels, C_in.
+        out_channels (int): predicted channels, K.
+        channels (int): hidden channels, C. Defaults to 64.
+        factors (Sequence[int]): factor of each transposed convolution; r is their product. Defaults to (2,).
+        skip_channels (int, optional): channels of the early feature map. Defaults to None: no early feature map.
+        norm_cfg (dict): normalization of every layer. Defaults to batch norm.
 
     Raises:
-        ValueError: for no factors, a factor below 2, which enlarges nothing, and an early feature map on another grid.
+        ValueError: if there are no factors, one is below 2, or the early feature map has another grid.
     """
 
     def __init__(
@@ -111,7 +110,7 @@ class DeconvUpsampler(_Upsampler):
         self.predict = nn.Conv2d(channels, out_channels, 1)
 
     def forward(self, x: Tensor, early: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Enlarge features (B, C_in, H, W), with an early feature map (B, skip_channels, h, w) where one is read.
+        """Enlarge features (B, C_in, H, W), with an early feature map (B, skip_channels, h, w) if there is one.
 
         Returns:
             tuple[Tensor, Tensor]: the hidden features, (B, C, r H, r W), or (B, C, h, w) with a skip, and the
@@ -130,7 +129,7 @@ class DeconvUpsampler(_Upsampler):
         return feat, self.predict(feat)
 
     def _check_rounding(self, x: Tensor, early: Tensor) -> None:
-        """Refuse grids that differ by more than strides that round odd sides up make them."""
+        """Raise an error if grids differ by more than the rounding of odd sides."""
         if any(abs(a - b) >= self.factor for a, b in zip(x.shape[-2:], early.shape[-2:])):
             raise ValueError(
                 f'DeconvUpsampler: factors enlarge the features to {tuple(x.shape[-2:])}, but the early feature map is '
@@ -140,7 +139,7 @@ class DeconvUpsampler(_Upsampler):
 
 
 def _start_without_checkerboard(conv: nn.Conv2d, factor: int) -> None:
-    """Let all pixels of a sub-pixel block start with the same weights (ICNR, https://arxiv.org/abs/1707.02937)."""
+    """Initialize all pixels of a sub-pixel block with the same weights (ICNR, https://arxiv.org/abs/1707.02937)."""
     with torch.no_grad():
         for parameter in conv.parameters():
             parameter.copy_(parameter[:: factor**2].repeat_interleave(factor**2, dim=0))
@@ -148,23 +147,23 @@ def _start_without_checkerboard(conv: nn.Conv2d, factor: int) -> None:
 
 @MODELS.register_module()
 class SubPixelUpsampler(_Upsampler):
-    """The sub-pixel stack of Shi et al. (CVPR 2016): cheaper, all work at low resolution.
+    """Sub-pixel upsampling stack (Shi et al., CVPR 2016), cheaper because it works at low resolution.
 
     https://arxiv.org/abs/1609.05158
 
     The prediction layer is a 3x3 convolution to K r^2 channels, rearranged to K channels on an r times larger grid.
-    The hidden features stay on the grid that entered: (B, C, H, W).
+    The hidden features have the input grid: (B, C, H, W).
 
     Args:
-        in_channels (int): C_in.
-        out_channels (int): K.
-        channels (int): C. Defaults to 64.
+        in_channels (int): input channels, C_in.
+        out_channels (int): predicted channels, K.
+        channels (int): hidden channels, C. Defaults to 64.
         factors (Sequence[int]): r is their product, in one step. Defaults to (2,).
-        kernel_size (int): of the convolution that makes the hidden features, odd. Defaults to 1.
-        norm_cfg (dict): normalisation of the hidden layer. Defaults to batch norm.
+        kernel_size (int): kernel size of the hidden layer, odd. Defaults to 1.
+        norm_cfg (dict): normalization of the hidden layer. Defaults to batch norm.
 
     Raises:
-        ValueError: for no factors, and a factor below 2, which enlarges nothing.
+        ValueError: if there are no factors, or one is below 2.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Guards that stop a training before it wastes hours."""
+"""Hooks that stop training at invalid losses or weights."""
 
 import torch
 from mmengine.hooks import Hook
@@ -8,7 +8,7 @@ __all__ = ['NonFiniteLossHook', 'sample_paths']
 
 
 def sample_paths(data_batch: dict) -> list[str]:
-    """The image files of a batch as a data loader yields it."""
+    """Return the image files of a batch from a data loader."""
     return [str(sample.metainfo.get('img_path', '(not from a file)')) for sample in data_batch['data_samples']]
 
 
@@ -21,16 +21,16 @@ def _remedy(runner) -> str:
 
 @HOOKS.register_module()
 class NonFiniteLossHook(Hook):
-    """Stops training at the first NaN or infinite loss, naming it and the batch's files.
+    """Hook that stops training at the first NaN or infinite loss, with its name and the batch's files.
 
-    It runs before the checkpoint hook, so the poisoned weights of that step are never saved. Nor are those of a step
-    whose loss was finite but whose gradients were not: weights are checked whenever they are about to be saved.
+    It runs before the checkpoint hook, so the weights of that step are not saved. Weights are also checked before they
+    are saved, because gradients may be NaN where the loss was finite.
     """
 
     priority = 'HIGH'
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        """Check every logged loss, with one wait for the device.
+        """Check all losses, with one synchronization of the device.
 
         Raises:
             FloatingPointError: if any is NaN or infinite.

@@ -1,4 +1,4 @@
-"""How well the SISR branch rebuilds images: PSNR and SSIM, by torchmetrics' definitions."""
+"""Quality of images rebuilt by the SISR branch: PSNR and SSIM, as defined by torchmetrics."""
 
 from collections.abc import Sequence
 
@@ -15,19 +15,18 @@ __all__ = ['SRMetric']
 
 @METRICS.register_module()
 class SRMetric(BaseMetric):
-    """PSNR (dB) and SSIM of the rebuilt image against the canvas, averaged over images.
+    """PSNR (dB) and SSIM of the rebuilt image and the canvas, averaged over images.
 
-    Both on three channels in the range 0 to 255, the prediction clipped to it; SSIM with an 11x11 Gaussian window of
-    sigma 1.5 (Wang et al., 2004), in float32. Needs a model with ``test_cfg.with_sr=True``.
+    Images have three channels in the range 0 to 255, to which predictions are clipped. SSIM uses an 11x11 Gaussian
+    window with sigma 1.5 (Wang et al., 2004), in float32. The model needs ``test_cfg.with_sr=True``.
 
     Args:
-        scale_factor (int, optional): canvas over network input. With it there are also ``PSNR_enlarged`` and
-            ``SSIM_enlarged``: of what the network reads, enlarged bilinearly. Super-resolution begins above these.
-            Defaults to None.
-        **kwargs: those of :class:`mmengine.evaluator.BaseMetric`.
+        scale_factor (int, optional): canvas size over input size. Adds ``PSNR_enlarged`` and ``SSIM_enlarged`` of the
+            bilinearly enlarged network input, which a super-resolution branch should exceed. Defaults to None.
+        kwargs: arguments of :class:`mmengine.evaluator.BaseMetric`.
 
     Raises:
-        ValueError: for a ``scale_factor`` that is no integer, or below 2.
+        ValueError: if ``scale_factor`` is not an integer of at least 2.
     """
 
     default_prefix = 'sr'
@@ -40,7 +39,7 @@ class SRMetric(BaseMetric):
         """Compare a batch.
 
         Args:
-            data_batch (dict): ``inputs``, the canvases as the pipeline gives them, each (3, H, W), uint8.
+            data_batch (dict): ``inputs``, the canvases from the pipeline, each (3, H, W), uint8.
             data_samples (Sequence[dict]): predictions with ``sr_img.data``, (3, H, W), range 0 to 255.
 
         Raises:
@@ -67,7 +66,7 @@ class SRMetric(BaseMetric):
 
 
 def _similarity(image: Tensor, target: Tensor) -> dict[str, Tensor]:
-    # Imported on use: torchmetrics takes seconds to import, and training never needs it.
+    # Imported here because torchmetrics takes seconds to import and training does not need it.
     from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
     return {
@@ -77,7 +76,7 @@ def _similarity(image: Tensor, target: Tensor) -> dict[str, Tensor]:
 
 
 def _reduced_and_enlarged(canvas: Tensor, scale_factor: int) -> Tensor:
-    """What the network reads of a canvas (1, 3, H, W), enlarged bilinearly to it."""
+    """Reduce a canvas (1, 3, H, W) to the network's input and enlarge it bilinearly."""
     padded = pad_to_multiple(canvas, scale_factor)
     enlarged = F.interpolate(area_downsample(padded, scale_factor), padded.shape[-2:], mode='bilinear')
     return enlarged[..., : canvas.shape[-2], : canvas.shape[-1]]

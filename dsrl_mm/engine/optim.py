@@ -12,7 +12,7 @@ __all__ = ['BFloat16OptimWrapper']
 
 
 class _DepthwiseInFloat32(TorchFunctionMode):
-    """Keeps depthwise convolutions out of autocast: on CPUs oneDNN's gradients of them are slower in bfloat16."""
+    """Mode that keeps depthwise convolutions in float32. On CPUs, their gradients are slower in bfloat16."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -30,11 +30,11 @@ def _is_depthwise(input: Tensor, weight: Tensor, *args, groups: int = 1, **kwarg
 
 @OPTIM_WRAPPERS.register_module()
 class BFloat16OptimWrapper(OptimWrapper):
-    """Runs the forward pass under bfloat16 autocast, on CPUs too; weights and optimizer stay in float32.
+    """Optimizer wrapper with bfloat16 autocast on any device; weights and optimizer state are in float32.
 
-    On CPUs, depthwise convolutions stay in float32 as well: their gradients take up to half the time that way.
-    bfloat16 has float32's range, so no loss is scaled. MMEngine's ``AmpOptimWrapper`` is the one for float16 and
-    refuses CPUs. Takes the arguments of :class:`mmengine.optim.OptimWrapper`.
+    On CPUs, depthwise convolutions are in float32, too, which takes up to half the time off their gradients. bfloat16
+    has the range of float32, so losses are not scaled. For float16, use MMEngine's ``AmpOptimWrapper``, which does not
+    support CPUs. Takes the arguments of :class:`mmengine.optim.OptimWrapper`.
     """
 
     @contextmanager

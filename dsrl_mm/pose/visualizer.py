@@ -1,4 +1,4 @@
-"""Pictures of predicted keypoints beside the true ones."""
+"""Visualizer of predicted keypoints next to the ground truth."""
 
 import numpy as np
 from mmpose.registry import VISUALIZERS
@@ -10,9 +10,9 @@ __all__ = ['TruthBesideVisualizer']
 
 @VISUALIZERS.register_module()
 class TruthBesideVisualizer(PoseLocalVisualizer):
-    """MMPose's visualizer, with the ground truth on the left wherever a data sample has it: not of detected boxes.
+    """Visualizer that draws the ground truth on the left of the prediction, if the data sample has it.
 
-    MMPose's hook asks for predictions alone; what is asked for does not matter here.
+    Samples of detected boxes have no ground truth. MMPose's hook passes ``draw_gt=False``, which is overridden.
     """
 
     def add_datasample(
@@ -21,14 +21,14 @@ class TruthBesideVisualizer(PoseLocalVisualizer):
         """Draw a sample, as :meth:`mmpose.visualization.PoseLocalVisualizer.add_datasample` does.
 
         Args:
-            name (str): identifies the picture.
+            name (str): name of the image.
             image (np.ndarray): RGB, (H, W, 3), uint8.
-            data_sample (PoseDataSample): the truth is drawn if its ``gt_instances`` have ``keypoints``.
-            draw_gt (bool): only counts for a sample without true keypoints. Defaults to True.
-            **kwargs: MMPose's other options.
+            data_sample (PoseDataSample): its ground truth is drawn if ``gt_instances`` has ``keypoints``.
+            draw_gt (bool): only used for a sample without ground truth. Defaults to True.
+            kwargs: other options of MMPose.
 
         Returns:
-            np.ndarray: RGB, (H, 2 W, 3) with the truth, (H, W, 3) without; heatmaps, where drawn, below.
+            np.ndarray: RGB, (H, 2 W, 3) with the ground truth, (H, W, 3) without; heatmaps, if drawn, below.
         """
         truth = data_sample.get('gt_instances', ())
         # With detected boxes (bbox_file), MMPose fills the place of the truth with zeros.

@@ -1,4 +1,4 @@
-"""Pixels weighed by their class, so that rare and thin classes are learned in a short training, too."""
+"""Class weights for pixels, which help rare and thin classes in short training runs."""
 
 from collections.abc import Sequence
 
@@ -12,17 +12,16 @@ __all__ = ['ClassWeightSampler']
 
 @TASK_UTILS.register_module()
 class ClassWeightSampler(BasePixelSampler):
-    """A decode head's ``sampler`` that gives each pixel the weight of its class, and ignored ones 0.
+    """Sampler of a decode head that weights each pixel by its class, and ignored pixels by 0.
 
-    What ``CrossEntropyLoss(class_weight=...)`` is for, which mmsegmentation 1.2.2 cannot combine with ignored pixels.
+    It replaces ``CrossEntropyLoss(class_weight=...)``, which mmsegmentation 1.2.2 cannot combine with ignored pixels.
 
     Args:
-        context (nn.Module): the decode head, given by itself.
-        weights (Sequence[float]): one per class. Where a training pixel has a weight of 1 on average, the loss is of
-            the size it has without weights.
+        context (nn.Module): the decode head, which passes itself.
+        weights (Sequence[float]): one per class. If their mean over the training pixels is 1, the loss keeps its scale.
 
     Raises:
-        ValueError: if there are not as many weights as the head has classes.
+        ValueError: if the number of weights is not the head's number of classes.
     """
 
     def __init__(self, context: nn.Module, weights: Sequence[float]):
@@ -36,10 +35,10 @@ class ClassWeightSampler(BasePixelSampler):
         self.weights = torch.tensor(weights)
 
     def sample(self, seg_logit: Tensor, seg_label: Tensor) -> Tensor:
-        """The weights of a batch.
+        """Return the weights of a batch.
 
         Args:
-            seg_logit (Tensor): (B, K, H, W), of which nothing is used.
+            seg_logit (Tensor): (B, K, H, W), not used.
             seg_label (Tensor): (B, 1, H, W), class ids.
 
         Returns:

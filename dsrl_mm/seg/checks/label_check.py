@@ -1,4 +1,4 @@
-"""Labels the classes do not know, found at the first batch that holds one."""
+"""Check of training labels for class ids out of range."""
 
 import torch
 from mmengine.hooks import Hook
@@ -12,23 +12,23 @@ __all__ = ['LabelCheckHook']
 
 
 def _plain(model: nn.Module) -> nn.Module:
-    """The segmentor inside a wrapper for several processes."""
+    """Return the segmentor inside a wrapper for distributed training."""
     return model.module if is_model_wrapper(model) else model
 
 
 @HOOKS.register_module()
 class LabelCheckHook(Hook):
-    """Checks every training label on the CPU, before it goes to the device: one pass over the pixels.
+    """Hook that checks every training label on the CPU, in one pass over its pixels.
 
-    A class id outside the model's classes is undefined behaviour in the loss: on a GPU an assertion without a file
-    name, on a CPU sometimes nothing at all.
+    A class id out of range is undefined behavior in the loss: an assertion without a file name on a GPU, and sometimes
+    no error on a CPU.
     """
 
     def before_train(self, runner) -> None:
-        """Check that what fills up labels is ignored, and by every head alike.
+        """Check that all heads ignore the same id, and that padding of labels is ignored.
 
         Raises:
-            ValueError: naming the keys that differ.
+            ValueError: if not; the message names the keys that differ.
         """
         model = _plain(runner.model)
         head = model.decode_head
@@ -47,10 +47,10 @@ class LabelCheckHook(Hook):
             )
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
-        """Check the labels' shapes and ids.
+        """Check the shapes and ids of labels.
 
         Raises:
-            ValueError: naming the file, what is wrong with its label, and the remedy.
+            ValueError: if one is invalid; the message names the file, the fault and the remedy.
         """
         head = _plain(runner.model).decode_head
         for path, image, sample in zip(sample_paths(data_batch), data_batch['inputs'], data_batch['data_samples']):

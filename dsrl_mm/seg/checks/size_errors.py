@@ -1,29 +1,29 @@
-"""What a layer's complaint about sizes means for the sizes a user sets."""
+"""Explanation of a layer's size errors in terms of the config."""
 
 import re
 from collections.abc import Sequence
 
 __all__ = ['explain_size_error']
 
-#: How PyTorch's pooling, convolution, padding, resizing and instance norm complain of feature maps too small for them.
+#: Messages of PyTorch's pooling, convolution, padding, resizing and instance norm for feature maps that are too small.
 _TOO_SMALL = re.compile(
     "Output size is too small|Kernel size can't be greater|Padding size should be less|sizes should be greater than 0|"
     'more than 1 spatial element'
 )
-#: How batch norm complains of one image whose feature map is a single pixel.
+#: Message of batch norm for one image whose feature map is a single pixel.
 _ONE_VALUE = 'more than 1 value per channel'
 
 
 def explain_size_error(error: Exception, image_size: Sequence[int], scale_factor: int) -> str | None:
-    """Put a PyTorch error in a segmentor user's terms.
+    """Explain a PyTorch error that is caused by the size of the images or of the batch.
 
     Args:
-        error (Exception): what a layer of the network raised.
-        image_size (Sequence[int]): H and W of the images the segmentor was given, in pixels.
-        scale_factor (int): by which it divides these sides.
+        error (Exception): raised by a layer of the network.
+        image_size (Sequence[int]): H and W of the segmentor's input, in pixels.
+        scale_factor (int): the segmentor's ``scale_factor``.
 
     Returns:
-        str | None: the cause and the remedy; None if the error is not about the size of the images or of the batch.
+        str | None: cause and remedy; None for other errors.
     """
     size = 'x'.join(str(side) for side in image_size)
     if _ONE_VALUE in str(error):

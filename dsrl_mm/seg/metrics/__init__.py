@@ -1,4 +1,4 @@
-"""Metrics of every class, and of its boundaries."""
+"""Metrics per class and of boundaries."""
 
 from .boundary import BoundaryMetric
 from .class_iou import ClassIoUMetric

@@ -1,4 +1,4 @@
-"""How well predicted boundaries lie on the true ones, class by class: where super-resolution should show."""
+"""Boundary F-score and Boundary IoU of every class."""
 
 from collections.abc import Sequence
 
@@ -11,14 +11,14 @@ __all__ = ['BoundaryMetric', 'boundary_counts']
 
 
 def _distance(pixels: np.ndarray) -> np.ndarray:
-    """Euclidean distance of every pixel to the nearest one of a mask (H, W); infinite if that is empty."""
+    """Compute the Euclidean distance of every pixel to a mask (H, W); infinite if the mask is empty."""
     if not pixels.any():
         return np.full(pixels.shape, np.inf)
     return cv2.distanceTransform((~pixels).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
 
 def _edges(classes: np.ndarray, ignore_index: int) -> np.ndarray:
-    """Pixels of a class that touch, on one of four sides, a pixel of another class; a mask (H, W)."""
+    """Return a mask (H, W) of the pixels that have a 4-neighbor of another class."""
     edges = np.zeros(classes.shape, bool)
     for one, other in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
         differ = classes[one] != classes[other]
@@ -31,18 +31,18 @@ def _edges(classes: np.ndarray, ignore_index: int) -> np.ndarray:
 def boundary_counts(
     prediction: np.ndarray, truth: np.ndarray, num_classes: int, tolerance: float, ignore_index: int = 255
 ) -> np.ndarray:
-    """What :class:`BoundaryMetric` adds up over images.
+    """Count the pixels of one image for :class:`BoundaryMetric`.
 
     Args:
         prediction (np.ndarray): class ids, (H, W).
         truth (np.ndarray): class ids or ``ignore_index``, (H, W).
         num_classes (int): K.
-        tolerance (float): pixels.
-        ignore_index (int): of pixels without a class. Defaults to 255.
+        tolerance (float): in pixels.
+        ignore_index (int): id of unlabeled pixels. Defaults to 255.
 
     Returns:
-        np.ndarray: numbers of pixels, (K, 6): of the predicted boundary, and of these, near the true one; of the true
-        boundary, and of these, near the predicted one; in both bands; in either band.
+        np.ndarray: numbers of pixels, (K, 6): predicted boundary; predicted boundary near the true one; true boundary;
+        true boundary near the predicted one; intersection of the bands; union of the bands.
     """
     ignored = truth == ignore_index
     prediction = np.where(ignored, ignore_index, prediction)
@@ -71,26 +71,27 @@ def boundary_counts(
 class BoundaryMetric(BaseMetric):
     """Boundary F-score and Boundary IoU of every class, in percent: ``BF.CLASS``, ``BIoU.CLASS``, ``mBF``, ``mBIoU``.
 
-    The boundary of a class is those of its pixels that touch another class. Precision is the share of the predicted
-    boundary that lies within a tolerance of the true one, recall the converse, and BF their harmonic mean (Csurka et
-    al., "What is a good evaluation measure for semantic segmentation?", BMVC 2013). BIoU is the IoU of the bands of a
-    class's pixels that are nearer to its boundary than the tolerance (Cheng et al., "Boundary IoU", CVPR 2021).
+    The boundary of a class consists of its pixels that touch another class. Precision is the share of the predicted
+    boundary within a tolerance of the true one, recall the share of the true boundary within a tolerance of the
+    predicted one, and BF their harmonic mean (Csurka et al., "What is a good evaluation measure for semantic
+    segmentation?", BMVC 2013). BIoU is the IoU of the bands of a class's pixels that are closer to its boundary than
+    the tolerance (Cheng et al., "Boundary IoU", CVPR 2021).
 
-    Pixels are counted over the whole data set, not averaged over images, so that a class that fills few of them brings
-    no noise. A class without boundary in both labels and predictions has no score (NaN), and the means leave it out;
-    one that is only predicted has 0, as in mIoU.
+    Pixels are counted over the whole data set, not averaged over images, which reduces the noise of rare classes. A
+    class without a boundary in labels and predictions has no score (NaN) and is left out of the means. A class that is
+    only predicted scores 0, as in mIoU.
 
-    Neither the image's border nor that of ignored ground is a boundary. Nearer to ignored ground than the tolerance,
-    nothing is counted, only matched: the counterpart may lie hidden there.
+    The borders of the image and of unlabeled regions are not boundaries. Boundary pixels within the tolerance of an
+    unlabeled region are not counted, because their counterpart may be hidden there. They can still be matched.
 
     Args:
-        tolerance (float): a share of the image's diagonal; also the width of the bands. Defaults to 0.0075, Csurka et
-            al.'s: 4.5 pixels of a 360x480 image. (DAVIS, Perazzi et al., CVPR 2016, has 0.008.)
-        ignore_index (int): of pixels without a class. Defaults to 255.
-        **kwargs: those of :class:`mmengine.evaluator.BaseMetric`.
+        tolerance (float): share of the image diagonal; also the width of the bands. Defaults to 0.0075, as in Csurka et
+            al.: 4.5 pixels for 360x480. (DAVIS, Perazzi et al., CVPR 2016, uses 0.008.)
+        ignore_index (int): id of unlabeled pixels. Defaults to 255.
+        kwargs: arguments of :class:`mmengine.evaluator.BaseMetric`.
 
     Raises:
-        ValueError: for a tolerance that is no share.
+        ValueError: if the tolerance is not between 0 and 1.
     """
 
     def __init__(self, tolerance: float = 0.0075, ignore_index: int = 255, **kwargs):
@@ -104,11 +105,11 @@ class BoundaryMetric(BaseMetric):
         """Count the boundary pixels of a batch.
 
         Args:
-            data_batch (dict): not read.
+            data_batch (dict): not used.
             data_samples (Sequence[dict]): ``pred_sem_seg.data`` and ``gt_sem_seg.data``, each (1, H, W), class ids.
 
         Raises:
-            ValueError: for labels with other ids than those of classes and ``ignore_index``.
+            ValueError: if a label has an id that is neither a class nor ``ignore_index``.
         """
         for sample in data_samples:
             # As integers: heads of one channel predict 0.0 and 1.0.
@@ -127,7 +128,7 @@ class BoundaryMetric(BaseMetric):
             self.results.append(boundary_counts(prediction, truth, classes, pixels, self.ignore_index))
 
     def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float]:
-        """Add up images, and score the classes."""
+        """Sum the counts over images and compute the scores of every class."""
         predicted, right, true, found, intersection, union = sum(results).T
         with np.errstate(invalid='ignore'):  # 0 / 0 is NaN: a class without boundary
             precision, recall = (part / np.maximum(whole, 1) for part, whole in ((right, predicted), (found, true)))

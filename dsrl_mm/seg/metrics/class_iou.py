@@ -1,4 +1,4 @@
-"""MMSegmentation's IoU, with every class in the results and not only in the printed table."""
+"""IoU metric that also returns the IoU of every class."""
 
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
@@ -8,14 +8,13 @@ __all__ = ['ClassIoUMetric']
 
 @METRICS.register_module()
 class ClassIoUMetric(IoUMetric):
-    """:class:`mmseg.evaluation.IoUMetric` that also returns ``IoU.CLASS`` in percent, so that logs and plots have it.
+    """:class:`mmseg.evaluation.IoUMetric` that also returns ``IoU.CLASS`` in percent, for logs and plots.
 
-    A class found neither in the labels nor in the predictions has no IoU (NaN), as in the mean. Takes the original's
-    arguments.
+    A class in neither labels nor predictions has no IoU (NaN). Takes the arguments of the stock metric.
     """
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Add the classes' IoU to the stock metrics."""
+        """Add the IoU of every class to the stock metrics."""
         metrics = super().compute_metrics(results)
         if self.format_only:
             return metrics
