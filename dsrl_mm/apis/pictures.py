@@ -1,11 +1,11 @@
-"""Predictions of several models beside the truth, as one picture."""
+"""Predictions of several models next to the ground truth, in one picture."""
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from mmengine.dataset import pseudo_collate
-from mmseg.registry import DATASETS
+from mmengine.registry import DATASETS
 
 from ..core import area_downsample, pad_to_multiple
 
@@ -13,10 +13,10 @@ __all__ = ['draw']
 
 
 def draw(entries: dict, pictures: int = 3) -> Figure:
-    """Input, truth, each model's mask and the rebuilt image, a row per test image.
+    """Draw input, ground truth, each model's mask and the rebuilt image, one row per test image.
 
     Args:
-        entries (dict[str, Trained]): see :func:`~dsrl_mm.apis.compare.compare`.
+        entries (dict[str, Trained]): see :func:`~dsrl_mm.apis.compare_models`.
         pictures (int): rows; evenly spaced over the first entry's test set. Defaults to 3.
     """
     first = next(iter(entries.values()))
@@ -28,8 +28,8 @@ def draw(entries: dict, pictures: int = 3) -> Figure:
     for index in np.linspace(0, len(dataset) - 1, pictures).round().astype(int):
         sample = dataset[int(index)]
         panels = {
-            'what the network reads': _lr_image(sample['inputs'], first.cfg.model.get('scale_factor', 2)),
-            'truth': palette[sample['data_samples'].gt_sem_seg.data[0].numpy()],
+            'network input': _network_input(sample['inputs'], next(iter(models.values())).scale_factor),
+            'ground truth': palette[sample['data_samples'].gt_sem_seg.data[0].numpy()],
         }
         for name, model in models.items():
             with torch.no_grad():
@@ -41,7 +41,7 @@ def draw(entries: dict, pictures: int = 3) -> Figure:
     return _grid(rows, dataset.metainfo)
 
 
-def _lr_image(canvas: torch.Tensor, scale_factor: int) -> np.ndarray:
+def _network_input(canvas: torch.Tensor, scale_factor: int) -> np.ndarray:
     return _to_rgb(area_downsample(pad_to_multiple(canvas[None].float(), scale_factor), scale_factor)[0])
 
 
@@ -51,13 +51,13 @@ def _to_rgb(image: torch.Tensor) -> np.ndarray:
 
 
 def _grid(rows: list[dict[str, np.ndarray]], metainfo: dict) -> Figure:
-    height, width, _ = rows[0]['truth'].shape
+    height, width, _ = rows[0]['ground truth'].shape
     panel = 3.2
     figure = Figure(figsize=(panel * len(rows[0]), panel * height / width * len(rows) + 0.6), layout='constrained')
     axes = figure.subplots(len(rows), len(rows[0]), squeeze=False)
     for row, line in zip(rows, axes):
         for (title, image), axis in zip(row.items(), line):
-            # Every panel on the canvas's extent; the LR input shows its own, larger pixels.
+            # Every panel has the canvas's extent; the network input shows its own, larger pixels.
             axis.imshow(image, extent=(0, width, height, 0), interpolation='nearest')
             axis.set_axis_off()
             if row is rows[0]:

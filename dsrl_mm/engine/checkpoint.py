@@ -1,6 +1,7 @@
 """Checkpoints that survive being killed: a file is either the complete old one or the complete new one."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 
-__all__ = ['AtomicLocalBackend', 'SafeCheckpointHook', 'write_whole']
+__all__ = ['AtomicLocalBackend', 'SafeCheckpointHook', 'last_checkpoint', 'write_whole']
 
 
 def write_whole(file: Path, content: bytes, partial: Path) -> None:
@@ -34,6 +35,21 @@ class AtomicLocalBackend(LocalBackend):
 
 
 register_backend('AtomicLocalBackend', AtomicLocalBackend, force=True)
+
+
+def last_checkpoint(work_dir: Path) -> Path | None:
+    """Find the checkpoint to resume from; nothing is written, so every process of a run finds the same one.
+
+    It is the one named in MMEngine's note ``last_checkpoint``. The note is empty after a kill at the wrong moment, and
+    it holds a whole path, which is wrong once the folder is moved: then it is the newest ``iter_N.pth`` or
+    ``epoch_N.pth``.
+    """
+    note = work_dir / 'last_checkpoint'
+    named = note.read_text().strip() if note.exists() else ''
+    if named and Path(named).exists():
+        return Path(named)
+    numbered = [file for file in work_dir.glob('*.pth') if re.fullmatch(r'(iter|epoch)_\d+', file.stem)]
+    return max(numbered, key=lambda file: int(file.stem.split('_')[1]), default=None)
 
 
 @HOOKS.register_module()

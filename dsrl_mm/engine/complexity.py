@@ -1,16 +1,14 @@
-"""What inference costs: parameters and operations, without the training-only parts."""
+"""Parameters and operations of inference, without the training-only parts."""
 
 from dataclasses import dataclass
 
 import torch
-from mmengine.config import Config
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from .config import type_name
 from .loading import TRAINING_ONLY
 
-__all__ = ['Complexity', 'measure_complexity', 'network_input']
+__all__ = ['Complexity', 'measure_complexity']
 
 
 @dataclass
@@ -26,23 +24,6 @@ class Complexity:
     def macs(self) -> int:
         """Multiply-adds."""
         return self.flops // 2
-
-
-def network_input(cfg: Config) -> tuple[int, int]:
-    """Height and width in pixels of what a config's network reads: of its canvas, over ``scale_factor``.
-
-    The canvas is a segmentation config's ``crop_size``, or the size of a pose config's crops.
-
-    Raises:
-        ValueError: if the config has no ``crop_size``.
-    """
-    kind = type_name(cfg.model)
-    if kind == 'DSRLTopdown':
-        canvas = cfg.model.head.decoder.input_size[::-1]
-    elif not (canvas := cfg.get('crop_size')):
-        raise ValueError(f'{cfg.filename} has no crop_size: set it to height and width of the canvas')
-    factor = cfg.model.get('scale_factor', 2) if kind in ('DSRLSegmentor', 'DSRLTopdown') else 1
-    return tuple(-(-side // factor) for side in canvas)
 
 
 def measure_complexity(model: nn.Module, size: tuple[int, int], in_channels: int = 3) -> Complexity:

@@ -1,17 +1,26 @@
-"""What a config says, however it is written."""
+"""Questions to a config, independent of how it is written."""
 
 from collections.abc import Mapping
 
-__all__ = ['input_channels', 'type_name']
+from mmengine.registry import Registry
+
+__all__ = ['builds', 'input_channels', 'type_name']
 
 
 def type_name(cfg: Mapping) -> str:
     """The name of the class that a config is for: 'X' of ``type='X'``, ``'scope.X'``, ``'package.module.X'`` and ``X``.
 
-    '' where there is none.
+    '' if there is none.
     """
     type_ = cfg.get('type') or ''
     return type_.split('.')[-1] if isinstance(type_, str) else type_.__name__
+
+
+def builds(cfg: Mapping, registry: Registry, parent: type) -> bool:
+    """Whether a config builds an instance of a class or of a subclass; an unknown type does not."""
+    type_ = cfg.get('type')
+    cls = registry.get(type_) if isinstance(type_, str) else type_
+    return isinstance(cls, type) and issubclass(cls, parent)
 
 
 def input_channels(backbone: Mapping) -> int:

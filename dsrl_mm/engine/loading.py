@@ -1,10 +1,11 @@
-"""What a checkpoint gives to a model: said, and refused where it belongs to another architecture."""
+"""Checkpoints that are loaded: what fits is reported, and those of another architecture are refused."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import ConfigDict
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
@@ -18,6 +19,7 @@ __all__ = [
     'TRAINING_ONLY',
     'check_architecture',
     'check_complete',
+    'for_inference',
     'load_for_inference',
     'match_checkpoint',
     'read_state_dict',
@@ -113,6 +115,11 @@ def without_pretrained(part: Any) -> Any:
 
 def _reads_weights(key: str, value: Any) -> bool:
     return key == 'init_cfg' and isinstance(value, dict) and value.get('type') == 'Pretrained'
+
+
+def for_inference(model: ConfigDict) -> ConfigDict:
+    """A copy of a model config without training-only parts and without pretrained weights."""
+    return without_pretrained(model) | {part: None for part in TRAINING_ONLY if part in model}
 
 
 def check_complete(model: nn.Module, state_dict: dict, filename: str, also: tuple[str, ...] = ()) -> None:

@@ -1,0 +1,104 @@
+"""The questions that the commands ask about a config, answered by each task."""
+
+from abc import ABC, abstractmethod
+
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import Registry
+
+from .config import builds
+
+__all__ = ['Task', 'evaluators', 'prediction_writer', 'visualization_hook']
+
+
+class Task(ABC):
+    """One task's part of the commands; :func:`~dsrl_mm.apis.task_of` chooses it by the config's ``default_scope``.
+
+    ``check_data``, ``network_input`` and ``deploy_config`` leave the config as it is; the others change it in place.
+    """
+
+    @abstractmethod
+    def check_data(self, cfg: Config, phases: tuple[str, ...]) -> None:
+        """Check the config and its data before anything long starts.
+
+        Args:
+            cfg (Config): the whole config.
+            phases (tuple[str, ...]): of 'train', 'val', 'test'; a phase without a data loader is skipped.
+        """
+
+    @abstractmethod
+    def network_input(self, cfg: Config) -> tuple[int, int, int]:
+        """Channels, and height and width in pixels, of the images that the network reads."""
+
+    @abstractmethod
+    def draw_predictions(self, cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
+        """Draw every test image with its prediction (``--show``, ``--show-dir``, ``--wait-time``).
+
+        Args:
+            cfg (Config): the whole config.
+            show (bool): whether to show the pictures in a window.
+            show_dir (str, optional): folder to save them in.
+            wait_time (float): seconds a picture is shown.
+        """
+
+    @abstractmethod
+    def keep_predictions(self, cfg: Config, out_dir: str) -> None:
+        """Write predictions to files in ``out_dir`` (``--out``)."""
+
+    @abstractmethod
+    def use_tta(self, cfg: Config) -> None:
+        """Test with test-time augmentation (``--tta``)."""
+
+    @abstractmethod
+    def use_sr_metrics(self, cfg: Config) -> None:
+        """Measure the rebuilt images, too (``--sr-metrics``)."""
+
+    @abstractmethod
+    def deploy_config(self, cfg: Config, low_res_input: bool) -> Config:
+        """Copy a config without the training-only parts of its model.
+
+        Args:
+            cfg (Config): of a trained model.
+            low_res_input (bool): whether the deployed model reads low-resolution frames instead of canvases.
+        """
+
+    def use_bfloat16(self, cfg: Config) -> None:
+        """Leave out what cannot be computed in bfloat16: nothing by default."""
+
+
+def visualization_hook(cfg: Config, type_: str) -> ConfigDict:
+    """The hook that draws predictions.
+
+    Raises:
+        ValueError: if the config has none; ``type_`` is named as the one to add.
+    """
+    hook = cfg.default_hooks.get('visualization')
+    if hook is None:
+        raise ValueError(
+            '--show and --show-dir need default_hooks.visualization in the config: '
+            f'visualization=dict(type="{type_}")'
+        )
+    return hook
+
+
+def evaluators(cfg: Config) -> list[dict]:
+    """The config's test metrics, as a list also where there is only one."""
+    return cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+
+
+def prediction_writer(cfg: Config, registry: Registry, metric: type, what: str) -> ConfigDict:
+    """The test metric that can write predictions to files.
+
+    Args:
+        cfg (Config): the whole config.
+        registry (Registry): of the task's metrics.
+        metric (type): its class, or a parent of it.
+        what (str): the kind of predictions, for the message.
+
+    Raises:
+        ValueError: if the config has none.
+    """
+    for evaluator in evaluators(cfg):
+        if builds(evaluator, registry, metric):
+            return evaluator
+    name = metric.__name__
+    raise ValueError(f'--out: a {name} writes the {what}, and test_evaluator has none. Add dict(type="{name}")')

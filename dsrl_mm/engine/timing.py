@@ -1,0 +1,31 @@
+"""Time measurements on a machine that others use, too."""
+
+import time
+from collections.abc import Callable
+
+import torch
+
+__all__ = ['time_in_turn']
+
+
+def time_in_turn(functions: dict[str, Callable[[], object]], repeats: int, warmup: int = 1) -> dict[str, list[float]]:
+    """Time functions that take turns, so that a busy machine slows all of them alike.
+
+    Args:
+        functions (dict[str, Callable]): by name.
+        repeats (int): timed calls of each.
+        warmup (int): calls of each before these. Defaults to 1.
+
+    Returns:
+        dict[str, list[float]]: by name, seconds per call, waiting for CUDA included.
+    """
+    seconds = {name: [] for name in functions}
+    for turn in range(-warmup, repeats):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            if turn >= 0:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds

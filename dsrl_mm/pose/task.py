@@ -1,0 +1,57 @@
+"""Pose estimation's part of the commands."""
+
+import os
+from typing import NoReturn
+
+from mmengine.config import Config
+from mmpose.evaluation import CocoMetric
+from mmpose.registry import METRICS, MODELS
+
+from ..engine.config import builds, input_channels
+from ..engine.task import Task, prediction_writer, visualization_hook
+from .estimator import DSRLTopdown
+from .preflight import check_data
+
+__all__ = ['PoseTask']
+
+
+def _refuse(option: str, instead: str) -> NoReturn:
+    raise ValueError(f'{option} is for segmentation, and this config is for poses. {instead}')
+
+
+class PoseTask(Task):
+    """The task of configs with ``default_scope='mmpose'``."""
+
+    def check_data(self, cfg: Config, phases: tuple[str, ...]) -> None:
+        """Check annotations, images and crops, see :mod:`dsrl_mm.pose.preflight`."""
+        check_data(cfg, phases)
+
+    def network_input(self, cfg: Config) -> tuple[int, int, int]:
+        """Channels, height and width: of the crops (the codec's ``input_size``) over ``scale_factor``."""
+        factor = cfg.model.get('scale_factor', 2) if builds(cfg.model, MODELS, DSRLTopdown) else 1
+        width, height = cfg.model.head.decoder.input_size
+        return input_channels(cfg.model.backbone), height // factor, width // factor
+
+    def draw_predictions(self, cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
+        hook = visualization_hook(cfg, 'PoseVisualizationHook')
+        hook.update(enable=True, interval=1, show=show, wait_time=wait_time)
+        if show_dir:
+            hook.out_dir = os.path.abspath(show_dir)  # MMPose joins a relative one to itself after every batch
+
+    def keep_predictions(self, cfg: Config, out_dir: str) -> None:
+        """Write ``predictions.keypoints.json``, in COCO's format."""
+        writer = prediction_writer(cfg, METRICS, CocoMetric, 'keypoints')
+        writer.outfile_prefix = os.path.join(out_dir, 'predictions')
+
+    def use_tta(self, cfg: Config) -> None:
+        _refuse('--tta', 'Leave it out: model.test_cfg.flip_test=True averages with the flipped crop.')
+
+    def use_sr_metrics(self, cfg: Config) -> None:
+        _refuse('--sr-metrics', 'DSRLTopdown.reconstruct rebuilds the crops of a batch.')
+
+    def deploy_config(self, cfg: Config, low_res_input: bool) -> Config:
+        _refuse('tools/deploy.py', 'For inference, set model.sr_aux=None and load the checkpoint as it is.')
+
+    def use_bfloat16(self, cfg: Config) -> None:
+        """Do not log ``acc_pose``: MMPose computes it in NumPy, which has no bfloat16."""
+        cfg.model.train_cfg = dict(cfg.model.get('train_cfg') or {}, compute_acc=False)

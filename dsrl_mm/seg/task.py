@@ -1,0 +1,121 @@
+"""Segmentation's part of the commands."""
+
+from mmengine.config import Config
+from mmseg.evaluation import IoUMetric
+from mmseg.registry import METRICS, MODELS
+
+from ..engine.config import builds, input_channels, type_name
+from ..engine.loading import for_inference
+from ..engine.task import Task, evaluators, prediction_writer, visualization_hook
+from .checks.data import check_data, check_packages
+from .segmentor import DSRLSegmentor
+
+__all__ = ['SegTask']
+
+
+def _scale_factor(cfg: Config) -> int:
+    """Canvas over network input; 1 for a model that does not reduce its input."""
+    return cfg.model.get('scale_factor', 2) if builds(cfg.model, MODELS, DSRLSegmentor) else 1
+
+
+class SegTask(Task):
+    """The task of configs with ``default_scope='mmseg'``."""
+
+    def check_data(self, cfg: Config, phases: tuple[str, ...]) -> None:
+        """Check packages, folders, images and labels, see :mod:`dsrl_mm.seg.checks`.
+
+        Raises:
+            ValueError: if the model reads low-resolution frames, which have no labels.
+        """
+        if cfg.get('model', {}).get('low_res_input'):
+            raise ValueError(
+                'The config is for low-resolution frames without labels (model.low_res_input=True), so there is nothing to '
+                'train or test on. Use the config that the model was trained with: its network reads the same, reduced '
+                'from canvases.'
+            )
+        check_packages(cfg)
+        check_data(cfg, phases)
+
+    def network_input(self, cfg: Config) -> tuple[int, int, int]:
+        """Channels, height and width: of the canvas (``crop_size``) over ``scale_factor``, rounded up.
+
+        Raises:
+            ValueError: if the config has no ``crop_size``.
+        """
+        if not (canvas := cfg.get('crop_size')):
+            raise ValueError(f'{cfg.filename} has no crop_size: set it to height and width of the canvas')
+        height, width = (-(-side // _scale_factor(cfg)) for side in canvas)
+        return input_channels(cfg.model.backbone), height, width
+
+    def draw_predictions(self, cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
+        hook = visualization_hook(cfg, 'SegVisualizationHook')
+        hook.update(draw=True, interval=1, show=show, wait_time=wait_time)
+        if show_dir:
+            cfg.visualizer.save_dir = show_dir
+
+    def keep_predictions(self, cfg: Config, out_dir: str) -> None:
+        """Write one PNG of class ids per image."""
+        prediction_writer(cfg, METRICS, IoUMetric, 'masks').output_dir = out_dir
+
+    def use_tta(self, cfg: Config) -> None:
+        """Average the predictions of several scales and flips.
+
+        Raises:
+            ValueError: if the config does not say of which.
+        """
+        missing = [key for key in ('tta_model', 'tta_pipeline') if key not in cfg]
+        if missing:
+            raise ValueError(
+                f'--tta: the config has no {" and no ".join(missing)}. configs/_base_/default_runtime.py and '
+                'configs/_base_/datasets/ show both.'
+            )
+        cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+        cfg.model = dict(cfg.tta_model, module=cfg.model)
+
+    def use_sr_metrics(self, cfg: Config) -> None:
+        """Measure PSNR and SSIM of the rebuilt images and of the enlarged network input."""
+        cfg.model.setdefault('test_cfg', {})['with_sr'] = True
+        cfg.test_evaluator = [*evaluators(cfg), dict(type='SRMetric', scale_factor=_scale_factor(cfg))]
+
+    def deploy_config(self, cfg: Config, low_res_input: bool) -> Config:
+        """Copy a config without the training-only parts of its model.
+
+        Args:
+            cfg (Config): of a trained model.
+            low_res_input (bool): whether the model reads low-resolution frames instead of canvases, see
+                :class:`~dsrl_mm.seg.DSRLSegmentor`. The config is then for inference alone, without data sets.
+
+        Raises:
+            ValueError: if the model is no DSRLSegmentor.
+        """
+        if not builds(cfg.model, MODELS, DSRLSegmentor):
+            raise ValueError(
+                f'model.type is {type_name(cfg.model)!r}, but only a DSRLSegmentor has training-only parts and reads '
+                'low-resolution frames. A baseline is a DSRLSegmentor with a stock decode head.'
+            )
+        cfg = Config(cfg.to_dict())
+        cfg.model = for_inference(cfg.model) | dict(low_res_input=low_res_input)
+        cfg.model.setdefault('test_cfg', {}).pop('with_sr', None)  # the SISR branch is gone
+        if low_res_input:
+            _read_frames(cfg)
+        return cfg
+
+
+def _read_frames(cfg: Config) -> None:
+    """Turn a config for canvases into one for low-resolution frames."""
+    cfg.model.test_cfg = dict(mode='whole')
+    # Preprocessors that pad test images to the canvas would pad the frames to it, too.
+    (cfg.model.get('data_preprocessor', {}).get('test_cfg') or {}).pop('size', None)
+    pipeline = _inference_pipeline(cfg)
+    # The data sets hold canvases, so there is nothing to train or test on.
+    for key in [key for key in cfg if key.startswith(('train_', 'val_', 'test_', 'tta_'))]:
+        cfg.pop(key)
+    cfg.test_pipeline = pipeline
+    cfg.test_dataloader = dict(dataset=dict(pipeline=pipeline))  # where MMSegInferencer looks
+
+
+def _inference_pipeline(cfg: Config) -> list[dict]:
+    """The config's own image loading, without steps that resize or need labels."""
+    steps = cfg.get('test_pipeline') or cfg.get('test_dataloader', {}).get('dataset', {}).get('pipeline', ())
+    loading = [step for step in steps if type_name(step).startswith('Load') and 'Annotation' not in type_name(step)]
+    return [*(loading or [dict(type='LoadImageFromFile')]), dict(type='PackSegInputs')]
