@@ -163,7 +163,7 @@ def test(argv: Sequence[str] | None = None) -> dict[str, float]:
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
     parser.add_argument(
         '--show-dir',
-        help='folder for pictures: ground truth and prediction, in vis_data/vis_image (segmentation), or one per person',
+        help='folder for pictures: ground truth and prediction, in vis_data/vis_image; for poses, one per person',
     )
     parser.add_argument('--wait-time', type=float, default=2, help='seconds a picture is shown')
     parser.add_argument(

@@ -1,9 +1,11 @@
 """Every test starts from the same random state, in MMSegmentation's scope; ``--no-skips`` lets none be left out."""
 
+import logging
 import os
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 import dsrl_mm.seg  # noqa: F401  (first of all: it stands in for compiled parts that mmseg imports)
@@ -16,6 +18,18 @@ init_default_scope('mmseg')
 def _same_start():
     init_default_scope('mmseg')
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def log():
+    """The lines that MMEngine logs, but for debugging."""
+    lines = []
+    handler = logging.Handler(logging.INFO)
+    handler.emit = lambda record: lines.append(record.getMessage())
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(handler)
+    yield lines
+    logger.removeHandler(handler)
 
 
 def pytest_addoption(parser):

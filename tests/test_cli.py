@@ -158,16 +158,6 @@ def test_tta_and_sr_metrics_exclude_each_other(trained, capsys):
     assert 'leave out --tta' in capsys.readouterr().err
 
 
-def test_tta_says_what_the_config_lacks():
-    with pytest.raises(ValueError, match='--tta: the config has no tta_model and no tta_pipeline. .*_base_'):
-        cli._augment(Config(dict(model=dict())))
-
-
-def test_out_needs_a_metric_that_writes_masks():
-    with pytest.raises(ValueError, match='--out: .*test_evaluator has none. Add dict'):
-        cli._keep_predictions(Config(dict(test_evaluator=dict(type='SRMetric'))), 'masks')
-
-
 # --- deploy ---
 
 
@@ -185,6 +175,18 @@ def test_a_deployed_model_rebuilds_no_images(trained, tmp_path):
     call(cli.deploy, trained.config, trained.checkpoint, tmp_path)
     with pytest.raises(ValueError, match='deploy.pth lacks weights .*sr_aux.head.*take one that training wrote'):
         call(cli.test, trained.config, tmp_path / 'deploy.pth', '--work-dir', tmp_path, '--sr-metrics')
+
+
+def test_a_model_deployed_for_frames_cannot_be_tested(trained, tmp_path):
+    call(cli.deploy, trained.config, trained.checkpoint, tmp_path, '--low-res-input')
+    with pytest.raises(ValueError, match=r'\(model.low_res_input=True\), so there is nothing to train or test on. Use'):
+        call(cli.test, tmp_path / 'deploy.py', tmp_path / 'deploy.pth', '--work-dir', tmp_path)
+
+
+def test_the_old_name_of_low_res_input_names_the_new_one(capsys):
+    with pytest.raises(SystemExit):
+        cli.deploy(['config.py', 'checkpoint.pth', 'out', '--lr-input'])
+    assert '--lr-input is now --low-res-input' in capsys.readouterr().err
 
 
 def test_deploying_with_the_options_of_the_training(trained, tmp_path):

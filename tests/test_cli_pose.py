@@ -8,7 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from mmengine.config import Config
 from PIL import Image
 
 pytest.importorskip('mmpose')
@@ -17,8 +16,6 @@ from toy_coco import HEIGHT, WIDTH, write_coco, write_coco_config  # noqa: E402
 from toy_data import REPO  # noqa: E402
 
 from dsrl_mm import cli  # noqa: E402
-
-POSES = Config(dict(default_scope='mmpose', test_evaluator=dict(type='PCKAccuracy'), default_hooks=dict()))
 
 # What a command is without MMSegmentation: the tests' own process has it.
 COMMAND = """
@@ -76,19 +73,6 @@ def test_a_test_refuses_a_checkpoint_that_lacks_weights(trained, tmp_path):
                '--cfg-options', 'model.head.deconv_out_channels=(16,16,32)')  # fmt: skip
     assert done.returncode != 0
     assert 'lacks weights that this model predicts with: head.' in done.stderr
-
-
-@pytest.mark.parametrize(
-    ('call', 'message'),
-    [
-        (lambda: cli._augment(POSES), '--tta is for segmentation, .*flip_test'),
-        (lambda: cli._keep_predictions(POSES, 'out'), '--out: a CocoMetric writes the keypoints, .*has none'),
-        (lambda: cli._draw_predictions(POSES, True, None, 1), r'visualization=dict\(type="PoseVisualizationHook"\)'),
-    ],
-)
-def test_what_poses_cannot_have_is_refused(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
 
 
 @pytest.mark.parametrize('command', [lambda *a: cli.test([*a, '--sr-metrics']), lambda *a: cli.deploy([*a, 'out'])])

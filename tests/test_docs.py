@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from mmseg.registry import MODELS
 
 from dsrl_mm import cli
-from dsrl_mm.engine.complexity import network_input
+from dsrl_mm.apis import task_of
 from dsrl_mm.engine.loading import without_pretrained
 
 REPO = Path(__file__).parents[1]
@@ -138,7 +138,7 @@ def test_the_readmes_config_for_own_images_trains(tmp_path, baseline):
             cv2.imwrite(str(folder / name), np.random.default_rng(0).integers(*values, (70, 130), np.uint8))
     cfg = cli.training_config([str(tmp_path / 'my_data.py'), '--work-dir', str(tmp_path)])
     cli.preflight(cfg, ('train', 'val'))
-    assert network_input(cfg) == (32, 64)
+    assert task_of(cfg).network_input(cfg)[1:] == (32, 64)
     scales = [step.scale for step in cfg.tta_pipeline[-1].transforms[0]]
     assert scales == [(96, 48), (128, 64), (160, 80)]
     (decay,) = cfg.param_scheduler

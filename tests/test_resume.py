@@ -95,16 +95,3 @@ def test_without_a_checkpoint_of_its_own_starts_from_the_weights_it_shall_start_
 def test_resume_without_a_checkpoint_starts_anew(config, tmp_path):
     call(cli.train, config, '--work-dir', tmp_path, '--resume', '--cfg-options', 'train_cfg.max_iters=1')
     assert [entry['iter'] for entry in logged(tmp_path) if 'loss' in entry] == [1]
-
-
-@pytest.mark.parametrize(
-    ('saved', 'expected'), [(['iter_8.pth', 'iter_12.pth', 'best_mIoU.pth'], 'iter_12.pth'), ([], None)]
-)
-@pytest.mark.parametrize('written', ['', '/where/the/folder/was/iter_12.pth'])
-def test_note_of_the_last_checkpoint_is_mended(tmp_path, written, saved, expected):
-    note = tmp_path / 'last_checkpoint'
-    note.write_text(written)
-    for name in saved:
-        (tmp_path / name).touch()
-    cli._mend_last_checkpoint(tmp_path)
-    assert note.read_text() == str(tmp_path / expected) if expected else not note.exists()

@@ -160,5 +160,10 @@ def to_markdown(table: dict[str, dict[str, float | str]], rows: Sequence[str] | 
     """
     if rows is None:
         rows = list(dict.fromkeys(row for values in table.values() for row in values))
-    cells = [[row, *(values.get(row) for values in table.values())] for row in rows]
-    return tabulate(cells, ['', *table], 'pipe', floatfmt='.2f', missingval='-') + '\n'
+    cells = [[row, *(_cell(values.get(row)) for values in table.values())] for row in rows]
+    alignment = ['left', *['right' for _ in table]]
+    return tabulate(cells, ['', *table], 'pipe', colalign=alignment, disable_numparse=True) + '\n'
+
+
+def _cell(value: float | str | None) -> str:
+    return '-' if value is None else f'{value:.2f}' if isinstance(value, float) else value

@@ -61,8 +61,9 @@ class Task(ABC):
             low_res_input (bool): whether the deployed model reads low-resolution frames instead of canvases.
         """
 
+    @abstractmethod
     def use_bfloat16(self, cfg: Config) -> None:
-        """Leave out what cannot be computed in bfloat16: nothing by default."""
+        """Train in bfloat16 (``--amp`` on CPUs): leave out what cannot be computed in it."""
 
 
 def visualization_hook(cfg: Config, type_: str) -> ConfigDict:
@@ -74,8 +75,7 @@ def visualization_hook(cfg: Config, type_: str) -> ConfigDict:
     hook = cfg.default_hooks.get('visualization')
     if hook is None:
         raise ValueError(
-            '--show and --show-dir need default_hooks.visualization in the config: '
-            f'visualization=dict(type="{type_}")'
+            f'--show and --show-dir need default_hooks.visualization in the config: visualization=dict(type="{type_}")'
         )
     return hook
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmpose.datasets.datasets.base import BaseCocoStyleDataset
 from mmpose.registry import DATASETS
@@ -161,11 +162,14 @@ def _count_persons(dataset: BaseCocoStyleDataset, content: dict, key: str) -> _P
 def _check_persons(dataset: BaseCocoStyleDataset, content: dict, key: str) -> set[int]:
     """Check the annotations; return the ids of the images that have a person to train or test on."""
     persons = _count_persons(dataset, content, key)
-    print(f'Checking the {persons.used} persons with keypoints in {len(persons.image_ids)} images of {key}')
+    print_log(
+        f'Checking the {persons.used} persons with keypoints in {len(persons.image_ids)} images of {key}', 'current'
+    )
     if persons.empty or persons.thin:
-        print(
+        print_log(
             f'{key}: {persons.empty} persons with keypoints have a box without area in the image, and MMPose leaves '
-            f'them out; {persons.thin} have one less than a pixel wide or high.'
+            f'them out; {persons.thin} have one less than a pixel wide or high.',
+            'current',
         )
     if not persons.used:
         raise ValueError(
@@ -197,7 +201,7 @@ def _check_detections(dataset: BaseCocoStyleDataset, content: dict, key: str) ->
             f'{key}: no box to test on in {file}: {len(detections)} detections, {len(persons)} of category 1 (person), '
             f'none of them with a score of at least filter_cfg.bbox_score_thr={threshold}.'
         )
-    print(f'Checking the boxes detected in {len(kept)} images of {key}')
+    print_log(f'Checking the boxes detected in {len(kept)} images of {key}', 'current')
     return kept
 
 

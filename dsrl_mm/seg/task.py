@@ -29,9 +29,9 @@ class SegTask(Task):
         """
         if cfg.get('model', {}).get('low_res_input'):
             raise ValueError(
-                'The config is for low-resolution frames without labels (model.low_res_input=True), so there is nothing to '
-                'train or test on. Use the config that the model was trained with: its network reads the same, reduced '
-                'from canvases.'
+                'The config is for low-resolution frames without labels (model.low_res_input=True), so there is '
+                'nothing to train or test on. Use the config that the model was trained with: its network reads the '
+                'same, reduced from canvases.'
             )
         check_packages(cfg)
         check_data(cfg, phases)
@@ -76,6 +76,9 @@ class SegTask(Task):
         """Measure PSNR and SSIM of the rebuilt images and of the enlarged network input."""
         cfg.model.setdefault('test_cfg', {})['with_sr'] = True
         cfg.test_evaluator = [*evaluators(cfg), dict(type='SRMetric', scale_factor=_scale_factor(cfg))]
+
+    def use_bfloat16(self, cfg: Config) -> None:
+        """Change nothing: all of a segmentor's step is computed in bfloat16."""
 
     def deploy_config(self, cfg: Config, low_res_input: bool) -> Config:
         """Copy a config without the training-only parts of its model.

@@ -12,10 +12,9 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from dsrl_mm import cli
-from dsrl_mm.apis.compare import latencies
-from dsrl_mm.apis.deploy import deploy_config
-from dsrl_mm.engine.complexity import measure_complexity, network_input
-from dsrl_mm.engine.config import input_channels, type_name
+from dsrl_mm.apis import deploy_config, latencies, task_of
+from dsrl_mm.engine.complexity import measure_complexity
+from dsrl_mm.engine.config import type_name
 from dsrl_mm.engine.loading import without_pretrained
 
 from .grid import Grid, Run
@@ -41,7 +40,7 @@ def _stock_logits(model: nn.Module, inputs: torch.Tensor, data_samples: None = N
 
 def _measure(grid: Grid, repeats: int) -> dict[str, dict]:
     configs = {row.title: cli.training_config(Run(row, 0, grid.amp).arguments('')) for row in grid.rows}
-    shapes = {title: (input_channels(cfg.model.backbone), *network_input(cfg)) for title, cfg in configs.items()}
+    shapes = {title: task_of(cfg).network_input(cfg) for title, cfg in configs.items()}
     models = {title: revert_sync_batchnorm(_deployed(cfg)).to(get_device()).eval() for title, cfg in configs.items()}
     milliseconds = latencies(models, shapes, repeats)
     rows = {}

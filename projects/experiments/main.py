@@ -15,8 +15,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from dsrl_mm import cli
+from dsrl_mm.apis import task_of
 from dsrl_mm.apis.compare import quiet
-from dsrl_mm.engine.complexity import network_input
 from dsrl_mm.engine.config import type_name
 from dsrl_mm.engine.loading import without_pretrained
 
@@ -45,7 +45,7 @@ def _check(run: Run) -> int:
         cfg = cli.training_config(run.arguments(folder))
         if 'max_iters' not in cfg.train_cfg:
             raise ValueError(f'{run.row.config} has no train_cfg.max_iters: only trainings by iterations are run')
-        network_input(cfg)
+        task_of(cfg).network_input(cfg)
         hook = cfg.default_hooks.checkpoint
         elsewhere = not hook.get('save_last', True) or {'filename_tmpl', 'out_dir'} & hook.keys()
         if elsewhere or hook.get('by_epoch', True) or type_name(hook) != 'SafeCheckpointHook':

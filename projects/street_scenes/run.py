@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from dsrl_mm.apis.compare import Trained, compare, quiet, to_markdown
+from dsrl_mm.apis.compare import Trained, compare_models, quiet, to_markdown
 
 from .scenes import THIN_CLASSES, write_scenes
 
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
     work_dirs = {name: args.out / config.stem for name, config in CONFIGS.items()}
     _train_all(work_dirs, args.iters)
     checkpoints = {name: folder / f'iter_{args.iters}.pth' for name, folder in work_dirs.items()}
-    table = compare({name: Trained(CONFIGS[name], checkpoints[name]) for name in CONFIGS}, args.out)
+    table = compare_models({name: Trained(CONFIGS[name], checkpoints[name]) for name in CONFIGS}, args.out)
     print(f'\n{_summary(table)}\nPicture: {args.out / "comparison.png"}')
     print(f'{time.monotonic() - start:.0f} s in all; one seed, so small differences say nothing.')
 
@@ -48,7 +48,7 @@ def _summary(table: dict[str, dict[str, float]]) -> str:
     thin = [f'IoU.{name}' for name in THIN_CLASSES]
     for values in table.values():
         values['thin classes'] = sum(values[name] for name in thin) / len(thin)
-    rows = ['mIoU', 'thin classes', *thin, 'parameters (M)', 'GFLOPs', 'ms/image']
+    rows = ['mIoU', 'thin classes', *thin, 'parameters (M)', 'GFLOPs', 'latency (ms)']
     return to_markdown(table, rows + [f'sr/{name}' for name in ('PSNR', 'PSNR_enlarged', 'SSIM', 'SSIM_enlarged')])
 
 

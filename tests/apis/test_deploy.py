@@ -6,7 +6,7 @@ from mmengine.runner import load_checkpoint
 from mmseg.apis import MMSegInferencer, inference_model, init_model
 from toy import NUM_CLASSES, auxiliary_head_cfg, batch, build, head_cfg, model_cfg, preprocessor_cfg, spread_weights
 
-from dsrl_mm.apis.deploy import _halved, build_deploy_model, deploy_config, export_program, save_deploy
+from dsrl_mm.apis.deploy import _halve, build_deploy_model, deploy_config, export_program, save_deploy
 
 FRAME = (24, 32)
 
@@ -143,9 +143,9 @@ class TestFiles:
 
     def test_float16_leaves_indices_alone_and_refuses_what_it_cannot_hold(self):
         index = torch.tensor([[2049, 2051]])
-        assert torch.equal(_halved('a', index), index)
-        with pytest.raises(ValueError, match='deploy: a.b is beyond what float16 can hold'):
-            _halved('a.b', torch.tensor([[7e4]]))
+        assert torch.equal(_halve('a', index), index)
+        with pytest.raises(ValueError, match='deploy: a.b exceeds the range of float16'):
+            _halve('a.b', torch.tensor([[7e4]]))
 
     def test_deploying_again_changes_nothing(self, run, tmp_path):
         cfg, path, model = run

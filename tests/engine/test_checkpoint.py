@@ -18,6 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from dsrl_mm.engine import AtomicLocalBackend, SafeCheckpointHook
+from dsrl_mm.engine.checkpoint import last_checkpoint
 
 
 @contextmanager
@@ -231,3 +232,24 @@ def test_backend_can_be_chosen(tmp_path, writes, request):
     assert writes == []
     assert checkpoints(tmp_path) == {'iter_2.pth': 2}
     assert SafeCheckpointHook().backend_args == dict(backend='AtomicLocalBackend')
+
+
+@pytest.mark.parametrize(
+    ('saved', 'expected'), [(['iter_8.pth', 'iter_12.pth', 'best_mIoU.pth'], 'iter_12.pth'), ([], None)]
+)
+@pytest.mark.parametrize('note', [None, '', '/where/the/folder/was/iter_12.pth'])
+def test_the_newest_checkpoint_is_resumed_where_the_note_is_wrong(tmp_path, note, saved, expected):
+    if note is not None:
+        (tmp_path / 'last_checkpoint').write_text(note)
+    for name in saved:
+        (tmp_path / name).touch()
+    before = {path: path.read_text() for path in tmp_path.iterdir()}
+    assert last_checkpoint(tmp_path) == (tmp_path / expected if expected else None)
+    assert {path: path.read_text() for path in tmp_path.iterdir()} == before  # other processes look, too
+
+
+def test_the_noted_checkpoint_is_resumed(tmp_path):
+    for name in ('iter_8.pth', 'iter_12.pth'):
+        (tmp_path / name).touch()
+    (tmp_path / 'last_checkpoint').write_text(f'{tmp_path}/iter_8.pth')
+    assert last_checkpoint(tmp_path) == tmp_path / 'iter_8.pth'

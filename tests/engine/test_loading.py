@@ -1,12 +1,10 @@
 import copy
-import logging
 import re
 from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner, load_checkpoint, save_checkpoint
 from mmseg.models import SegTTAModel
@@ -15,18 +13,6 @@ from torch.utils.data import DataLoader
 from toy import HEADS, auxiliary_head_cfg, batch, build, head_cfg, model_cfg, spread_weights
 
 from dsrl_mm.engine.loading import CompleteCheckpointHook, check_complete, match_checkpoint, without_pretrained
-
-
-@pytest.fixture
-def log():
-    """The lines that MMEngine logs."""
-    lines = []
-    handler = logging.Handler()
-    handler.emit = lambda record: lines.append(record.getMessage())
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(handler)
-    yield lines
-    logger.removeHandler(handler)
 
 
 def save(model, path, **more):

@@ -14,7 +14,7 @@ def test_counts_what_a_pose_network_reads(tmp_path):
     cfg = Config.fromfile(path)
     cost, stock = (measure_complexity(build(model_cfg(dsrl)), CANVAS[::-1]) for dsrl in (True, False))
     row = count(cfg)
-    assert row['input'] == '64x32'
+    assert row['input size'] == '64x32'
     assert row['GMACs'] * 1e9 == pytest.approx(cost.macs)
     assert row['in training'] * 1e6 == pytest.approx(cost.params + cost.training_params)
     assert row['SSSR adds %'] == pytest.approx(100 * (cost.macs / stock.macs - 1))

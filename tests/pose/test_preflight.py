@@ -35,12 +35,12 @@ def rewrite(data_root: Path, change: Callable[[dict], None], name: str = 'train'
     write_json(data_root / f'annotations/{name}.json', content)
 
 
-def test_good_data_passes(data, capsys):
+def test_good_data_passes(data, log):
     check_data(config(data), ('train', 'val', 'test'))
-    assert capsys.readouterr().out == (
-        'Checking the 4 persons with keypoints in 4 images of train_dataloader.dataset\n'
-        'Checking the 4 persons with keypoints in 4 images of val_dataloader.dataset\n'  # test's is the same
-    )
+    assert log == [
+        'Checking the 4 persons with keypoints in 4 images of train_dataloader.dataset',
+        'Checking the 4 persons with keypoints in 4 images of val_dataloader.dataset',  # test's is the same
+    ]
 
 
 def test_other_phases_are_left_out(data):
@@ -200,10 +200,10 @@ def test_annotations_of_other_objects_are_no_persons(data):
         ([62.5, 10, 20, 20], 0, 1),
     ],
 )
-def test_boxes_without_area_are_counted(data, capsys, bbox, empty, thin):
+def test_boxes_without_area_are_counted(data, log, bbox, empty, thin):
     rewrite(data, lambda content: content['annotations'][0].update(bbox=bbox))
     check_data(config(data), ('train',))
-    checked, counted = capsys.readouterr().out.splitlines()
+    checked, counted = log
     assert checked.startswith(f'Checking the {4 - empty} persons with keypoints in {4 - empty} images')
     assert counted.startswith(f'{KEY}: {empty} persons with keypoints have a box without area in the image')
     assert f'; {thin} have one less than a pixel' in counted
@@ -283,10 +283,10 @@ def check_detections(data: Path, detections, **dataset) -> None:
     check_data(config(data, 'val', bbox_file=str(data / 'boxes.json'), **dataset), ('val',))
 
 
-def test_detected_boxes_pass(data, capsys):
+def test_detected_boxes_pass(data, log):
     rewrite(data, lambda content: content.pop('annotations'), 'val')  # a test set's are not published
     check_detections(data, [detection(), detection(category_id=3, image_id=77)])
-    assert capsys.readouterr().out.startswith('Checking the boxes detected in 1 images of val_dataloader.dataset')
+    assert 'Checking the boxes detected in 1 images of val_dataloader.dataset' in log
 
 
 @pytest.mark.parametrize(
@@ -371,14 +371,13 @@ def test_remote_files_are_left_alone(data):
 
 @pytest.mark.needs('COCO_ROOT')
 @pytest.mark.parametrize('split', ['train', 'val'])
-def test_real_persons_are_counted_as_mmpose_counts_them(split, capsys):
+def test_real_persons_are_counted_as_mmpose_counts_them(split, log):
     root = Path(os.environ['COCO_ROOT'])
     annotations = sorted((root / 'annotations').glob(f'person_keypoints_{split}*.json'))[0]
     folder = root / 'images' if (root / 'images').is_dir() else root / f'{split}2017'
     cfg = config(root, ann_file=str(annotations), data_prefix=dict(img=str(folder)), pipeline=[])
     init_default_scope('mmpose')
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
-    capsys.readouterr()
     check_data(cfg, ('train',))
     images = len({dataset.get_data_info(i)['img_id'] for i in range(len(dataset))})
-    assert f'the {len(dataset)} persons with keypoints in {images} images' in capsys.readouterr().out
+    assert f'the {len(dataset)} persons with keypoints in {images} images' in log[0]

@@ -21,7 +21,7 @@ def test_counts_what_the_network_reads_of_the_canvas(config):
     baseline = dict(cfg.model, decode_head=cfg.model.decode_head.decode_head, sr_aux=None)
     cost, stock = (measure_complexity(toy.build(model), toy.SIZE) for model in (cfg.model, baseline))
     row = count(cfg)
-    assert row['input'] == '24x32'
+    assert row['input size'] == '24x32'
     assert row['GMACs'] * 1e9 == pytest.approx(cost.macs)
     assert row['GFLOPs'] == 2 * row['GMACs']
     assert row['M params'] * 1e6 == pytest.approx(cost.params)
@@ -46,11 +46,15 @@ def test_size_can_be_given_and_must_be_known(config):
         count(cfg)
 
 
-def test_only_dsrl_models_are_counted(config):
+def test_stock_models_read_the_canvas(config):
     cfg = Config.fromfile(config)
+    cfg.model = dict(cfg.model, decode_head=cfg.model.decode_head.decode_head, sr_aux=None, scale_factor=1)
+    full = count(cfg)
+    for key in ('scale_factor', 'sr_aux'):
+        cfg.model.pop(key)
     cfg.model.type = 'EncoderDecoder'
-    with pytest.raises(ValueError, match='DSRLSegmentor.*to_dsrl'):
-        count(cfg)
+    assert count(cfg) == full
+    assert full['input size'] == '48x64'
 
 
 def test_images_may_have_other_channels(config):

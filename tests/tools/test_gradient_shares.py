@@ -51,7 +51,7 @@ def test_a_loss_of_ten_times_the_weight_has_ten_times_the_gradient(tmp_path, cap
     printed = []
     for weight in ('0.1', '1.0'):
         main([config, '--batches', '2', '--cfg-options', f'model.sr_aux.head.loss_weight={weight}'])
-        printed.append(re.findall(r'sr\.loss_sisr +\| +(\S+) \| +(\S+) ', capsys.readouterr().out)[0])
+        printed.append(re.findall(r'sr\.loss_sisr +\| +(\S+) +\| +(\S+) ', capsys.readouterr().out)[0])
     (light, light_share), (heavy, heavy_share) = ([float(x) for x in row] for row in printed)
     assert heavy == pytest.approx(10 * light, rel=0.01)
     assert heavy_share / (100 - heavy_share) == pytest.approx(10 * light_share / (100 - light_share), rel=0.05)

@@ -1,8 +1,8 @@
-"""Time of a training step of several configs, in turn on one machine: what DSRL costs while training."""
+"""Time training steps: python tools/analysis_tools/benchmark_step.py CONFIG [CONFIG ...] [--amp]."""
 
 import argparse
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 
 import torch
@@ -15,17 +15,17 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from rich.progress import track
 from tabulate import tabulate
 
 from dsrl_mm.cli import use_amp
 from dsrl_mm.engine.loading import without_pretrained
+from dsrl_mm.engine.timing import time_in_turn
 
 __all__ = ['main', 'training_step']
 
 
 def training_step(cfg: Config) -> Callable[[], None]:
-    """A function that trains the model of a config for one step, on random pixels of the size of its canvas."""
+    """Make a function that trains the model of a config for one step, on random pixels of its canvas's size."""
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     model = revert_sync_batchnorm(MODELS.build(without_pretrained(cfg.model))).to(get_device()).train()
     model.init_weights()
@@ -41,19 +41,14 @@ def training_step(cfg: Config) -> Callable[[], None]:
         ],
     )
 
-    def step() -> None:
-        model.train_step(batch, wrapper)
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-
-    return step
+    return partial(model.train_step, batch, wrapper)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Time training steps of configs in turn, and print medians and ratios to the first."""
+    """Time training steps of segmentation configs, in turn, and print medians and ratios to the first."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument('configs', nargs='+', help='config files; the first is what the others are compared with')
-    parser.add_argument('--amp', action='store_true', help='mixed precision, as tools/train.py --amp')
+    parser.add_argument('configs', nargs='+', help='config files; the others are compared with the first')
+    parser.add_argument('--amp', action='store_true', help='mixed precision, as with tools/train.py --amp')
     parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--threads', type=int, default=1, help='CPU threads')
     args = parser.parse_args(argv)
@@ -65,17 +60,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.amp:
             use_amp(cfg)
         steps[config] = training_step(cfg)
-    times = {config: [] for config in steps}
-    for turn in track(range(args.repeats + 1), 'Training'):
-        for config, step in steps.items():
-            start = time.perf_counter()
-            step()
-            if turn > 0:  # the first turn warms up
-                times[config].append(time.perf_counter() - start)
+    times = time_in_turn(steps, args.repeats)
     first = median(times[args.configs[0]])
     rows = [
-        [config, median(values), f'{min(values):.3f}-{max(values):.3f}', f'{median(values) / first:.2f}']
-        for config, values in times.items()
+        [config, median(values), max(values) - min(values), median(values) / first] for config, values in times.items()
     ]
     print(tabulate(rows, ['config', 's per step', 'range', 'ratio'], 'pipe', floatfmt='.3f'))
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
@@ -159,14 +160,16 @@ def _holds_ids(dataset_cfg: dict) -> bool:
 
 
 def _check_files(dataset: BaseSegDataset, key: str, holds_ids: bool) -> None:
-    print(f'Checking the {len(dataset)} images and labels of {key}')
+    print_log(f'Checking the {len(dataset)} images and labels of {key}', 'current')
     unknown = 0
     for i in range(len(dataset)):
         info = dataset.get_data_info(i)
         if '://' not in info['img_path']:
             unknown += not check_pair(info['img_path'], info.get('seg_map_path'), holds_ids)
     if unknown:
-        print(f'{unknown} of them are of a format that only the pipeline may know: their sizes were not compared')
+        print_log(
+            f'{unknown} of them have a format that only the pipeline may know: their sizes were not compared', 'current'
+        )
 
 
 def check_data(cfg: Config, phases: tuple[str, ...]) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from dsrl_mm.engine.complexity import network_input
+from dsrl_mm.apis import task_of
 from projects.experiments import cost as module
 from projects.experiments.cost import costs
 from projects.experiments.grid import ROOT
@@ -19,14 +19,14 @@ STOCK = 'projects/street_scenes/configs/street_scenes_baseline.py'
 
 def test_input_is_the_canvas_over_the_scale_factor():
     cfg = Config.fromfile(ROOT / STOCK)
-    assert network_input(cfg) == (96, 192)
+    assert task_of(cfg).network_input(cfg)[1:] == (96, 192)
     cfg.model.scale_factor = 5
-    assert network_input(cfg) == (39, 77)  # padded
+    assert task_of(cfg).network_input(cfg)[1:] == (39, 77)  # padded
     cfg.model.type = 'EncoderDecoder'
-    assert network_input(cfg) == (192, 384)
+    assert task_of(cfg).network_input(cfg)[1:] == (192, 384)
     cfg.pop('crop_size')
     with pytest.raises(ValueError, match='has no crop_size'):
-        network_input(cfg)
+        task_of(cfg).network_input(cfg)
 
 
 def test_measured_once_and_again_for_other_rows(tmp_path, monkeypatch):

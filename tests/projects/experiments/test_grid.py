@@ -13,7 +13,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from dsrl_mm import cli
-from dsrl_mm.engine.complexity import network_input
+from dsrl_mm.apis import task_of
 from dsrl_mm.engine.loading import without_pretrained
 from projects.experiments.grid import ROOT, Row, Run, load_grid
 
@@ -163,7 +163,7 @@ def test_unknown_rows_and_seeds_are_named(tmp_path):
 def test_the_documents_grid():
     grid = load_grid(ROOT / 'docs/examples/my_grid.yml')
     configs = [cli.training_config(run.arguments('')) for run in grid.runs(seeds=[0])]
-    assert [network_input(cfg) for cfg in configs] == [(180, 240), (120, 160)]
+    assert [task_of(cfg).network_input(cfg)[1:] for cfg in configs] == [(180, 240), (120, 160)]
 
 
 SHIPPED = sorted((ROOT / 'projects/experiments/grids').glob('*.yml'))

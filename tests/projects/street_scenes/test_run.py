@@ -11,7 +11,7 @@ def test_demo_prints_a_table_and_draws_a_picture(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(run, 'write_scenes', partial(run.write_scenes, splits=dict(train=10, val=2)))
     run.main(['--out', str(tmp_path / 'out'), '--iters', '6'])
     printed = capsys.readouterr().out
-    for row in ('mIoU', 'thin classes', 'IoU.pole', 'IoU.sign', 'IoU.rider', 'GFLOPs', 'ms/image', 'sr/PSNR'):
+    for row in ('mIoU', 'thin classes', 'IoU.pole', 'IoU.sign', 'IoU.rider', 'GFLOPs', 'latency (ms)', 'sr/PSNR'):
         assert f'| {row} ' in printed
     assert (tmp_path / 'out/comparison.png').stat().st_size > 10_000
 

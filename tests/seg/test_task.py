@@ -1,0 +1,43 @@
+"""Segmentation's part of the commands; its files are tested with the commands, and deploying in ``tests/apis``."""
+
+import pytest
+from mmengine.config import Config
+from toy import model_cfg
+
+from dsrl_mm.seg import DSRLSegmentor
+from dsrl_mm.seg.task import SegTask
+
+TASK = SegTask()
+
+
+@pytest.mark.parametrize(
+    ('model', 'expected'),
+    [
+        (dict(type='DSRLSegmentor', scale_factor=3, backbone=dict(in_channels=1)), (1, 16, 22)),  # padded to 48x66
+        (dict(type=DSRLSegmentor, backbone={}), (3, 24, 32)),  # 2 by default
+        (dict(type='EncoderDecoder', backbone={}), (3, 47, 64)),
+    ],
+)
+def test_network_input(model, expected):
+    assert TASK.network_input(Config(dict(model=model, crop_size=(47, 64)))) == expected
+
+
+def test_network_input_needs_a_canvas():
+    with pytest.raises(ValueError, match='has no crop_size: set it to height and width of the canvas'):
+        TASK.network_input(Config(dict(model=model_cfg())))
+
+
+def test_tta_says_what_the_config_lacks():
+    with pytest.raises(ValueError, match='--tta: the config has no tta_model and no tta_pipeline. .*_base_'):
+        TASK.use_tta(Config(dict(model=dict())))
+
+
+@pytest.mark.parametrize('type_', ['SRMetric', 'unknown'])
+def test_out_needs_a_metric_that_writes_masks(type_):
+    with pytest.raises(ValueError, match='--out: an? IoUMetric writes the masks, .*none. Add dict.type="IoUMetric"'):
+        TASK.keep_predictions(Config(dict(test_evaluator=dict(type=type_))), 'masks')
+
+
+def test_show_needs_a_hook():
+    with pytest.raises(ValueError, match=r'visualization=dict\(type="SegVisualizationHook"\)'):
+        TASK.draw_predictions(Config(dict(default_hooks={})), True, None, 1)

@@ -1,0 +1,23 @@
+"""The command that compares models: what it hands to :func:`dsrl_mm.apis.compare_models`."""
+
+import toy_data
+
+from tools.analysis_tools import compare as tool
+
+
+def test_options_are_for_every_config(tmp_path, monkeypatch, capsys):
+    files = {name: toy_data.write_config(tmp_path / name, tmp_path) for name in 'ab'}
+    found = {}
+
+    def compare_models(entries, out, pictures):
+        found.update(entries, out=out, pictures=pictures)
+        return {name: {'mIoU': 50.0} for name in entries}
+
+    monkeypatch.setattr(tool, 'compare_models', compare_models)
+    models = [arg for name, config in files.items() for arg in ('--model', name, str(config), f'{name}.pth')]
+    options = ['--pictures', '2', '--cfg-options', 'test_dataloader.dataset.data_root=elsewhere']
+    tool.main([*models, '--out', str(tmp_path), *options])
+    assert [found[name].checkpoint for name in 'ab'] == ['a.pth', 'b.pth']
+    assert [found[name].cfg.test_dataloader.dataset.data_root for name in 'ab'] == ['elsewhere'] * 2
+    assert (found['out'], found['pictures']) == (str(tmp_path), 2)
+    assert '| mIoU |' in capsys.readouterr().out
