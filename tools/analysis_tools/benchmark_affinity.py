@@ -1,4 +1,4 @@
-"""Time and memory of the affinity loss beside the naive one that keeps N x N matrices."""
+"""Measure time and memory of the affinity loss and of a naive one with N x N matrices."""
 
 import argparse
 import csv
@@ -26,7 +26,7 @@ NAIVE_MATRICES = 4
 
 
 def naive_affinity_loss(seg_feat: Tensor, sr_feat: Tensor, q: int = 1) -> Tensor:
-    """Eq. 3 and 4 of the paper as they are written, for p = 2. Arguments as :func:`~dsrl_mm.core.affinity_loss`."""
+    """Compute Eq. 3 and 4 of the paper literally, for p = 2. Arguments as in :func:`~dsrl_mm.core.affinity_loss`."""
     affinity = []
     for feat in (seg_feat, sr_feat):
         unit = F.normalize(feat.flatten(2), dim=1, eps=1e-6)
@@ -58,7 +58,7 @@ def _seconds(function: Callable, device: str) -> float:
 
 
 def _alternate(functions: dict[str, Callable], repeats: int, device: str) -> dict[str, float]:
-    """Median seconds of functions that take turns, so that a busy machine slows all of them alike."""
+    """Measure the median seconds of functions, interleaved so that other load affects all alike."""
     times = {name: [] for name in functions}
     for turn in range(repeats + 1):
         for name, function in functions.items():
@@ -69,27 +69,27 @@ def _alternate(functions: dict[str, Callable], repeats: int, device: str) -> dic
 
 
 def _resident_peak(name: str, n: int, channels: int, q: int) -> int:
-    """Bytes by which one step lifts this process's resident memory at its peak. Linux only."""
+    """Measure the peak increase of this process's resident memory in one step, in bytes. Linux only."""
     torch.set_num_threads(1)
     feats = _features(n, channels, 'cpu')
-    _step(LOSSES[name], feats, q)  # loads the libraries, which compile their kernels
+    _step(LOSSES[name], feats, q)  # loads libraries and compiles kernels
     for feat in feats:
         feat.grad = None
-    ctypes.CDLL(None).malloc_trim(0)  # what was freed shall not serve again unseen
-    Path('/proc/self/clear_refs').write_text('5')  # forgets the peak so far
+    ctypes.CDLL(None).malloc_trim(0)  # so that freed memory is not reused unnoticed
+    Path('/proc/self/clear_refs').write_text('5')  # resets the peak
     before = _status('VmRSS')
     _step(LOSSES[name], feats, q)
     return _status('VmHWM') - before
 
 
 def _status(key: str, file: str = '/proc/self/status') -> int:
-    """A figure of the kernel's, in bytes."""
+    """Read a value of the kernel, in bytes."""
     with open(file) as f:
         return next(1024 * int(line.split()[1]) for line in f if line.startswith(key))
 
 
 def _extra_memory(name: str, n: int, channels: int, q: int, device: str) -> int:
-    """Peak bytes of forward and backward beyond the features, measured: on CPUs, in a process of its own."""
+    """Measure the peak memory of forward and backward beyond the features, in bytes; on CPUs in a new process."""
     if device == 'cuda':
         feats = _features(n, channels, device)
         torch.cuda.reset_peak_memory_stats()
@@ -105,7 +105,7 @@ def _free_memory(device: str) -> int:
 
 
 def _measure(n: int, channels: int, q: int, repeats: int, device: str) -> dict[str, float | str]:
-    """One row of the table. Operations of q = 1: three products per pair of a triangle of width 2 C."""
+    """Measure one row of the table. Operations of q = 1: three products of width 2 C per pair of a triangle."""
     needed = NAIVE_MATRICES * 4 * n**2
     fits = needed < 0.8 * _free_memory(device)
     names = ['ours', 'naive'] if fits else ['ours']

@@ -45,7 +45,7 @@ def training_step(cfg: Config) -> Callable[[], None]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Time training steps of segmentation configs, in turn, and print medians and ratios to the first."""
+    """Time training steps of segmentation configs, interleaved, and print medians and ratios to the first."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument('configs', nargs='+', help='config files; the others are compared with the first')
     parser.add_argument('--amp', action='store_true', help='mixed precision, as with tools/train.py --amp')

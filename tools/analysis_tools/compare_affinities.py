@@ -1,7 +1,7 @@
-"""Whether the guide of the affinity loss has anything to teach: how well affinities tell which pixels share a class.
+"""Measure how well the affinities of SSSR and SISR features predict which pixels share a class.
 
-The loss pulls the segmentation features' affinities towards the guide's. Where the guide's say less of the classes than
-those of the segmentation features do already, there is nothing to gain from that.
+The affinity loss pulls the affinities of the segmentation features towards those of its guide. If the guide's predict
+the classes less well, there is nothing to gain.
 """
 
 import argparse
@@ -24,17 +24,15 @@ __all__ = ['agreement', 'main']
 
 
 def agreement(feat: Tensor, label: Tensor, near: int | None = None) -> float:
-    """Correlation, over pairs of positions, of the features' cosine with whether both positions have one class.
+    """Compute the correlation of the cosine of two positions with whether they share a class, over pairs of positions.
 
     Args:
         feat (Tensor): features of one image, (C, H, W).
-        label (Tensor): (H, W), class ids; below 0 where a position is left out.
-        near (int, optional): leave out pairs that are more positions apart than this, along either axis. Defaults to
-            None: all pairs.
+        label (Tensor): class ids, (H, W); positions below 0 are ignored.
+        near (int, optional): maximum distance of a pair's positions along each axis. Defaults to None: all pairs.
 
     Returns:
-        float: 1 where affinities are those of the labels, 0 where they say nothing of them; NaN where all pairs are of
-        one class.
+        float: 1 if affinities equal those of the labels, 0 if they are unrelated; NaN if all pairs have one class.
     """
     rows, columns = (label >= 0).nonzero(as_tuple=True)
     directions = F.normalize(feat[:, rows, columns].float(), dim=0)
@@ -46,7 +44,7 @@ def agreement(feat: Tensor, label: Tensor, near: int | None = None) -> float:
 
 
 def _features(model: torch.nn.Module, batch: dict) -> tuple[dict[str, Tensor], Tensor]:
-    """What FA could compare of one image, by name, on one grid, and the labels there."""
+    """Return the features of one image that FA could compare, by name, and the labels on their grid."""
     data = model.data_preprocessor(batch, False)
     reduced = model._network_input(data['inputs'])
     shared = model.backbone(reduced)

@@ -1,7 +1,7 @@
-"""What every loss asks of the features that all branches share: size and direction of its gradient there.
+"""Measure the size and direction of every loss's gradient on the shared features, on training batches.
 
-A weight (the paper's w1 and w2) says little by itself: a mean over pixels and one over pairs of them differ by orders
-of magnitude in what they do to the backbone. This measures it, on training batches.
+The weights of the losses (w1 and w2) do not show this: means over pixels and over pairs of pixels have gradients of
+different orders of magnitude.
 """
 
 import argparse
@@ -24,15 +24,15 @@ __all__ = ['loss_gradients', 'main', 'shares']
 
 
 def loss_gradients(model: nn.Module, batch: dict) -> dict[str, tuple[float, list[Tensor]]]:
-    """Every loss of a batch, and its gradient with respect to each of the backbone's outputs.
+    """Compute every loss of a batch and its gradient with respect to each of the backbone's outputs.
 
     Args:
         model (nn.Module): in training mode, with a ``backbone``.
-        batch (dict): as a data loader gives it.
+        batch (dict): from a data loader.
 
     Returns:
-        dict[str, tuple[float, list[Tensor]]]: by the loss's name in the log: its value, weight included, and a gradient
-        per output, what flows back through later ones included; zeros where it does not depend on one.
+        dict[str, tuple[float, list[Tensor]]]: by the loss's name in the log, its weighted value and a gradient per
+        output, including what flows through later outputs; zeros if it does not depend on an output.
     """
     shared = []
     hook = model.backbone.register_forward_hook(lambda _, inputs, outputs: shared.extend(outputs))
@@ -47,16 +47,16 @@ def loss_gradients(model: nn.Module, batch: dict) -> dict[str, tuple[float, list
 
 
 def shares(model: nn.Module, batches: Iterable[dict]) -> dict[str, dict[str, float]]:
-    """How the losses divide the gradient on the shared features among them, as means over batches.
+    """Compute each loss's share of the gradient on the shared features, as means over batches.
 
     Args:
         model (nn.Module): see :func:`loss_gradients`.
         batches (Iterable[dict]): see :func:`loss_gradients`.
 
     Returns:
-        dict[str, dict[str, float]]: by loss: ``loss``, its value; ``output I %``, the norm of its gradient on the
-        backbone's output I, of the sum of all losses' norms there; ``cosine``, between its gradient on all outputs
-        and that of the first loss, the task's own: below 0 the two pull apart.
+        dict[str, dict[str, float]]: by loss, its value (``loss``); its share of the sum of gradient norms on output I
+        (``output I %``); the cosine of its gradient on all outputs with that of the first loss, the task's own
+        (``cosine``).
     """
     rows = defaultdict(list)
     for batch in batches:

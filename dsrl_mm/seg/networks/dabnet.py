@@ -25,7 +25,7 @@ def _conv(
     dilation: int = 1,
     groups: int = 1,
 ) -> nn.Conv2d:
-    """A convolution that keeps the grid, or divides its sides by the stride and rounds up."""
+    """Build a convolution that keeps the grid, or divides its sides by the stride and rounds up."""
     padding = tuple(size // 2 * dilation for size in kernel_size)
     return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=False)
 
@@ -39,18 +39,18 @@ def _norm_act(channels: int, norm_cfg: dict, act_cfg: dict) -> nn.Sequential:
 class DABModule(BaseModule):
     """Depth-wise asymmetric bottleneck (Sec. 3.1 of the paper): a residual with two depth-wise branches.
 
-    A 3x3 convolution halves the channels. One branch sees the neighbourhood, the other, dilated, the context; each is
-    a 3x1 and a 1x3 depth-wise convolution. A 1x1 convolution brings their sum back to all channels. A norm and an
-    activation come before every convolution, but none after the last: the residual is not rectified.
+    A 3x3 convolution halves the channels. A local and a dilated branch follow, each of a 3x1 and a 1x3 depth-wise
+    convolution. A 1x1 convolution restores the channels of their sum. Every convolution is preceded by a norm and an
+    activation. The last is followed by neither, so the residual is not rectified.
 
     Args:
-        channels (int): C, of input and output; even.
-        dilation (int): of the second branch. Defaults to 1.
-        norm_cfg (dict): normalisation. Defaults to batch norm.
+        channels (int): input and output channels, C, even.
+        dilation (int): dilation of the second branch. Defaults to 1.
+        norm_cfg (dict): normalization. Defaults to batch norm.
         act_cfg (dict): activation. Defaults to PReLU with one slope per channel.
 
     Raises:
-        ValueError: for an odd number of channels.
+        ValueError: if the number of channels is odd.
     """
 
     def __init__(
@@ -73,16 +73,16 @@ class DABModule(BaseModule):
         self.expand = nn.Sequential(norm_act(half), _conv(half, channels, (1, 1)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C, H, W)."""
+        """Transform features (B, C, H, W) to the same shape."""
         reduced = self.reduce(x)
         return x + self.expand(self.local(reduced) + self.context(reduced))
 
 
 class _Downsampling(BaseModule):
-    """Halves the grid (Sec. 3.2): a strided convolution beside max pooling, which leaves it fewer channels to make.
+    """Downsampling block (Sec. 3.2): a strided convolution, concatenated with max pooling of the input.
 
-    As in the authors' code, the convolution makes all of them where the input already has as many. Odd sides are
-    rounded up by both, so that the two fit together.
+    As in the authors' code, there is no pooling if the input has as many channels as the output. Both round odd sides
+    up.
     """
 
     def __init__(self, in_channels: int, out_channels: int, norm_cfg: dict, act_cfg: dict):
@@ -100,34 +100,35 @@ class _Downsampling(BaseModule):
 
 @MODELS.register_module()
 class DABNet(BaseModule):
-    """The network of "DABNet: Depth-wise Asymmetric Bottleneck for Real-time Semantic Segmentation" without classifier.
+    """Backbone of "DABNet: Depth-wise Asymmetric Bottleneck for Real-time Semantic Segmentation".
 
     https://arxiv.org/abs/1907.11357 (Sec. 3.2, Table 1), checked against https://github.com/Reagan1311/DABNet.
 
-    Three 3x3 convolutions, the first of stride 2, then two stages, each a downsampling block and DAB modules. Each of
-    the three outputs also carries the image, average-pooled to its grid, and those of the stages their block's input
-    to the DAB modules (the long-range connections). The paper's decoder is a 1x1 classifier on the last output, and
-    bilinear enlarging: ``FCNHead(in_channels=259, channels=259, in_index=2, num_convs=0, concat_input=False)``.
+    Three 3x3 convolutions, the first of stride 2, are followed by two stages, each of a downsampling block and DAB
+    modules. The average-pooled image is concatenated to each of the three outputs, and the input of a stage's DAB
+    modules to the stage's output (the long-range connections). The paper's decoder is a 1x1 classifier on the last
+    output, followed by bilinear interpolation:
+    ``FCNHead(in_channels=259, channels=259, in_index=2, num_convs=0, concat_input=False)``.
 
-    With 19 classes and that head it has 0.757 M parameters, the paper's 0.76 M, and at 512x1024 10.22 G multiply-adds,
-    or 20.44 GFLOPs, the figure of DSRL's paper.
+    With 19 classes and that head, it has 0.757 M parameters (paper: 0.76 M) and 10.22 G multiply-adds at 512x1024,
+    i.e. 20.44 GFLOPs, as in the DSRL paper.
 
     Args:
-        in_channels (int): C, channels of the image. Defaults to 3.
-        channels (Sequence[int]): C_0, C_1, ..., of the initial block and of each stage; those of stages are even.
-            Defaults to (32, 64, 128).
-        dilations (Sequence[Sequence[int]]): of each stage's DAB modules, one module per number. Defaults to the
-            paper's, ((2, 2, 2), (4, 4, 8, 8, 16, 16)).
-        norm_cfg (dict): normalisation. Defaults to batch norm with the authors' eps=1e-3. Group norm gets as many of
-            its groups as divide a layer's channels: one on the outputs, whose channels are odd.
-        act_cfg (dict): activation. Defaults to PReLU, which has one slope per channel unless ``num_parameters`` is
-            set. The slopes' names contain ``.act.``: exempt them from weight decay, which pulls them to ReLU, by
-            ``paramwise_cfg=dict(custom_keys={'.act.': dict(decay_mult=0.0)})``; the authors' code does not.
-        init_cfg (dict | list[dict], optional): of weights. Defaults to None: He's normal initialisation by fan-in, as
-            in the authors' code. They train from scratch.
+        in_channels (int): channels of the image, C. Defaults to 3.
+        channels (Sequence[int]): channels of the initial block and of each stage, C_0, C_1, ...; those of stages are
+            even. Defaults to (32, 64, 128).
+        dilations (Sequence[Sequence[int]]): dilation of each DAB module, by stage. Defaults to
+            ((2, 2, 2), (4, 4, 8, 8, 16, 16)), as in the paper.
+        norm_cfg (dict): normalization. Defaults to batch norm with the authors' eps=1e-3. For group norm, the number of
+            groups is reduced to a divisor of the channels: 1 for the outputs, whose channels are odd.
+        act_cfg (dict): activation. Defaults to PReLU with one slope per channel, unless ``num_parameters`` is set.
+            Names of slopes contain ``.act.``. To exempt them from weight decay, unlike the authors, set
+            ``paramwise_cfg=dict(custom_keys={'.act.': dict(decay_mult=0.0)})``.
+        init_cfg (dict | list[dict], optional): initialization. Defaults to None: Kaiming normal by fan-in, as in the
+            authors' code, which trains from scratch.
 
     Raises:
-        ValueError: if ``channels`` and ``dilations`` do not go together, or a stage's channels are odd.
+        ValueError: if ``channels`` and ``dilations`` do not match, or a stage's channels are odd.
     """
 
     def __init__(
@@ -163,15 +164,15 @@ class DABNet(BaseModule):
         self.norm_acts = nn.ModuleList(_norm_act(width, **cfgs) for width in widths)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The features of all stages.
+        """Compute the features of all stages.
 
         Args:
-            x (Tensor): the image, (B, C, H, W), normalised; any size.
+            x (Tensor): normalized image, (B, C, H, W), of any size.
 
         Returns:
-            tuple[Tensor, ...]: the initial block's, (B, C_0 + C, H / 2, W / 2), and of stage i = 1, 2, ...
-            (B, 2 C_i + C, H / 2^(i+1), W / 2^(i+1)), sides rounded up: by default 35, 131 and 259 channels at strides
-            2, 4 and 8.
+            tuple[Tensor, ...]: features of the initial block, (B, C_0 + C, H / 2, W / 2), and of each stage i = 1, 2,
+            ..., (B, 2 C_i + C, H / 2^(i+1), W / 2^(i+1)), with sides rounded up. By default, 35, 131 and 259 channels
+            at strides 2, 4 and 8.
         """
         image = self.image_pool(x)
         outs = [self.norm_acts[0](torch.cat([self.stem(x), image], dim=1))]

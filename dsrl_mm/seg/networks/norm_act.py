@@ -1,4 +1,4 @@
-"""Normalisation and activation that fit a layer, whatever its number of channels."""
+"""Normalization and activation configs for any number of channels."""
 
 from math import gcd
 
@@ -6,12 +6,12 @@ __all__ = ['fit_act', 'fit_norm']
 
 
 def fit_norm(norm_cfg: dict, channels: int) -> dict:
-    """Group norm with as many of its groups as divide the channels; others as they are."""
+    """Reduce the groups of a group norm to a divisor of the channels; return other norms unchanged."""
     if norm_cfg['type'] != 'GN':
         return norm_cfg
     return dict(norm_cfg, num_groups=gcd(norm_cfg['num_groups'], channels))
 
 
 def fit_act(act_cfg: dict, channels: int) -> dict:
-    """PReLU with a slope per channel, unless its ``num_parameters`` says otherwise; others as they are."""
+    """Give PReLU one slope per channel unless ``num_parameters`` is set; return other activations unchanged."""
     return {'num_parameters': channels, **act_cfg} if act_cfg['type'] == 'PReLU' else act_cfg
