@@ -16,7 +16,7 @@ PY := $(VENV)/bin/python
 MMPOSE = $(PY) -m pip install --no-deps --no-build-isolation -r requirements/mmpose.txt
 STAMP := $(VENV)/.installed-$(STACK)
 
-.PHONY: help setup demo test lint docs format clean
+.PHONY: help setup demo test lint docs tables format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ lint: $(STAMP)  ## check style, format and the direction of imports
 
 docs: $(STAMP)  ## build the documentation site in docs/_build/html
 	$(PY) -m sphinx -W --keep-going -q docs docs/_build/html
+
+tables: $(STAMP)  ## write docs/_generated and the README's table from the records of experiments
+	$(PY) -m projects.experiments.tables
 
 format: $(STAMP)  ## fix what ruff can fix
 	$(PY) -m ruff check --fix .

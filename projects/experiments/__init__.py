@@ -1,1 +1,1 @@
-"""Grids of trainings: every row of a table with every seed, from the trainings to the table and its pictures."""
+"""Grids of trainings: run every row of a table with every seed, record what came out, and write tables and pictures."""

@@ -1,56 +1,37 @@
-"""What a training wrote of its course, over all sessions that it took."""
+"""What a training logged of its course, over all sessions that it took."""
 
-import json
+from io import StringIO
 from pathlib import Path
-from statistics import median
+from typing import Any
 
-__all__ = ['TrainingLog']
+import pandas as pd
 
-
-def _entries(file: Path) -> list[dict]:
-    """The complete lines of a log that may be written right now."""
-    text = file.read_text()
-    return [json.loads(line) for line in text[: text.rfind('\n') + 1].splitlines()]
+__all__ = ['course', 'read_log']
 
 
-class TrainingLog:
-    """MMEngine's log of a work dir. Iterations that a later session trained anew count once, as it logged them.
+def read_log(work_dir: Path) -> pd.DataFrame:
+    """Read MMEngine's log of a work dir, which may be written right now, by iteration.
 
-    Args:
-        work_dir (Path): of the training; without a log, everything is empty.
+    An iteration that a later session repeated counts once, as that session logged it.
     """
+    texts = (file.read_text() for file in sorted(work_dir.glob('*/vis_data/scalars.json')))
+    lines = ''.join(text[: text.rfind('\n') + 1] for text in texts)  # without one that is not complete
+    log = pd.read_json(StringIO(lines or '{"step": 0}'), lines=True, convert_dates=False)
+    return log.groupby('step').last().reindex(columns=[*dict.fromkeys([*log, 'loss', 'time', 'memory', 'mIoU'])])
 
-    def __init__(self, work_dir: Path):
-        self.trained, self.tested = {}, {}
-        self.iterations = 0  # done
-        for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
-            for entry in _entries(file):
-                (self.trained if 'loss' in entry else self.tested)[entry['step']] = entry
-                self.iterations = entry['step']
 
-    @property
-    def curve(self) -> list[tuple[int, float]]:
-        """Iterations and mIoU on the validation set, in percent."""
-        return [(step, entry['mIoU']) for step, entry in sorted(self.tested.items()) if 'mIoU' in entry]
+def course(log: pd.DataFrame, points: int = 50) -> dict[str, Any]:
+    """Summarise a log.
 
-    def losses(self, points: int = 50) -> dict[str, list[float]]:
-        """The losses by name, and ``iteration``: evenly spaced ones, at most ``points``."""
-        steps = sorted(self.trained)
-        steps = steps[:: -(-len(steps) // points) or 1]
-        names = [name for name in self.trained[steps[0]] if 'loss' in name] if steps else []
-        return dict(iteration=steps) | {name: [self.trained[step][name] for step in steps] for name in names}
-
-    @property
-    def seconds_per_iteration(self) -> float | None:
-        """The median over what was logged; None before that."""
-        return median(entry['time'] for entry in self.trained.values()) if self.trained else None
-
-    @property
-    def seconds(self) -> float:
-        """Of training: all iterations at the median pace, so without validation, pauses and what was done twice."""
-        return (self.seconds_per_iteration or 0) * max(self.trained, default=0)
-
-    @property
-    def gpu_memory_mib(self) -> float | None:
-        """The most that was allocated on the GPU, as MMEngine logs it; None on a CPU."""
-        return max((entry['memory'] for entry in self.trained.values() if 'memory' in entry), default=None)
+    Returns:
+        dict: ``curve`` (iterations and mIoU on the validation set, percent), ``losses`` (by name, at most ``points``
+        evenly spaced ones, and their ``iteration``) and ``train_seconds`` (of all iterations at the median pace:
+        without validation, pauses and what was done twice).
+    """
+    trained = log.dropna(subset='loss')
+    losses = trained.filter(like='loss')[:: -(-len(trained) // points)].rename_axis('iteration').reset_index()
+    return dict(
+        curve=[*log['mIoU'].dropna().items()],
+        losses=losses.to_dict('list'),
+        train_seconds=trained['time'].median() * trained.index.max(),
+    )

@@ -1,111 +1,181 @@
-"""One run, in a process of its own: train, test the last checkpoint, and write down what came out."""
+"""Runs as processes: train, test the last checkpoint, and record what came out."""
 
 import fcntl
 import json
 import os
-import resource
+import platform
+import re
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from io import TextIOBase
 from pathlib import Path
+from threading import Event
 
-from mmengine.config import Config
+import mmengine
+import mmseg
+import torch
 
-from dsrl_mm import cli
-from dsrl_mm.apis.compare import Trained, evaluate
-from dsrl_mm.seg import BoundaryMetric, ClassIoUMetric  # noqa: F401  (registers)
+from .config import ROOT, read_text
+from .log import course, read_log
+from .records import add_run, read_json, read_records, write_json
 
-from .grid import ROOT, Row, Run
-from .log import TrainingLog
-from .record import Sessions, code_state, tidy, write_json
-
-__all__ = ['TAKEN', 'busy', 'command', 'execute', 'main']
-
-#: Exit status of a run that another process is at.
-TAKEN = os.EX_TEMPFAIL
+__all__ = ['Run', 'device_name', 'run_all']
 
 
-def _metrics(cfg: Config) -> list[dict]:
-    """What every run is tested by, whatever its config's evaluator is; only what to ignore is the config's."""
-    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple)) else [cfg.test_evaluator]
-    ignored = {key: value for evaluator in evaluators for key, value in evaluator.items() if key == 'ignore_index'}
-    return [dict(type='ClassIoUMetric', iou_metrics=['mIoU'], **ignored), dict(type='BoundaryMetric', **ignored)]
+def device_name() -> str:
+    """Name the GPU, or the CPU and its number of cores."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    cpus = Path('/proc/cpuinfo')  # Linux has it
+    model = re.search(r'model name\s*: (.*)', cpus.read_text()) if cpus.exists() else None
+    return f'{model[1] if model else platform.machine()}, {os.cpu_count()} cores'
 
 
-def _host_memory_mib() -> float:
-    """The most that a child process had, the main process of a training."""
-    unit = 1 if sys.platform == 'darwin' else 1024  # bytes; macOS counts single ones, Linux KiB
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 2**20
+def _commit() -> str:
+    """The commit, with a '+' where what a training reads differs from it; empty outside git."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(['git', '-C', str(ROOT), *arguments], capture_output=True, text=True).stdout.strip()
+
+    return git('rev-parse', 'HEAD') + '+' * bool(git('status', '--porcelain', 'configs', 'dsrl_mm', 'tools'))
 
 
-def command(run: Run, work_dir: Path, result: Path) -> list[str]:
-    """The command line that calls :func:`execute` in another process."""
-    return [sys.executable, '-m', __name__, json.dumps(asdict(run)), str(work_dir), str(result)]
+@dataclass(frozen=True)
+class Run:
+    """A row's training with a seed."""
+
+    id: str
+    seed: int
+    text: str  # of the config
+    work_dir: Path  # of all runs
+    records: Path
+    grid: str
+
+    @property
+    def name(self) -> str:
+        return f'{self.id}-seed{self.seed}'
+
+    @property
+    def folder(self) -> Path:
+        return self.work_dir / self.name
+
+    @property
+    def iterations(self) -> int:
+        return read_text(self.text).train_cfg.max_iters
 
 
-def execute(run: Run, work_dir: Path, result: Path) -> None:
-    """Train what is left to train, test the last checkpoint, write the result and remove the other checkpoints.
+def _execute(run: Run, call: Callable[..., float]) -> None:
+    """Train what is left to train, test the last checkpoint, record the run, and remove the other checkpoints.
 
-    Raises:
-        BlockingIOError: if another process is at it.
+    Args:
+        run (Run): what to do.
+        call (Callable): runs one of the tools with arguments, and returns the most memory that it took, in MiB.
     """
-    code = code_state()
-    work_dir.mkdir(parents=True, exist_ok=True)
-    with _alone_in(work_dir) as lock:
-        if result.exists():
-            return
-        if run.id != work_dir.name:
-            sys.exit(f'{run.row.config} has changed since the grid was read: now it is {run.id}. Start the grid again')
-        arguments = run.arguments(work_dir)
-        cfg = cli.training_config(arguments)
-        checkpoint = work_dir / f'iter_{cfg.train_cfg.max_iters}.pth'
-        sessions = Sessions(work_dir / 'sessions.json')
-        if not checkpoint.exists():
-            sessions.begin()
-            train = [sys.executable, str(ROOT / 'tools/train.py'), *arguments, '--resume']
-            if failed := subprocess.call(train, pass_fds=[lock]):
-                sys.exit(failed)  # what it said is the end of the log
-            sessions.end(peak_memory_mib=TrainingLog(work_dir).gpu_memory_mib or _host_memory_mib())
-        metrics = evaluate(Trained(cfg, checkpoint), run.name, _metrics(cfg))
-        log = TrainingLog(work_dir)
-        measured = dict(metrics=metrics, curve=log.curve, losses=log.losses(), train_seconds=log.seconds)
-        write_json(result, run.settings | tidy(measured) | dict(sessions=sessions.notes, tested_by=code))
-        for other in set(work_dir.glob('*.pth')) - {checkpoint}:
-            other.unlink()
+    if str(run.seed) in read_records(run.records).get(run.id, dict(runs=()))['runs']:
+        return  # another process was faster
+    config, notes, train = run.folder / f'{run.id}.py', run.folder / 'sessions.json', run.folder / 'train'
+    config.write_text(run.text, encoding='utf-8')
+    checkpoint = train / f'iter_{run.iterations}.pth'
+    sessions = read_json(notes) if notes.exists() else []
+    if not checkpoint.exists():
+        versions = dict(torch=torch.__version__, mmseg=mmseg.__version__, mmengine=mmengine.__version__)
+        sessions.append(dict(commit=_commit(), versions=versions, device=device_name()))
+        write_json(notes, sessions)
+        seed = f'randomness.seed={run.seed}'
+        memory = call('train.py', config, '--work-dir', train, '--resume', '--cfg-options', seed)
+        sessions[-1]['peak_memory_mib'] = read_log(train)['memory'].fillna(memory).max()  # on a GPU, MMEngine logs it
+        write_json(notes, sessions)
+    tested_by = _commit()
+    rebuilds = (read_text(run.text).model.get('sr_aux') or {}).get('head')
+    call('test.py', config, checkpoint, '--work-dir', run.folder / 'test', *['--sr-metrics'] * bool(rebuilds))
+    metrics = json.loads(max(run.folder.glob('test/*/*.json')).read_text())
+    metrics = {key: value for key, value in metrics.items() if not key.endswith('time')}
+    result = dict(metrics=metrics, **course(read_log(train)), sessions=sessions, tested_by=tested_by)
+    add_run(run.records, run.grid, run.id, run.seed, run.text, result)
+    for other in {*train.glob('*.pth')} - {checkpoint}:
+        other.unlink()
 
 
-def busy(work_dir: Path) -> bool:
-    """Whether some process trains there right now."""
-    if not (work_dir / 'lock').exists():
-        return False
-    with open(work_dir / 'lock') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+class _Processes:
+    """The processes that run right now, to be stopped together."""
+
+    def __init__(self):
+        self.running, self.stopped = set(), Event()
+
+    def call(self, lock: TextIOBase, out: TextIOBase, tool: str, *arguments: object) -> float:
+        """Run a tool to its end and return the most memory that it took, in MiB."""
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / 'tools' / tool), *map(str, arguments)],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={'OMP_NUM_THREADS': '1', **os.environ},
+            start_new_session=True,  # what it starts in turn is stopped with it
+            pass_fds=[lock.fileno()],  # if this process is killed, the folder stays locked
+        )
+        self.running.add(process)
+        if self.stopped.is_set():
+            self.stop()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        self.running.discard(process)
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, tool)
+        return usage.ru_maxrss / (2**20 if sys.platform == 'darwin' else 2**10)  # macOS counts bytes, Linux KiB
+
+    def stop(self) -> None:
+        """End them, and every later one."""
+        self.stopped.set()
+        for process in [*self.running]:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
 
 
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[int]:
-    """Have a folder to oneself, as long as any process has the file that this gives."""
-    with open(folder / 'lock', 'w') as lock:
+def _alone(run: Run, processes: _Processes) -> None:
+    """Execute a run with its folder locked, or raise BlockingIOError if another process is at it."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with open(run.folder / 'lock', 'w') as lock, open(run.folder / 'log.txt', 'a') as out:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield lock.fileno()
+        _execute(run, partial(processes.call, lock, out))
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """What :func:`command` calls."""
-    run, work_dir, result = sys.argv[1:] if argv is None else argv
-    run = json.loads(run)
-    try:
-        execute(Run(**dict(run, row=Row(**run['row']))), Path(work_dir), Path(result))
-    except BlockingIOError:
-        print(f'Another process trains in {work_dir}: left to it', flush=True)
-        sys.exit(TAKEN)
+def run_all(runs: Sequence[Run], jobs: int, watch: Callable[[Collection[Run]], None], pause: float = 2) -> list[Run]:
+    """Do runs in their order; one that fails stops no other. Whatever ends this function ends what it started.
 
+    Args:
+        runs (Sequence[Run]): what to do. Those that another process is at come last.
+        jobs (int): how many at a time.
+        watch (Callable): called after every pause with the runs at work.
+        pause (float): seconds. Defaults to 2.
 
-if __name__ == '__main__':
-    main()
+    Returns:
+        list[Run]: those that failed.
+    """
+    waiting, working, failed, processes = deque(runs), {}, [], _Processes()
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            while waiting or working:
+                while waiting and len(working) < jobs:
+                    run = waiting.popleft()
+                    working[pool.submit(_alone, run, processes)] = run
+                time.sleep(pause)
+                watch(working.values())
+                for future in [future for future in working if future.done()]:
+                    run, error = working.pop(future), future.exception()
+                    if isinstance(error, BlockingIOError):
+                        waiting.append(run)
+                    elif error:
+                        failed.append(run)
+                        out = run.folder / 'log.txt'
+                        end = out.read_text(errors='replace').splitlines()[-15:]
+                        print(f'{run.name} failed: {error}. The end of {out}:', *end, sep='\n', flush=True)
+        finally:
+            processes.stop()
+    return failed

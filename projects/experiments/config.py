@@ -1,0 +1,89 @@
+"""The composed config of a row: what is trained, recorded, and compared with today's."""
+
+import copy
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from pprint import pformat
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from dsrl_mm.cli import use_amp
+from dsrl_mm.engine.task import evaluators
+
+from .grid import Row, nearest
+
+__all__ = ['ROOT', 'compose', 'differences', 'read_text', 'to_text']
+
+#: The repository, in which rows name their configs.
+ROOT = Path(__file__).parents[2]
+#: The keys of a config that a training depends on. All other names serve the file itself; every run is tested by the
+#: same metrics, and validated only for its curve.
+READ = {'custom_imports'} | inspect.signature(Runner.__init__).parameters.keys() - {
+    *('self', 'cfg', 'work_dir', 'experiment_name', 'visualizer', 'log_level', 'log_processor', 'data_preprocessor'),
+    *('test_evaluator', 'val_dataloader', 'val_evaluator', 'val_cfg', 'test_cfg'),
+}
+
+
+def compose(row: Row, amp: bool) -> Config:
+    """Compose the config that a row is trained with, except for the seed.
+
+    Environment variables stay as they are written, so that it is the same on every machine.
+
+    Raises:
+        ValueError: if an option sets nothing that a training reads.
+    """
+    cfg = _with_options(row, row.options)
+    for key in row.options:
+        others = {other: value for other, value in row.options.items() if other != key}
+        if not differences(_with_options(row, others), cfg):
+            names = _flat({name: cfg[name] for name in cfg.keys() & READ})
+            raise ValueError(f'the option {key} changes nothing that is read; did you mean {nearest(key, names)}?')
+    if amp:
+        use_amp(cfg)
+    ignored = {key: value for metric in evaluators(cfg) for key, value in metric.items() if key == 'ignore_index'}
+    cfg.test_evaluator = [dict(type='ClassIoUMetric', **ignored), dict(type='BoundaryMetric', **ignored)]
+    return cfg
+
+
+def _with_options(row: Row, options: dict[str, Any]) -> Config:
+    cfg = Config.fromfile(ROOT / row.config, use_environment_variables=False)
+    cfg.merge_from_dict(copy.deepcopy(options))
+    return cfg
+
+
+def to_text(cfg: Config) -> str:
+    """Write a config as a file that MMEngine reads, more compactly than MMEngine does."""
+    return ''.join(f'{key} = {pformat(value, width=116, compact=True)}\n' for key, value in cfg.to_dict().items())
+
+
+def read_text(text: str, here: bool = False) -> Config:
+    """Read what :func:`to_text` wrote.
+
+    Args:
+        text (str): of the config.
+        here (bool): whether to import what it names, and to replace environment variables. Defaults to False.
+    """
+    with TemporaryDirectory() as folder:
+        file = Path(folder, 'config.py')
+        file.write_text(text, encoding='utf-8')
+        return Config.fromfile(file, import_custom_modules=here, use_environment_variables=here)
+
+
+def _flat(value: Any, name: str = '') -> dict[str, Any]:
+    """All values of nested mappings, and of lists of them, by dotted keys."""
+    if isinstance(value, (list, tuple)) and any(isinstance(entry, Mapping) for entry in value):
+        value = dict(enumerate(value))
+    if not isinstance(value, Mapping):
+        return {name: [*value] if isinstance(value, (list, tuple)) else value}
+    return {leaf: inner for key in value for leaf, inner in _flat(value[key], f'{name}.{key}'.strip('.')).items()}
+
+
+def differences(recorded: Config, today: Config) -> list[str]:
+    """Say in what one config differs from another, as far as trainings read them."""
+    then, now = (_flat({key: cfg[key] for key in cfg.keys() & READ}) for cfg in (recorded, today))
+    told = ((key, *(repr(flat[key]) if key in flat else 'absent' for flat in (then, now))) for key in {**then, **now})
+    return sorted(f'{key}: {old}, today {new}' for key, old, new in told if old != new)
