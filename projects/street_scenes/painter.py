@@ -1,9 +1,8 @@
 """The camera, the weather and the canvas of a generated street scene.
 
-A scene is a straight street in metres, seen by a pinhole camera: X to the right, Y up from the ground, Z ahead of the
-camera. Each shape is painted by one call into the image and into the label, so that the two always agree. Both are
-painted ``SUPERSAMPLING`` times larger; the image is then averaged, while a label pixel takes the class at its centre.
-Colours are BGR, as OpenCV has them.
+A scene is a straight street in metres, seen by a pinhole camera: X to the right, Y up from the ground, Z forward. One
+call paints a shape into the image and into the label, so the two always agree. Both are painted ``SUPERSAMPLING``
+times larger: image pixels are then averaged, and a label pixel takes the class at its centre. Colours are BGR.
 """
 
 import math
@@ -13,20 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-__all__ = ['CLASSES', 'IDS', 'IGNORE', 'THIN_CLASSES', 'Painter', 'develop', 'ground', 'smooth_noise', 'upright']
-
-# Name and palette colour (RGB) of every class; a class's id is its place.
-CLASSES = {
-    'sky': (130, 190, 235),
-    'building': (115, 105, 110),
-    'road': (128, 64, 128),
-    'pavement': (232, 180, 205),
-    'tree': (80, 150, 50),
-    'car': (25, 40, 150),
-    'pole': (250, 245, 235),
-    'sign': (250, 205, 0),
-    'rider': (225, 30, 45),
-}
+CLASSES = ('sky', 'building', 'road', 'pavement', 'tree', 'car', 'pole', 'sign', 'rider')  # as in the data set's config
 THIN_CLASSES = ('pole', 'sign', 'rider')
 IGNORE = 255
 IDS = {name: i for i, name in enumerate(CLASSES)} | {'ignore': IGNORE}
@@ -39,9 +25,9 @@ NEAR, FAR = 1.5, 130.0  # m, the street's nearest and farthest painted point
 class _Weather:
     zenith: tuple[int, int, int]
     horizon: tuple[int, int, int]  # also the colour of the haze
-    tint: tuple[float, float, float]  # what a white wall in the shade looks like, relative to 255
-    sunlight: float  # how much brighter than in the shade it is in the sun
-    haze: float  # m, where 63 % of a colour is lost
+    tint: tuple[float, float, float]  # colour of a white wall in the shade, relative to 255
+    sunlight: float  # by how much the sun brightens a surface
+    haze: float  # m, depth at which 63 % of a colour is lost
     clouds: float  # share of the sky
     lamps: float  # share of lit windows
 
@@ -61,7 +47,7 @@ class Painter:
 
     Args:
         size (tuple[int, int]): height and width of the scene in pixels.
-        rng (np.random.Generator): draws the camera, the weather, and whatever is left to chance in the painting.
+        rng (np.random.Generator): draws the camera, the weather and every random detail.
     """
 
     def __init__(self, size: tuple[int, int], rng: np.random.Generator):
@@ -70,7 +56,7 @@ class Painter:
         self.image = np.zeros((height, width, 3), np.uint8)
         self.label = np.zeros((height, width), np.uint8)
         self.weather = _WEATHERS[rng.integers(len(_WEATHERS))]
-        self.sun = rng.choice((-1, 1))  # the side of the street it stands over
+        self.sun = rng.choice((-1, 1))  # its side of the street
         self.focal = width * rng.uniform(0.75, 0.95)
         self.vanishing_point = width * rng.uniform(0.36, 0.64), height * rng.uniform(0.4, 0.5)
         self.eye = rng.uniform(-2.2, 2.2), rng.uniform(1.5, 2.1)
@@ -90,27 +76,27 @@ class Painter:
         return self.focal / max(z, NEAR)
 
     def colour(self, colour: Sequence[float], z: float, light: float = 1.0) -> list[float]:
-        """What a surface looks like from ``z`` metres in ``light`` (1: in the shade)."""
+        """The colour of a surface at depth ``z`` (m) in ``light`` (1 in the shade): tinted and hazy."""
         clear = math.exp(-z / self.weather.haze)
         seen = zip(colour, self.weather.tint, self.weather.horizon)
         return [float(clear * light * own * tint + (1 - clear) * haze) for own, tint, haze in seen]
 
     def vary(self, colours: Sequence[Sequence[float]]) -> np.ndarray:
-        """One of ``colours``, a little changed."""
+        """One of ``colours``, slightly varied."""
         colour = np.array(colours[self.rng.integers(len(colours))])
         return (colour * self.rng.uniform(0.85, 1.12) + self.rng.normal(0, 3.5, 3)).clip(0, 255)
 
     def in_sun(self, side: int) -> float:
-        """Light on a wall at this side of the street, which faces the other side."""
+        """Light on a wall on this side of the street."""
         return 1 + self.weather.sunlight * (1 if side != self.sun else -0.3)
 
     @property
     def sunlit(self) -> float:
-        """Light on what nothing shades."""
+        """Light outside any shade."""
         return 1 + self.weather.sunlight
 
     def fill(self, polygons, colour: Sequence[float], name: str | None, light: float = 1.0) -> None:
-        """Paint polygons, (points, 3) or (n, points, 3) in metres. With ``name`` None the class below stays."""
+        """Paint polygons, (points, 3) or (n, points, 3) in metres; with ``name`` None, only into the image."""
         polygons = np.asarray(polygons, np.float64)
         if not polygons.size:
             return
@@ -130,37 +116,25 @@ class Painter:
 
     def disc(self, centre, radius: float, colour, name: str, light: float = 1.0) -> None:
         """Paint a disc of ``radius`` metres that faces the camera."""
-        x, y, z = centre
-        scale = self.scale(z)
-        position = (
-            round(self.vanishing_point[0] + (x - self.eye[0]) * scale),
-            round(self.vanishing_point[1] - (y - self.eye[1]) * scale),
-        )
-        cv2.circle(self.image, position, round(radius * scale), self.colour(colour, z, light), -1)
-        cv2.circle(self.label, position, round(radius * scale), IDS[name], -1)
+        position, pixels = self.project(centre).tolist(), round(radius * self.scale(centre[2]))
+        cv2.circle(self.image, position, pixels, self.colour(colour, centre[2], light), -1)
+        cv2.circle(self.label, position, pixels, IDS[name], -1)
 
     def shade(self, polygon, light: float) -> None:
-        """Darken what lies in a polygon (points, 3) by the factor ``light``."""
-        corners = self.project(polygon)
-        height, width = self.label.shape
-        left, top = corners.min(0).clip(0, (width, height))
-        right, bottom = (corners.max(0) + 1).clip(0, (width, height))
-        if left < right and top < bottom:
-            window = self.image[top:bottom, left:right]
-            mask = np.zeros(window.shape[:2], np.uint8)
-            cv2.fillPoly(mask, (corners - (left, top))[None], 1)
-            cv2.copyTo(cv2.convertScaleAbs(window, alpha=light), mask, window)
+        """Darken a polygon (points, 3) by the factor ``light``."""
+        mask = cv2.fillPoly(np.zeros_like(self.label), self.project(polygon)[None], 1)
+        cv2.copyTo(cv2.convertScaleAbs(self.image, alpha=light), mask, self.image)
 
 
 def smooth_noise(shape: tuple[int, int], cell: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Noise (H, W) of standard deviation below 1 whose blobs have the height and width ``cell``."""
+    """Smooth noise (H, W) whose blobs have the height and width ``cell``."""
     height, width = shape
     grid = rng.standard_normal((height // cell[0] + 2, width // cell[1] + 2), np.float32)
     return cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
 def ground(x0, x1, z0, z1, y: float = 0.0) -> np.ndarray:
-    """A level rectangle (4, 3); with arrays of n limits, n of them: (n, 4, 3)."""
+    """A level rectangle (4, 3), or n of them, (n, 4, 3), from arrays of n limits."""
     x0, x1, z0, z1 = np.broadcast_arrays(x0, x1, z0, z1)
     x = np.stack((x0, x1, x1, x0), -1)
     return np.stack((x, np.full(x.shape, y), np.stack((z0, z0, z1, z1), -1)), -1)
@@ -171,7 +145,7 @@ def upright(x0, x1, y0, y1, z) -> np.ndarray:
     return np.array(((x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)))
 
 
-# How much the brightness of each class varies from place to place.
+# Relative variation of the brightness within each class.
 _TEXTURE = dict(
     building=0.02, road=0.05, pavement=0.04, tree=0.045, car=0.015, pole=0.02, sign=0.02, rider=0.02, ignore=0.02
 )

@@ -1,4 +1,4 @@
-"""What stands in a generated street scene, each painted by a function of its own; lengths in metres."""
+"""Functions that paint the objects of a street scene; lengths in metres."""
 
 import math
 
@@ -9,7 +9,7 @@ from .painter import FAR, IDS, IGNORE, NEAR, SUPERSAMPLING, Painter, ground, smo
 
 
 def paint_sky(painter: Painter) -> None:
-    # The sky is smooth, so a coarse grid will do.
+    # The sky is smooth: a coarse grid suffices.
     height, width = (length // (2 * SUPERSAMPLING) + 1 for length in painter.label.shape)
     weather, rng = painter.weather, painter.rng
     down = np.clip(np.arange(height) * 2 * SUPERSAMPLING / painter.vanishing_point[1], 0, 1)[:, None, None]
@@ -35,7 +35,7 @@ def paint_ground(painter: Painter, kerb: float) -> None:
         joints, rows = np.arange(NEAR, 25, 1.2), side * (kerb + np.arange(1.2, 5, 1.2))
         painter.fill(ground(side * (kerb + 0.25), side * (kerb + 5), joints, joints + 0.06), slabs * 0.82, None, light)
         painter.fill(ground(rows, rows + 0.06, NEAR, 25), slabs * 0.82, None, light)
-    for _ in range(rng.integers(3)):  # mended asphalt
+    for _ in range(rng.integers(3)):  # patched asphalt
         x, z = rng.uniform(-kerb, kerb - 2), rng.uniform(4, 30)
         painter.fill(ground(x, x + 2, z, z + rng.uniform(2, 9)), asphalt * rng.uniform(0.8, 1.15), None, light)
     paint_markings(painter, kerb)
@@ -66,11 +66,11 @@ _VIVID = ((40, 45, 215), (190, 95, 30), (40, 185, 235), (80, 140, 40), (35, 110,
 
 
 def paint_building(painter: Painter, side: int, x: float, z0: float, z1: float) -> None:
-    """A block with one wall at ``x`` (m) along the street, from ``z0`` to ``z1``, and one towards the camera."""
+    """Paint a building: one wall at ``x`` (m) along the street from ``z0`` to ``z1``, one that faces the camera."""
     rng = painter.rng
     floors = rng.integers(1, 6)
     top = _GROUND_FLOOR + _FLOOR * floors
-    if floors < 3:  # a roof any higher cannot be seen from the street
+    if floors < 3:  # higher roofs cannot be seen from the street
         u = x + np.multiply(side, (0, 3, 11, 14))
         front = (u[0], top, z0), (u[3], top, z0), (u[2], top + 2.6, z0 + 3), (u[1], top + 2.6, z0 + 3)
         flank = (u[0], top, z0), (u[0], top, z1), (u[1], top + 2.6, z1 - 3), (u[1], top + 2.6, z0 + 3)
@@ -122,7 +122,7 @@ _LEAVES = ((45, 110, 70), (40, 125, 85), (60, 105, 60), (60, 120, 75), (55, 135,
 
 
 def paint_street_end(painter: Painter) -> None:
-    """What closes the view: blocks across the street, trees before them."""
+    """Buildings across the far end of the street, and trees in front of them."""
     rng = painter.rng
     for x in np.arange(-70, 70, 12) + rng.uniform(-4, 4):
         painter.fill(upright(x, x + 13, 0, rng.uniform(5, 22), FAR), painter.vary(_WALLS), 'building')
@@ -149,11 +149,11 @@ def paint_tree(painter: Painter, x: float, z: float) -> None:
     light = (0.72 + 0.28 * light.clip(-0.6, 1.1)) * painter.sunlit
     sizes = radius * rng.uniform(0.12, 0.3, count) * (70 / count) ** 0.3
     tufts = np.stack((x + across * radius, trunk + radius * (1 + 1.15 * up), sizes, light), -1)
-    for u, v, size, shade in tufts[light.argsort()].tolist():  # the darkest are deepest in the crown
+    for u, v, size, shade in tufts[light.argsort()].tolist():  # dark ones first, deep in the crown
         painter.disc((u, v, z), size, leaves, 'tree', shade)
 
 
-# Side views, rear bumper first: (z, y) in metres, and which of the edges between the points are glass.
+# Side views from the rear bumper on: points (z, y) in metres, and the indices of the edges that are glass.
 _SEDAN = ((0, 0.3), (0, 0.92), (0.55, 0.98), (1.15, 1.43), (2.5, 1.45), (3.3, 0.95), (4.3, 0.8), (4.4, 0.3)), (2, 4)
 _HATCHBACK = ((0, 0.3), (0.05, 0.95), (0.4, 1.5), (2.2, 1.52), (3.0, 0.98), (3.8, 0.85), (3.9, 0.3)), (1, 3)
 _ESTATE = ((0, 0.3), (0.05, 1.0), (0.35, 1.65), (2.9, 1.68), (3.6, 1.05), (4.5, 0.95), (4.6, 0.3)), (1, 3)
@@ -164,7 +164,7 @@ _GLASS, _TYRE = (70, 58, 50), (22, 20, 20)
 
 
 def paint_car(painter: Painter, x: float, z: float, oncoming: bool) -> None:
-    """A car 1.8 m wide whose nearer end is at ``z``."""
+    """Paint a car, 1.8 m wide, whose near end is at ``z``."""
     profile, glazed = _CARS[painter.rng.choice(len(_CARS), p=(0.35, 0.3, 0.2, 0.15))]
     profile = np.array(profile)
     length, edges = profile[:, 0].max(), len(profile) - 1
@@ -201,7 +201,7 @@ def paint_car_end(painter: Painter, x: float, z: float, oncoming: bool) -> None:
 
 def paint_car_side(painter: Painter, x: float, z: float, profile: np.ndarray, glazed, paint) -> None:
     def outline(points: np.ndarray) -> np.ndarray:
-        """From the profile's (z, y) to the street."""
+        """Profile (z, y) to street coordinates."""
         return np.stack((np.full(len(points), x), points[:, 1], z + points[:, 0]), -1)
 
     light = painter.in_sun(1 if x > painter.eye[0] else -1) * 0.85
@@ -215,7 +215,7 @@ def paint_car_side(painter: Painter, x: float, z: float, profile: np.ndarray, gl
         painter.fill(outline(0.18 * rim + (hub, 0.33)), (140, 140, 145), None, light)
 
 
-METAL = ((48, 46, 44), (60, 54, 50), (46, 54, 42))  # darker than walls and sky, as nothing else on the pavement is
+METAL = ((48, 46, 44), (60, 54, 50), (46, 54, 42))  # darker than walls and sky
 _THICKEST = 4.0  # pixels, a pole's greatest width
 
 
@@ -242,7 +242,7 @@ _RED, _BLUE, _YELLOW, _GREEN, _WHITE = (35, 30, 205), (190, 85, 20), (20, 190, 2
 
 
 def paint_sign(painter: Painter, x: float, y: float, z: float) -> None:
-    """A traffic sign about 1 m across, at least 6 pixels: saturated colours with a white mark."""
+    """Paint a traffic sign about 1 m across, at least 6 pixels, in saturated colours."""
     rng, light = painter.rng, 1.12 + 0.5 * painter.weather.sunlight
     radius = max(rng.uniform(0.46, 0.56), 3 * SUPERSAMPLING / painter.scale(z))
 
@@ -272,7 +272,7 @@ def paint_bollard(painter: Painter, x: float, z: float, metal: np.ndarray) -> No
 
 
 def paint_wire(painter: Painter, half_width: float, height: float, z: float) -> None:
-    """A wire across the street, which hangs through by half a metre."""
+    """Paint a wire across the street that sags by half a metre."""
     across = np.linspace(-1, 1, 9)
     points = np.stack((across * half_width, height - 0.5 * (1 - across**2), np.full(9, z)), -1)
     painter.stroke(points, 0.02, (45, 42, 42), 'pole')
@@ -284,12 +284,12 @@ _SKIN = ((150, 180, 225), (95, 130, 180), (60, 85, 130))
 
 
 def paint_rider(painter: Painter, x: float, z: float, turn: float) -> None:
-    """A cyclist; ``turn`` is the bicycle's direction: 1 to the right, -1 to the left, near 0 along the street."""
+    """Paint a cyclist who rides to the right (``turn`` 1), to the left (-1) or along the street (0)."""
     shirt, skin, trousers, frame = (painter.vary(colours) for colours in (_CLOTHES, _SKIN, _TROUSERS, _VIVID))
     light, broad = 1.1 + painter.weather.sunlight * 0.8, 1 - abs(turn)
 
     def at(along: float, up: float, sideways: float = 0.0) -> tuple[float, float, float]:
-        """From the bicycle's own metres to the street."""
+        """Bicycle coordinates to street coordinates."""
         return x + turn * along + broad * sideways, up, z
 
     def limb(points, width: float, colour) -> None:
@@ -316,7 +316,7 @@ def paint_rider(painter: Painter, x: float, z: float, turn: float) -> None:
 
 
 def paint_box(painter: Painter, x: float, z: float) -> None:
-    """A bin or a cabinet: street furniture of no class."""
+    """Paint a bin or a cabinet, which belongs to no class."""
     width, height = painter.rng.uniform(0.3, 0.6), painter.rng.uniform(0.7, 1.2)
     colour = painter.vary(((60, 80, 50), (95, 95, 98), (50, 60, 140)))
     painter.fill(upright(x - width / 2, x + width / 2, 0, height, z), colour, 'ignore')
@@ -324,7 +324,7 @@ def paint_box(painter: Painter, x: float, z: float) -> None:
 
 
 def paint_bonnet(painter: Painter) -> None:
-    """The camera's own car, which carries no label."""
+    """Paint the bonnet of the camera's own car, which belongs to no class."""
     height, width = painter.label.shape
     colour, rise = painter.vary(_PAINTS) * 0.8, height * painter.rng.uniform(0.05, 0.1)
     centre = round(width * painter.rng.uniform(0.45, 0.55)), height

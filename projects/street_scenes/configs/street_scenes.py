@@ -1,19 +1,43 @@
-# The demo's DSRL: the network reads 96x192 and predicts on 192x384. All of it in one place, to read and to try.
-_base_ = './street_scenes_baseline.py'
-norm_cfg = {{_base_.norm_cfg}}
-model = dict(
-    low_res_labels=False,
-    decode_head=dict(
-        _delete_=True,
-        type='SSSRHead',
-        decode_head={{_base_.model.decode_head}},
-        # From stride 4 of the reduced image, 1/8 of the canvas, to 1/4.
-        upsampler=dict(type='DeconvUpsampler', factors=(2,), norm_cfg=norm_cfg),
-    ),
-    sr_aux=dict(
-        # Stage 1 has stride 4 on the reduced image, so 8 on the canvas.
-        head=dict(type='SISRAuxHead', in_channels=(32, 256), in_index=(0, 3), upscale_factor=8, norm_cfg=norm_cfg),
-        fa=dict(type='FALoss', subsample=2),
-        norm_cfg=norm_cfg,
+# Generated street scenes, on a 192x384 canvas. With scale_factor=2 the network's input is 96x192.
+crop_size = (192, 384)
+metainfo = dict(
+    classes=('sky', 'building', 'road', 'pavement', 'tree', 'car', 'pole', 'sign', 'rider'),
+    palette=[
+        [130, 190, 235],
+        [115, 105, 110],
+        [128, 64, 128],
+        [232, 180, 205],
+        [80, 150, 50],
+        [25, 40, 150],
+        [250, 245, 235],
+        [250, 205, 0],
+        [225, 30, 45],
+    ],
+)
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackSegInputs'),
+]
+test_pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
+dataset = dict(
+    type='BaseSegDataset', data_root='{{$STREET_SCENES_ROOT:demo_out/data}}', img_suffix='.png', metainfo=metainfo
+)
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(
+        data_prefix=dict(img_path='images/train', seg_map_path='labels/train'), pipeline=train_pipeline, **dataset
     ),
 )
+test_dataloader = dict(
+    batch_size=1,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(data_prefix=dict(img_path='images/val', seg_map_path='labels/val'), pipeline=test_pipeline, **dataset),
+)
+test_evaluator = dict(type='ClassIoUMetric', iou_metrics=['mIoU'])

@@ -1,22 +1,36 @@
-"""The demo from end to end, on a handful of scenes and with too few iterations to learn anything."""
+"""The demo on a few scenes, with too few iterations to learn anything."""
 
-from functools import partial
+import re
 
 import pytest
 
 from projects.street_scenes import run
 
 
-def test_demo_prints_a_table_and_draws_a_picture(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(run, 'write_scenes', partial(run.write_scenes, splits=dict(train=10, val=2)))
-    run.main(['--out', str(tmp_path / 'out'), '--iters', '6'])
+def test_demo_reports_progress_prints_a_table_and_draws_a_picture(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(run, 'SPLITS', dict(train=8, val=2))
+    monkeypatch.setattr(run, 'REPORT_INTERVAL', 1)
+    run.main(['--out', str(tmp_path), '--iters', '2'])
     printed = capsys.readouterr().out
-    for row in ('mIoU', 'thin classes', 'IoU.pole', 'IoU.sign', 'IoU.rider', 'GFLOPs', 'latency (ms)', 'sr/PSNR'):
-        assert f'| {row} ' in printed
-    assert (tmp_path / 'out/comparison.png').stat().st_size > 10_000
+    # Whole lines, in an output that is no terminal.
+    assert 'Training: baseline starting; DSRL starting\n' in printed
+    assert re.search(r'^Training: baseline 2/2, 0:00:00 left; DSRL 2/2, 0:00:00 left$', printed, re.MULTILINE)
+    table = (tmp_path / 'comparison.md').read_text()
+    assert table in printed
+    baseline, dsrl = zip(
+        *(
+            re.search(rf'^\| {row} .*\| +(\S+) \| +(\S+) \|$', table, re.MULTILINE).groups()
+            for row in ('IoU of poles', 'IoU of signs', 'IoU of riders', 'IoU of thin', 'PSNR')
+        )
+    )
+    for *thin, average, _ in (baseline, dsrl):
+        assert float(average) == pytest.approx(sum(map(float, thin)) / 3, abs=0.01)
+    assert baseline[-1] == '-'
+    assert float(dsrl[-1]) > 0
+    assert (tmp_path / 'comparison.png').stat().st_size > 10_000
 
 
 def test_failed_training_stops_the_other_and_shows_its_log(tmp_path, monkeypatch):
     monkeypatch.setattr(run, 'CONFIGS', run.CONFIGS | {'baseline': tmp_path / 'missing.py'})
     with pytest.raises(RuntimeError, match=r'(?s)Training baseline failed.*missing\.py'):
-        run._train_all({name: tmp_path / name for name in run.CONFIGS}, 6)
+        run.train(tmp_path, 6, seed=0)
