@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from mmengine.dataset import pseudo_collate
@@ -13,36 +14,35 @@ __all__ = ['draw']
 
 
 def draw(entries: dict, pictures: int = 3) -> Figure:
-    """Draw input, ground truth, each model's mask and the rebuilt image, one row per test image.
+    """Draw input, ground truth and each model's mask, one row per test image; above, if a model rebuilds images, these.
 
     Args:
         entries (dict[str, Trained]): see :func:`~dsrl_mm.apis.compare_models`.
-        pictures (int): rows; evenly spaced over the first entry's test set. Defaults to 3.
+        pictures (int): test images; evenly spaced over the first entry's test set. Defaults to 3.
     """
     first = next(iter(entries.values()))
     dataset = DATASETS.build(first.cfg.test_dataloader.dataset)
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(dataset.metainfo['palette'])] = dataset.metainfo['palette']
     models = {name: trained.model() for name, trained in entries.items()}
+    factor = next(iter(models.values())).scale_factor
     rows = []
     for index in np.linspace(0, len(dataset) - 1, pictures).round().astype(int):
         sample = dataset[int(index)]
-        panels = {
-            'network input': _network_input(sample['inputs'], next(iter(models.values())).scale_factor),
-            'ground truth': palette[sample['data_samples'].gt_sem_seg.data[0].numpy()],
-        }
+        reduced = area_downsample(pad_to_multiple(sample['inputs'][None].float(), factor), factor)
+        images = {'network input': _to_rgb(reduced[0])}
+        masks = {'ground truth': palette[sample['data_samples'].gt_sem_seg.data[0].numpy()]}
         for name, model in models.items():
             with torch.no_grad():
                 prediction = model.test_step(pseudo_collate([sample]))[0]
-            panels[name] = palette[prediction.pred_sem_seg.data[0].byte().cpu().numpy()]
+            masks[name] = palette[prediction.pred_sem_seg.data[0].byte().cpu().numpy()]
             if entries[name].rebuilds:
-                panels[f'{name}: rebuilt image'] = _to_rgb(prediction.sr_img.data.cpu())
-        rows.append(panels)
+                height, width = prediction.sr_img.shape
+                enlarged = F.interpolate(reduced, scale_factor=factor, mode='bilinear')[0, :, :height, :width]
+                images['bilinear enlargement'] = _to_rgb(enlarged)
+                images[f'{name}: rebuilt image'] = _to_rgb(prediction.sr_img.data.cpu())
+        rows += [images | masks] if len(images) == 1 else [images, masks]
     return _grid(rows, dataset.metainfo)
-
-
-def _network_input(canvas: torch.Tensor, scale_factor: int) -> np.ndarray:
-    return _to_rgb(area_downsample(pad_to_multiple(canvas[None].float(), scale_factor), scale_factor)[0])
 
 
 def _to_rgb(image: torch.Tensor) -> np.ndarray:
@@ -51,17 +51,16 @@ def _to_rgb(image: torch.Tensor) -> np.ndarray:
 
 
 def _grid(rows: list[dict[str, np.ndarray]], metainfo: dict) -> Figure:
-    height, width, _ = rows[0]['ground truth'].shape
-    panel = 3.2
-    figure = Figure(figsize=(panel * len(rows[0]), panel * height / width * len(rows) + 0.6), layout='constrained')
-    axes = figure.subplots(len(rows), len(rows[0]), squeeze=False)
-    for row, line in zip(rows, axes):
+    height, width, _ = rows[-1]['ground truth'].shape
+    panel, columns = 3.2, max(map(len, rows))
+    figure = Figure(figsize=(panel * columns, (panel * height / width + 0.25) * len(rows) + 0.6), layout='constrained')
+    for row, line in zip(rows, figure.subplots(len(rows), columns, squeeze=False)):
+        for axis in line:
+            axis.set_axis_off()
         for (title, image), axis in zip(row.items(), line):
             # Every panel has the canvas's extent; the network input shows its own, larger pixels.
             axis.imshow(image, extent=(0, width, height, 0), interpolation='nearest')
-            axis.set_axis_off()
-            if row is rows[0]:
-                axis.set_title(title)
+            axis.set_title(title, fontsize='medium')
     colours = dict(zip(metainfo['classes'], metainfo['palette'])) | {'unlabelled': (0, 0, 0)}
     patches = [
         Patch(facecolor=[channel / 255 for channel in colour], edgecolor='0.5', linewidth=0.5, label=name)

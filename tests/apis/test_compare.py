@@ -3,6 +3,7 @@
 import json
 
 import cv2
+import numpy as np
 import pytest
 import torch
 import toy
@@ -12,6 +13,7 @@ from mmengine.config import Config
 from dsrl_mm import cli
 from dsrl_mm.apis import compare as module
 from dsrl_mm.apis.compare import Trained, compare_models, latencies, to_markdown
+from dsrl_mm.apis.pictures import draw
 from dsrl_mm.engine.complexity import measure_complexity
 
 
@@ -41,8 +43,16 @@ def test_table_holds_what_the_test_command_reports(entries, tmp_path):
     assert 'sr/PSNR' in table['DSRL']
     assert 'sr/PSNR' not in table['baseline']
     assert json.loads((tmp_path / 'comparison.json').read_text()).keys() == table.keys()
-    height, width, _ = cv2.imread(str(tmp_path / 'comparison.png')).shape
-    assert width > height  # 5 columns of 2 images
+    assert (tmp_path / 'comparison.png').exists()
+
+
+def test_pictures_show_rebuilt_images_above_masks(entries):
+    figure = draw({name: Trained(*files) for name, files in entries.items()}, pictures=2)
+    panels = {axis.get_title(): axis.images[0].get_array() for axis in figure.axes}
+    titles = ['network input', 'bilinear enlargement', 'DSRL: rebuilt image', 'ground truth', 'baseline', 'DSRL']
+    assert [axis.get_title() for axis in figure.axes] == 2 * titles
+    reference = cv2.resize(panels['network input'], toy.SIZE[::-1], interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_allclose(panels['bilinear enlargement'].astype(float), reference, atol=1)
 
 
 def test_deployed_checkpoints_are_compared_without_rebuilt_images(entries, tmp_path):
