@@ -1,14 +1,14 @@
-"""What makes the host libraries usable as they are found: each remedy acts only where it is needed.
+"""Workarounds for gaps of the host libraries; each is applied only where it is needed.
 
 - The compiled operators of mmcv (``mmcv._ext``): its wheels have them for few versions of torch, and a build from
-  source takes minutes. Only operators such as deformable attention need them, but mmseg imports them all.
-- ``torchvision::nms``: the published torchvision wheel next to a CPU-only torch cannot load its C library, and then
+  source takes minutes. Few models need them, for example deformable attention, but mmseg imports all of them.
+- ``torchvision::nms``: the published torchvision wheel cannot load its C library with a CPU-only torch, and then
   ``import torchvision`` fails although its Python part works.
-- ``mmdet.utils``: one head of mmpose takes a function and a type from it; no detection package is needed for that.
-- Drawn keypoints: MMPose 1.3 and NumPy >= 2.4.
-- Checkpoints: the original mmengine cannot read its own under torch >= 2.6.
+- ``mmdet.utils``: one head of mmpose imports a function and a type from it, which need no detection package.
+- Drawn keypoints: MMPose 1.3 with NumPy >= 2.4.
+- Checkpoints: the original mmengine cannot read its own with torch >= 2.6.
 
-The stand-ins for what is not compiled raise a clear error when they are *used*.
+The placeholders for compiled operators raise a clear error when they are *used*.
 """
 
 import importlib.machinery
@@ -35,18 +35,19 @@ _ORIGINALS = {
     'mmseg': ('mmsegmentation',),
 }
 
-#: What mmpose imports beside what dsrl_mm does.
+#: Packages that mmpose imports and dsrl_mm does not.
 _IMPORTED_BY_MMPOSE = ('mmpose', 'munkres', 'scipy', 'six', 'torchvision', 'xtcocotools')
 
 
 def prepare(*packages: str) -> None:
-    """Make the host libraries importable, or say what to install.
+    """Make the host libraries importable, or name the packages to install.
 
     Args:
         *packages (str): import names the caller is about to import, e.g. 'mmseg'.
 
     Raises:
-        ImportError: if one of them, or what mmpose imports, is not installed or does not go with the NumPy that is.
+        ImportError: if one of them, or a package that mmpose imports, is not installed or does not fit the NumPy
+            that is.
     """
     for package in packages:
         if package == 'mmpose':
@@ -63,18 +64,18 @@ def prepare(*packages: str) -> None:
     if 'mmpose' in packages:
         _stand_in_for_mmdet_utils()
     if 'mmengine' in packages:
-        _allow_what_checkpoints_hold()
+        _allow_checkpoint_values()
 
 
 def need_timm_extra(package: str, what: str) -> None:
-    """Say what to install where a package of ``requirements/timm.txt`` is missing.
+    """Check that a package of ``requirements/timm.txt`` is installed.
 
     Args:
         package (str): its import name.
-        what (str): what needs it: the subject of the message.
+        what (str): the part that needs it: the subject of the message.
 
     Raises:
-        ImportError: if it is not installed.
+        ImportError: if it is not; the message says how to install it.
     """
     if importlib.util.find_spec(package) is None:
         raise ImportError(
@@ -84,7 +85,7 @@ def need_timm_extra(package: str, what: str) -> None:
 
 
 def _check_mmpose() -> None:
-    """Say what to type where mmpose, or what it imports, is missing or was compiled for another NumPy."""
+    """Check that mmpose and its imports are installed, and compiled for the installed NumPy."""
     missing = [name for name in _IMPORTED_BY_MMPOSE if importlib.util.find_spec(name) is None]
     reinstall = ''
     if missing:
@@ -96,8 +97,7 @@ def _check_mmpose() -> None:
         except (ImportError, ValueError) as error:
             reinstall = '--force-reinstall --no-cache-dir '
             problem = (
-                f'The xtcocotools that is installed was compiled for another NumPy than {metadata.version("numpy")} '
-                f'({error}).'
+                f'The installed xtcocotools was compiled for another NumPy than {metadata.version("numpy")} ({error}).'
             )
     raise ImportError(
         f'{problem} Type, where dsrl_mm is checked out (README.md, "Install"):\n'
@@ -107,7 +107,7 @@ def _check_mmpose() -> None:
 
 
 def let_mmpose_draw_circles() -> None:
-    """Let MMPose draw keypoints: it calls ``int()`` on arrays of one number, which NumPy refuses from 2.4 on."""
+    """Make MMPose's drawing of keypoints work with NumPy >= 2.4, which refuses ``int()`` of one-element arrays."""
     from mmpose.visualization.opencv_backend_visualizer import OpencvBackendVisualizer
 
     stock = OpencvBackendVisualizer.draw_circles
@@ -123,7 +123,7 @@ def let_mmpose_draw_circles() -> None:
 
 @contextmanager
 def quiet_import() -> Iterator[None]:
-    """Drop the line that mmseg prints while it is imported, for each part that needs a package nobody has to have."""
+    """Drop the line that mmseg prints during its import for every part whose optional package is missing."""
     printed = io.StringIO()
     try:
         with redirect_stdout(printed):
@@ -177,7 +177,7 @@ def _stand_in_for_mmcv_ops() -> None:
 
 
 def _stand_in_for_mmdet_utils() -> None:
-    """Give mmpose's RTMO head what it takes from ``mmdet.utils``; ``import mmdet`` goes on failing."""
+    """Provide the two names that mmpose's RTMO head imports from ``mmdet.utils``; ``import mmdet`` still fails."""
     if 'mmdet.utils' in sys.modules or importlib.util.find_spec('mmdet') is not None:
         return
 
@@ -215,11 +215,11 @@ def _stand_in_for_torchvision_ops() -> None:
         _torchvision_library.define(f'{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
 
 
-def _allow_what_checkpoints_hold() -> None:
-    """Let torch.load take what MMEngine's checkpoints hold besides tensors: logged values, and NumPy's numbers.
+def _allow_checkpoint_values() -> None:
+    """Allow torch.load to read the values in MMEngine's checkpoints: logged values and NumPy numbers.
 
-    By default torch >= 2.6 refuses every class it does not know. The continuation of mmengine sees to that itself, but
-    for some kinds of NumPy's numbers, which MMPose's metas of data sets hold.
+    By default torch >= 2.6 refuses unknown classes. The continuation of mmengine allows most of them itself, but not
+    some NumPy number types, which MMPose's data set metas contain.
     """
     import torch
 

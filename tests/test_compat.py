@@ -298,7 +298,7 @@ def test_checkpoints_of_the_original_mmengine_are_read(original_mmengine, tmp_pa
     torch.save(dict(loss=losses, best=np.float64(0.5), labels=np.arange(3, dtype=np.uint8)), tmp_path / 'a.pth')
     with pytest.raises(pickle.UnpicklingError):
         torch.load(tmp_path / 'a.pth')
-    compat._allow_what_checkpoints_hold()
+    compat._allow_checkpoint_values()
     read = torch.load(tmp_path / 'a.pth')
     assert read['loss'].statistics('mean') == 1.5
     assert read['best'] == 0.5
@@ -315,7 +315,7 @@ class Getattr:
 @needs_weights_only
 def test_checkpoints_get_no_other_attributes(original_mmengine, tmp_path):
     torch.save(Getattr(), tmp_path / 'a.pth')
-    compat._allow_what_checkpoints_hold()
+    compat._allow_checkpoint_values()
     with pytest.raises(pickle.UnpicklingError, match='only methods of HistoryBuffer'):
         torch.load(tmp_path / 'a.pth')
 
@@ -327,6 +327,6 @@ def test_an_mmengine_that_sees_to_it_itself_lacks_kinds_of_numbers_alone(monkeyp
     added = []
     monkeypatch.setattr(checkpoint, 'get_torch_safe_globals', list, raising=False)
     monkeypatch.setattr(torch.serialization, 'add_safe_globals', added.extend)
-    compat._allow_what_checkpoints_hold()
+    compat._allow_checkpoint_values()
     assert type(np.dtype('uint8')) in added
     assert all(issubclass(kind, np.dtype) for kind in added)

@@ -1,4 +1,4 @@
-"""Checkpoints that survive being killed: a file is either the complete old one or the complete new one."""
+"""Checkpoints that survive a kill at any moment: a file is either the complete old or the complete new one."""
 
 import os
 import re
@@ -14,7 +14,7 @@ __all__ = ['AtomicLocalBackend', 'SafeCheckpointHook', 'last_checkpoint', 'write
 
 
 def write_whole(file: Path, content: bytes, partial: Path) -> None:
-    """Write ``content`` to ``partial``, beside ``file``, and rename it once it is complete on disk."""
+    """Write ``content`` to ``partial``, in the folder of ``file``, and rename it once it is complete on disk."""
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:
         with partial.open('wb') as f:
@@ -27,10 +27,10 @@ def write_whole(file: Path, content: bytes, partial: Path) -> None:
 
 
 class AtomicLocalBackend(LocalBackend):
-    """MMEngine's local file backend, but a file appears under its name only once it is complete on disk."""
+    """MMEngine's local file backend; a file appears under its name only once it is complete on disk."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write ``obj`` beside ``filepath``, then rename it into place."""
+        """Write ``obj`` to ``filepath``.partial, then rename it."""
         write_whole(Path(filepath), obj, Path(f'{filepath}.partial'))
 
 
@@ -54,11 +54,11 @@ def last_checkpoint(work_dir: Path) -> Path | None:
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
-    """MMEngine's ``CheckpointHook``, safe to kill at any moment.
+    """MMEngine's ``CheckpointHook`` for trainings that can be killed at any moment.
 
-    It writes atomically, and removes the oldest checkpoint, or the best so far, after the one that takes its place is
-    complete, where the original removes first. Takes the original's arguments; a work directory that is no folder of
-    this machine (S3, ...) needs ``backend_args``.
+    It writes atomically. It removes the oldest checkpoint, or the best so far, only after its successor is complete;
+    the original removes first. Takes the original's arguments; a work directory on remote storage (S3, ...) needs
+    ``backend_args``.
     """
 
     def __init__(self, *args, backend_args: dict | None = None, **kwargs):
@@ -66,7 +66,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     @contextmanager
     def _removing_last(self) -> Iterator[None]:
-        """Put off the removal of files until the block has ended; if it raises, nothing is removed."""
+        """Delay the removal of files until the end of the block; if it raises, nothing is removed."""
         backend, outdated = self.file_backend, []
         remove, backend.remove = backend.remove, outdated.append
         try:

@@ -13,12 +13,12 @@ __all__ = ['Complexity', 'measure_complexity']
 
 @dataclass
 class Complexity:
-    """Of one image through a network."""
+    """Cost of one image."""
 
     params: int  # at inference
-    training_params: int  # those that inference leaves out
-    flops: int  # operations: a multiply-add counts as 2
-    sssr_flops: int  # of these, those of the SSSR head's stack
+    training_params: int  # of training-only parts
+    flops: int  # operations at inference: a multiply-add counts as 2
+    sssr_flops: int  # of these, the operations of the SSSR head's stack
 
     @property
     def macs(self) -> int:
@@ -29,13 +29,13 @@ class Complexity:
 def measure_complexity(model: nn.Module, size: tuple[int, int], in_channels: int = 3) -> Complexity:
     """Count a model's parameters and the operations of its convolutions and matrix products.
 
-    Operations are PyTorch's own count, :class:`torch.utils.flop_counter.FlopCounterMode`, which leaves out
-    interpolation, normalisation and activations.
+    Operations are counted by PyTorch's :class:`torch.utils.flop_counter.FlopCounterMode`, without interpolation,
+    normalization and activations.
 
     Args:
         model (nn.Module): a segmentor or a pose estimator; left in eval mode.
-        size (tuple[int, int]): height and width of its input in pixels: the canvas, or the LR frame with a segmentor's
-            ``low_res_input``.
+        size (tuple[int, int]): height and width of its input in pixels: the canvas, or the low-resolution frame with a
+            segmentor's ``low_res_input``.
         in_channels (int): of the image. Defaults to 3.
     """
     counts = {True: 0, False: 0}

@@ -15,6 +15,8 @@ from mmpose.datasets.datasets.base import BaseCocoStyleDataset
 from mmpose.registry import DATASETS
 from PIL import Image, UnidentifiedImageError
 
+from ..engine.config import plain_datasets
+
 __all__ = ['check_data']
 
 #: How BaseCocoStyleDataset reads its files. A data set with another way is left alone.
@@ -32,16 +34,6 @@ class _Persons:
     image_ids: set[int] = field(default_factory=set)
     empty: int = 0  # labelled, but nothing of the box lies in the image: left out
     thin: int = 0  # labelled, in a box less than a pixel wide or high
-
-
-def _plain_datasets(cfg: dict, key: str) -> Iterator[tuple[str, dict]]:
-    """The data sets inside wrappers such as CombinedDataset and RepeatDataset, with their keys in the config."""
-    if 'dataset' in cfg:
-        yield from _plain_datasets(cfg['dataset'], f'{key}.dataset')
-    for i, inner in enumerate(cfg.get('datasets', ())):
-        yield from _plain_datasets(inner, f'{key}.datasets.{i}')
-    if 'ann_file' in cfg:
-        yield key, cfg
 
 
 def _coco_dataset(cfg: dict) -> BaseCocoStyleDataset | None:
@@ -325,7 +317,7 @@ def check_data(cfg: Config, phases: tuple[str, ...]) -> None:
     for phase in phases:
         loader_key, loader = f'{phase}_dataloader', cfg.get(f'{phase}_dataloader') or {}
         _check_crops(loader, cfg.model.get('scale_factor', 1), loader_key)
-        for key, dataset_cfg in _plain_datasets(loader, loader_key):
+        for key, dataset_cfg in plain_datasets(loader, loader_key, 'ann_file'):
             dataset = _coco_dataset(dataset_cfg)
             if dataset is None:
                 continue

@@ -1,6 +1,7 @@
 """MMSegmentation components; importing registers them.
 
-In a config: ``custom_imports=dict(imports=['dsrl_mm.seg'])``.
+In a config: ``custom_imports=dict(imports=['dsrl_mm.seg'])``. Networks, data sets and metrics replace those of the same
+name that a later MMSegmentation may have.
 """
 
 from dsrl_mm import compat

@@ -1,4 +1,4 @@
-"""Checks of a config and its data before anything long starts. Every error names the key or file, and the remedy."""
+"""Checks of a config and its data before training. Every error names the key or file, and the remedy."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -12,24 +12,14 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from dsrl_mm import compat
 
-from ...engine.config import type_name
+from ...engine.config import plain_datasets, type_name
 
 __all__ = ['check_data', 'check_packages', 'check_pair']
 
 _PNG_END = b'IEND\xaeB`\x82'
 
-#: Suffixes of files that Pillow reads, all of them. Of others, such as TIFF of many bands, pipelines may know more.
+#: Suffixes of formats that Pillow reads completely. Pipelines may read others, such as multi-band TIFF.
 _PILLOWS = ('.png', '.jpg', '.jpeg', '.bmp', '.gif', '.webp', '.ppm', '.pgm')
-
-
-def _plain_datasets(cfg: dict, key: str) -> Iterator[tuple[str, dict]]:
-    """The data sets inside wrappers such as RepeatDataset and ConcatDataset, with their keys in the config."""
-    if 'dataset' in cfg:
-        yield from _plain_datasets(cfg['dataset'], f'{key}.dataset')
-    for i, inner in enumerate(cfg.get('datasets', ())):
-        yield from _plain_datasets(inner, f'{key}.datasets.{i}')
-    if 'data_prefix' in cfg:
-        yield key, cfg
 
 
 def _check_folders(cfg: dict, key: str) -> None:
@@ -47,9 +37,10 @@ def _check_folders(cfg: dict, key: str) -> None:
 
 
 def _read_header(path: str) -> Image.Image | None:
-    """An image file as its header describes it, no pixels decoded; a PNG must also have an end.
+    """Read the header of an image file without decoding pixels; a PNG must also have an end.
 
-    None of a file in a format that Pillow does not know: data sets may load what they like.
+    Returns:
+        Image.Image | None: None for formats unknown to Pillow, which a data set's own loader may know.
     """
     try:
         with open(path, 'rb') as f:
@@ -70,7 +61,7 @@ def _read_header(path: str) -> Image.Image | None:
 
 
 def _check_ids(label: Image.Image, path: str) -> None:
-    """Raise a ValueError where ``LoadAnnotations`` would not make the label's ids of its pixels."""
+    """Raise a ValueError if ``LoadAnnotations`` cannot read the label's pixels as class ids."""
     if len(label.getbands()) != 1:
         raise ValueError(
             f'{path} is a colour image ({label.mode}), not class ids. Convert it to one channel of ids, as '
@@ -87,20 +78,19 @@ def _check_ids(label: Image.Image, path: str) -> None:
 
 
 def check_pair(img_path: str, seg_map_path: str | None, holds_ids: bool = True) -> bool:
-    """Check one image and, where there is one, its label by their headers: no decoding, but of labels of 16 bits.
+    """Check one image and its label, if any, by their headers; only labels of more than 8 bits are decoded.
 
     Args:
         img_path (str): a file.
         seg_map_path (str, optional): a file.
-        holds_ids (bool): whether the label's pixels are class ids; loaders of a project's own may make ids of anything.
-            Defaults to True.
+        holds_ids (bool): whether the label's pixels are class ids, as the stock loader expects. Defaults to True.
 
     Returns:
-        bool: False if either is of a format that only the pipeline may know, so that sizes were not compared.
+        bool: False if the sizes were not compared, because only the pipeline may know the format of one of the files.
 
     Raises:
         FileNotFoundError: if either is missing.
-        ValueError: if either is truncated or no image, the label is a colour image or has ids beyond 255, or their
+        ValueError: if either is truncated or not an image, the label is a colour image or has ids above 255, or their
             sizes differ.
     """
     image = _read_header(img_path)
@@ -111,9 +101,9 @@ def check_pair(img_path: str, seg_map_path: str | None, holds_ids: bool = True) 
         _check_ids(label, seg_map_path)
     if image is None or label is None:
         return False
-    # A camera held upright stores its photo lying; the pipeline turns it, as EXIF says.
-    lying = 'exif' in image.info and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-    size = image.size[::-1] if lying else image.size
+    # A camera held upright stores its photo rotated; the pipeline turns it, as EXIF says.
+    rotated = 'exif' in image.info and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+    size = image.size[::-1] if rotated else image.size
     if size != label.size:
         raise ValueError(
             f'{seg_map_path} is {label.width}x{label.height} pixels, but its image {img_path} is {size[0]}x{size[1]}. '
@@ -123,7 +113,7 @@ def check_pair(img_path: str, seg_map_path: str | None, holds_ids: bool = True) 
 
 
 def _heads(model: dict, key: str = 'model') -> Iterator[tuple[str, dict]]:
-    """Every decode and auxiliary head of a model config, wrapped ones too, that states num_classes, with its key."""
+    """Find the decode and auxiliary heads with num_classes in a model config, wrapped ones too, with their keys."""
     for name in ('decode_head', 'auxiliary_head'):
         value = model.get(name) or ()
         several = isinstance(value, (list, tuple))
@@ -144,7 +134,7 @@ def _check_classes(model: dict, classes: Sequence[str], dataset: str) -> None:
 
 
 def check_packages(cfg: Config) -> None:
-    """Check that what a config needs beyond MMSegmentation's own requirements is installed.
+    """Check that the packages that a config needs beyond MMSegmentation's own requirements are installed.
 
     Raises:
         ImportError: if the backbone is MMSegmentation's ``TIMMBackbone``, but timm is missing.
@@ -184,9 +174,10 @@ def check_data(cfg: Config, phases: tuple[str, ...]) -> None:
     """
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     for phase in phases:
-        for key, dataset_cfg in _plain_datasets(cfg.get(f'{phase}_dataloader') or {}, f'{phase}_dataloader'):
+        loader = cfg.get(f'{phase}_dataloader') or {}
+        for key, dataset_cfg in plain_datasets(loader, f'{phase}_dataloader', 'data_prefix'):
             _check_folders(dataset_cfg, key)
-            # Not serialized: MMEngine cannot serialize an empty list, and would say so in NumPy's words.
+            # Not serialized: MMEngine fails on an empty list with an error of NumPy's.
             dataset = DATASETS.build(dict(dataset_cfg, pipeline=[], lazy_init=False, serialize_data=False))
             if len(dataset) == 0:
                 raise ValueError(

@@ -6,7 +6,7 @@ from mmseg.registry import DATASETS
 __all__ = ['CamVidDataset']
 
 
-@DATASETS.register_module()
+@DATASETS.register_module(force=True)
 class CamVidDataset(BaseSegDataset):
     """CamVid data set with 11 classes; void is 255.
 

@@ -67,7 +67,7 @@ def boundary_counts(
     return counts
 
 
-@METRICS.register_module()
+@METRICS.register_module(force=True)
 class BoundaryMetric(BaseMetric):
     """Boundary F-score and Boundary IoU of every class, in percent: ``BF.CLASS``, ``BIoU.CLASS``, ``mBF``, ``mBIoU``.
 

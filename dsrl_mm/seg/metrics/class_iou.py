@@ -6,7 +6,7 @@ from mmseg.registry import METRICS
 __all__ = ['ClassIoUMetric']
 
 
-@METRICS.register_module()
+@METRICS.register_module(force=True)
 class ClassIoUMetric(IoUMetric):
     """:class:`mmseg.evaluation.IoUMetric` that also returns ``IoU.CLASS`` in percent, for logs and plots.
 

@@ -98,7 +98,7 @@ class _Downsampling(BaseModule):
         return self.norm_act(feat)
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class DABNet(BaseModule):
     """Backbone of "DABNet: Depth-wise Asymmetric Bottleneck for Real-time Semantic Segmentation".
 

@@ -188,7 +188,7 @@ class _Level(BaseModule):
         return self.units(self.down(x, image))
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class ESPNetv2(BaseModule):
     """ESPNetv2 backbone: a strided convolution and up to four levels of EESP units.
 

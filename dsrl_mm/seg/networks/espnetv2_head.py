@@ -111,7 +111,7 @@ class _Merge(BaseModule):
         return self.norm_act(x + self.skip(finer))
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class ESPNetv2Head(BaseDecodeHead):
     """ESPNetv2 decode head, which decodes from the coarsest level to the finest (stride 2).
 
