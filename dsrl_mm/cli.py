@@ -77,7 +77,7 @@ def preflight(cfg: Config, phases: tuple[str, ...]) -> None:
 
 
 def _without_sync_bn(part: Any) -> Any:
-    """A copy of a model config, or of a part of one, with BN for SyncBN."""
+    """Copy a model config, or a part of one, with BN for SyncBN."""
     if isinstance(part, dict):
         return {key: _without_sync_bn(value) for key, value in part.items()}
     if isinstance(part, (list, tuple)):

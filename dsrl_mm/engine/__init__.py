@@ -1,4 +1,4 @@
-"""What serves every task: guards, checkpoints, mixed precision, metrics of rebuilt images; importing registers them."""
+"""Parts for every task: guards, checkpoints, mixed precision, metrics of rebuilt images; importing registers them."""
 
 from dsrl_mm import compat
 

@@ -8,7 +8,7 @@ __all__ = ['builds', 'input_channels', 'plain_datasets', 'type_name']
 
 
 def type_name(cfg: Mapping) -> str:
-    """The name of the class that a config is for: 'X' of ``type='X'``, ``'scope.X'``, ``'package.module.X'`` and ``X``.
+    """Return the name of a config's class: 'X' for ``type='X'``, ``'scope.X'``, ``'package.module.X'`` and ``X``.
 
     '' if there is none.
     """
@@ -17,7 +17,7 @@ def type_name(cfg: Mapping) -> str:
 
 
 def builds(cfg: Mapping, registry: Registry, parent: type) -> bool:
-    """Whether a config builds an instance of a class or of a subclass; an unknown type does not."""
+    """Tell whether a config builds an instance of a class or of a subclass; an unknown type does not."""
     type_ = cfg.get('type')
     cls = registry.get(type_) if isinstance(type_, str) else type_
     return isinstance(cls, type) and issubclass(cls, parent)
@@ -43,5 +43,5 @@ def plain_datasets(cfg: Mapping, key: str, field: str) -> Iterator[tuple[str, Ma
 
 
 def input_channels(backbone: Mapping) -> int:
-    """Channels of the images that a backbone's config is for; 3 unless it says otherwise."""
+    """Return the image channels of a backbone's config, 3 by default."""
     return backbone.get('in_channels', 3)

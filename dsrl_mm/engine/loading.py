@@ -32,7 +32,7 @@ TRAINING_ONLY = ('sr_aux', 'auxiliary_head')
 
 @dataclass
 class Match:
-    """Names of tensors, by what becomes of them when a checkpoint is loaded."""
+    """Names of tensors, by what happens to them when a checkpoint is loaded."""
 
     taken: list[str]
     missing: list[str]  # in the model, not in the checkpoint
@@ -45,7 +45,7 @@ def _is_for_training(name: str) -> bool:
 
 
 def _modules(names: Iterable[str], depth: int = 2) -> str:
-    """Tensor names folded to the modules they belong to, for a person to read."""
+    """List the modules of tensors, in a form that is easy to read."""
     folded = sorted({'.'.join(name.split('.')[:depth]) for name in names}) or ['none']
     return ', '.join(folded[:8]) + (f', and {len(folded) - 8} more' if len(folded) > 8 else '')
 
@@ -63,12 +63,12 @@ def match_checkpoint(model: nn.Module, state_dict: dict) -> Match:
 
 
 def check_architecture(model: nn.Module, state_dict: dict, prefix: str, *_) -> None:
-    """Say what a checkpoint gives and what it leaves; runs before any weight is loaded into a model.
+    """Log which tensors fit a model, and refuse another architecture; runs before any weight is loaded.
 
     Raises:
-        ValueError: if it holds nothing of the model, or a backbone that matches the model's in fewer than three
-            quarters of both sides' tensors: it is another architecture's, and training or testing would silently go on
-            from random weights. Both sides, because a shallow ResNet's tensors are nearly all found in a deep one's.
+        ValueError: if nothing fits, or if fewer than three quarters of the tensors of the two backbones do: training or
+            testing would silently start from random weights. The tensors of both count, because a deep ResNet has
+            nearly all tensors of a shallow one.
     """
     for name, part in model.named_children():
         if hasattr(part, '_adopt_stock_checkpoint'):
@@ -98,10 +98,10 @@ def check_architecture(model: nn.Module, state_dict: dict, prefix: str, *_) -> N
 
 
 def without_pretrained(part: Any) -> Any:
-    """A copy of a model config, or of a part of one, that reads no weights: a checkpoint gives them, or nothing does.
+    """Copy a model config, or a part of one, so that building it reads no weights.
 
-    Every ``init_cfg`` of type 'Pretrained' is left out, wherever it is (BiSeNet's is in ``backbone.backbone_cfg``), and
-    every ``pretrained`` switched off: timm's backbones read weights unless told not to.
+    Every ``init_cfg`` of type 'Pretrained' is removed, at any depth (BiSeNet's is in ``backbone.backbone_cfg``), and
+    every ``pretrained`` is disabled, because timm's backbones read weights by default.
     """
     if isinstance(part, dict):
         kept = {key: without_pretrained(value) for key, value in part.items() if not _reads_weights(key, value)}
@@ -118,7 +118,7 @@ def _reads_weights(key: str, value: Any) -> bool:
 
 
 def for_inference(model: ConfigDict) -> ConfigDict:
-    """A copy of a model config without training-only parts and without pretrained weights."""
+    """Copy a model config without training-only parts and without pretrained weights."""
     return without_pretrained(model) | {part: None for part in TRAINING_ONLY if part in model}
 
 
@@ -129,11 +129,11 @@ def check_complete(model: nn.Module, state_dict: dict, filename: str, also: tupl
         model (nn.Module): a segmentor or a pose estimator.
         state_dict (dict): the checkpoint's tensors, with the names of ``model``'s.
         filename (str): for the message.
-        also (tuple[str, ...]): beginnings of names of :data:`TRAINING_ONLY` that are needed, too; the SISR head is
-            where ``test_cfg.with_sr`` asks for rebuilt images. Defaults to none.
+        also (tuple[str, ...]): name prefixes of :data:`TRAINING_ONLY` parts that are needed, too. The SISR head is
+            always needed with ``test_cfg.with_sr``. Defaults to none.
 
     Raises:
-        ValueError: if any tensor that is needed is missing or has another shape.
+        ValueError: if a needed tensor is missing or has another shape.
     """
     if (getattr(model, 'test_cfg', None) or {}).get('with_sr'):
         also = (*also, 'sr_aux.head.')
@@ -153,10 +153,10 @@ def check_complete(model: nn.Module, state_dict: dict, filename: str, also: tupl
 
 
 def read_state_dict(checkpoint: str | Path) -> dict:
-    """The tensors of a checkpoint, by name, on the CPU.
+    """Read the tensors of a checkpoint, by name, to the CPU.
 
     Args:
-        checkpoint (str | Path): a file, or an address that MMEngine can read; of a training, or of tensors alone.
+        checkpoint (str | Path): a file, or an address that MMEngine can read; a training's, or tensors alone.
     """
     read = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu', logger='silent')
     return read.get('state_dict', read)
@@ -165,7 +165,7 @@ def read_state_dict(checkpoint: str | Path) -> dict:
 def load_for_inference(model: nn.Module, checkpoint: str | Path, also: tuple[str, ...] = ()) -> nn.Module:
     """Load a checkpoint into a model and set it to eval mode.
 
-    What only training needs and the model does not have is left in the checkpoint, without a word.
+    Training-only parts that the model does not have are skipped silently.
 
     Args:
         model (nn.Module): a segmentor or a pose estimator.

@@ -67,7 +67,7 @@ class Task(ABC):
 
 
 def visualization_hook(cfg: Config, type_: str) -> ConfigDict:
-    """The hook that draws predictions.
+    """Return the hook that draws predictions.
 
     Raises:
         ValueError: if the config has none; ``type_`` is named as the one to add.
@@ -81,12 +81,12 @@ def visualization_hook(cfg: Config, type_: str) -> ConfigDict:
 
 
 def evaluators(cfg: Config) -> list[dict]:
-    """The config's test metrics, as a list also where there is only one."""
+    """Return the config's test metrics, as a list even if there is only one."""
     return cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
 
 
 def prediction_writer(cfg: Config, registry: Registry, metric: type, what: str) -> ConfigDict:
-    """The test metric that can write predictions to files.
+    """Return the test metric that can write predictions to files.
 
     Args:
         cfg (Config): the whole config.

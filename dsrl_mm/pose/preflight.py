@@ -1,4 +1,4 @@
-"""Checks of a pose config and its data before anything long starts. Errors name the key or file, and the remedy."""
+"""Checks of a pose config and its data before training. Errors name the key or file, and the remedy."""
 
 import gc
 import json
@@ -19,25 +19,25 @@ from ..engine.config import plain_datasets
 
 __all__ = ['check_data']
 
-#: How BaseCocoStyleDataset reads its files. A data set with another way is left alone.
+#: Methods of BaseCocoStyleDataset that read its files. A data set that overrides one is not checked.
 _READERS = ('load_data_list', '_load_annotations', '_load_detection_results', 'parse_data_info', '_is_valid_instance')
 
-#: Headers read per data set, of images evenly spread over it.
+#: Number of image headers read per data set, evenly spread over it.
 _SAMPLE = 100
 
 
 @dataclass
 class _Persons:
-    """What the annotations hold. Left out is what MMPose leaves out, without a word."""
+    """Persons in the annotations, by their use; MMPose leaves some out silently."""
 
     used: int = 0
     image_ids: set[int] = field(default_factory=set)
-    empty: int = 0  # labelled, but nothing of the box lies in the image: left out
+    empty: int = 0  # labelled, but the box is outside the image: left out
     thin: int = 0  # labelled, in a box less than a pixel wide or high
 
 
 def _coco_dataset(cfg: dict) -> BaseCocoStyleDataset | None:
-    """The data set with its paths joined and no annotations loaded; None if it is of a type we know nothing of."""
+    """Build the data set with its paths joined and no annotations loaded; None if its type is unknown."""
     cls = DATASETS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
     if not (isinstance(cls, type) and issubclass(cls, BaseCocoStyleDataset)):
         return None
@@ -47,7 +47,7 @@ def _coco_dataset(cfg: dict) -> BaseCocoStyleDataset | None:
 
 
 def _is_remote(path: str) -> bool:
-    """Object storage: the data loader will say what is missing."""
+    """Tell whether a path is in object storage, which is not checked: the data loader reports missing files."""
     return '://' in path
 
 
@@ -62,7 +62,7 @@ def _check_file(path: str, key: str) -> None:
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """Looking for garbage among millions of new lists takes as long as making them."""
+    """Pause garbage collection, which takes as long among millions of new lists as creating them."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -82,7 +82,7 @@ def _load(path: str, key: str) -> Any:
 
 
 def _load_annotations(dataset: BaseCocoStyleDataset, key: str) -> dict[str, list]:
-    """A COCO annotation file, with all its lists; a test set with detected boxes needs no annotations."""
+    """Load a COCO annotation file and check its lists; a test set with detected boxes needs no annotations."""
     content = _load(dataset.ann_file, f'{key}.ann_file')
     needed = ('images', 'categories') if dataset.bbox_file else ('images', 'categories', 'annotations')
     missing = [
@@ -118,7 +118,7 @@ def _check_categories(dataset: BaseCocoStyleDataset, content: dict, key: str) ->
 
 
 def _sides_in_image(bbox: list[float], image: dict) -> tuple[float, float]:
-    """Width and height, in pixels, of what of a box (x, y, w, h) lies in the image."""
+    """Compute width and height, in pixels, of the part of a box (x, y, w, h) that is in the image."""
     x, y, w, h = bbox
     right, bottom = image['width'] - 1, image['height'] - 1
     return min(max(x + w, 0), right) - min(max(x, 0), right), min(max(y + h, 0), bottom) - min(max(y, 0), bottom)
@@ -198,7 +198,7 @@ def _check_detections(dataset: BaseCocoStyleDataset, content: dict, key: str) ->
 
 
 def _missing(paths: Iterable[str]) -> list[str]:
-    """Those that do not exist. Folders are listed: a call per file takes minutes on a network's disk."""
+    """Return the paths that do not exist. Folders are listed: a call per file takes minutes on a network disk."""
     listed, missing = {}, []
     for path in paths:
         folder, name = os.path.split(path)
@@ -215,7 +215,7 @@ def _check_size(path: str, image: dict) -> None:
             size = opened.size
     except UnidentifiedImageError:
         raise ValueError(f'{path} is not an image. Restore it from its source.') from None
-    # In either order: a camera held upright stores its photo lying.
+    # In either order: a camera held upright stores its photo rotated.
     if sorted(size) != sorted((image['width'], image['height'])):
         raise ValueError(
             f'{path} is {size[0]}x{size[1]} pixels, but its annotations are for {image["width"]}x{image["height"]}: '
@@ -242,13 +242,13 @@ def _check_images(dataset: BaseCocoStyleDataset, images: list[dict], key: str) -
 
 def _check_head(model: dict, dataset: BaseCocoStyleDataset, pipeline: list[dict], key: str) -> None:
     head = model.get('head') or {}
-    # The data set's keypoints are turned into those of another, or the model's are picked from: as AIC with COCO.
+    # Keypoints may be converted to another data set's, or selected from the model's, for example AIC with COCO.
     converted = any(transform['type'] == 'KeypointConverter' for transform in pipeline)
     picked = (model.get('test_cfg') or {}).get('output_keypoint_indices')
     if 'out_channels' not in head or converted or picked:
         return
     num_keypoints = dataset.metainfo['num_keypoints']
-    # A 'combined' codec has two offsets beside every heatmap.
+    # A 'combined' codec has two offsets in addition to every heatmap.
     combined = (head.get('decoder') or {}).get('heatmap_type') == 'combined'
     channels = 3 * num_keypoints if combined else num_keypoints
     if head['out_channels'] != channels:

@@ -118,7 +118,7 @@ def _read_frames(cfg: Config) -> None:
 
 
 def _inference_pipeline(cfg: Config) -> list[dict]:
-    """The config's own image loading, without steps that resize or need labels."""
+    """Return the config's own image loading, without steps that resize or need labels."""
     steps = cfg.get('test_pipeline') or cfg.get('test_dataloader', {}).get('dataset', {}).get('pipeline', ())
     loading = [step for step in steps if type_name(step).startswith('Load') and 'Annotation' not in type_name(step)]
     return [*(loading or [dict(type='LoadImageFromFile')]), dict(type='PackSegInputs')]

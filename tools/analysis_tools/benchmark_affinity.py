@@ -50,7 +50,7 @@ def _step(name: str, feats: Sequence[Tensor], q: int) -> None:
 
 
 def _kernel_figure(key: str, file: str = '/proc/self/status') -> int:
-    """A figure of the Linux kernel's, in bytes."""
+    """Read a figure of the Linux kernel, in bytes."""
     with open(file) as f:
         return next(1024 * int(line.split()[1]) for line in f if line.startswith(key))
 
