@@ -104,7 +104,7 @@ def _distribute_on_cpus(cfg: Config) -> None:
 
 
 def _build_runner(cfg: Config) -> Runner:
-    """MMEngine's ``Runner``, or the one the config names, such as ``FlexibleRunner`` for FSDP and DeepSpeed."""
+    """Build MMEngine's ``Runner`` or the config's ``runner_type``, such as ``FlexibleRunner`` for FSDP."""
     if cfg.launcher != 'none' and get_device() == 'cpu':
         _distribute_on_cpus(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

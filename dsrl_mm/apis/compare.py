@@ -1,4 +1,4 @@
-"""Accuracy and cost of several trained segmentation models, in one table and one picture."""
+"""Comparison of trained segmentation models: accuracy, cost and predictions."""
 
 import json
 from collections.abc import Sequence
@@ -92,7 +92,7 @@ def evaluate(trained: Trained, name: str = 'the model', metrics: Sequence[dict] 
 def latencies(
     models: dict[str, nn.Module], shapes: dict[str, tuple[int, int, int]], repeats: int = 50
 ) -> dict[str, float]:
-    """Median latency of models in milliseconds; they take turns, so that a busy machine slows all of them alike.
+    """Measure the median latency of models in milliseconds, interleaved so that other load affects all alike.
 
     Args:
         models (dict[str, nn.Module]): in eval mode, on one device.
@@ -107,7 +107,7 @@ def latencies(
 
 
 def quiet() -> None:
-    """Silence MMEngine's log of configs and metrics from now on; the comparison's table says it."""
+    """Silence MMEngine's log of configs and metrics, which the comparison's table repeats."""
     MMLogger.get_instance('compare', log_level='ERROR')
 
 
@@ -117,9 +117,9 @@ def compare_models(
     """Test models, measure their cost at the size of their test images, and draw their predictions.
 
     Args:
-        entries (dict[str, Trained]): by the name to print. Each is tested on its own config's test set.
+        entries (dict[str, Trained]): models by name. Each is tested on its own config's test set.
         out_dir (str | Path): folder for ``comparison.md``, ``comparison.json`` and ``comparison.png``.
-        pictures (int): rows of the picture; images evenly spaced over the test set, not chosen. Defaults to 3.
+        pictures (int): number of test images to draw, evenly spaced. Defaults to 3.
 
     Returns:
         dict[str, dict[str, float | str]]: by name: ``mIoU`` and ``IoU.CLASS`` (percent), ``input size`` (height and

@@ -46,7 +46,7 @@ def draw(entries: dict, pictures: int = 3) -> Figure:
 
 
 def _to_rgb(image: torch.Tensor) -> np.ndarray:
-    """RGB bytes, (H, W, 3), of a BGR image (3, H, W) in the range 0 to 255."""
+    """Convert a BGR image (3, H, W) in the range 0 to 255 to RGB bytes (H, W, 3)."""
     return image.clamp(0, 255).round().byte().numpy()[::-1].transpose(1, 2, 0)
 
 

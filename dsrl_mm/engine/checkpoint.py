@@ -23,7 +23,7 @@ def write_whole(file: Path, content: bytes, partial: Path) -> None:
             os.fsync(f.fileno())
         partial.replace(file)
     finally:
-        partial.unlink(missing_ok=True)  # of a failed write; a full disk needs the room
+        partial.unlink(missing_ok=True)  # after a failed write, to free the disk
 
 
 class AtomicLocalBackend(LocalBackend):
@@ -38,11 +38,10 @@ register_backend('AtomicLocalBackend', AtomicLocalBackend, force=True)
 
 
 def last_checkpoint(work_dir: Path) -> Path | None:
-    """Find the checkpoint to resume from; nothing is written, so every process of a run finds the same one.
+    """Find the checkpoint to resume from. Nothing is written, so all processes of a run find the same one.
 
-    It is the one named in MMEngine's note ``last_checkpoint``. The note is empty after a kill at the wrong moment, and
-    it holds a whole path, which is wrong once the folder is moved: then it is the newest ``iter_N.pth`` or
-    ``epoch_N.pth``.
+    It is the one that MMEngine's file ``last_checkpoint`` names. If that is empty, after a kill, or names a missing
+    file, after the folder was moved, it is the newest ``iter_N.pth`` or ``epoch_N.pth``.
     """
     note = work_dir / 'last_checkpoint'
     named = note.read_text().strip() if note.exists() else ''

@@ -1,4 +1,4 @@
-"""Parameters and operations of inference, without the training-only parts."""
+"""Parameters and operations of inference, without training-only parts."""
 
 from dataclasses import dataclass
 

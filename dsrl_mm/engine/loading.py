@@ -1,4 +1,4 @@
-"""Checkpoints that are loaded: what fits is reported, and those of another architecture are refused."""
+"""Loading of checkpoints, with a report of what fits and an error for other architectures."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ __all__ = [
     'without_pretrained',
 ]
 
-#: Attributes of a model that inference never touches.
+#: Attributes of a model that inference does not use.
 TRAINING_ONLY = ('sr_aux', 'auxiliary_head')
 
 
@@ -169,7 +169,7 @@ def load_for_inference(model: nn.Module, checkpoint: str | Path, also: tuple[str
 
     Args:
         model (nn.Module): a segmentor or a pose estimator.
-        checkpoint (str | Path): a file, or an address that MMEngine can read.
+        checkpoint (str | Path): a file or a URL that MMEngine can read.
         also (tuple[str, ...]): see :func:`check_complete`.
 
     Raises:
@@ -186,7 +186,7 @@ def load_for_inference(model: nn.Module, checkpoint: str | Path, also: tuple[str
 
 @HOOKS.register_module()
 class CompleteCheckpointHook(Hook):
-    """Stops a test whose checkpoint lacks weights that the model predicts with; they would stay random."""
+    """Hook that stops a test if the checkpoint lacks weights that inference needs."""
 
     def after_load_checkpoint(self, runner, checkpoint) -> None:
         """Check the checkpoint that the runner is about to load, see :func:`check_complete`."""

@@ -1,4 +1,4 @@
-"""The questions that the commands ask about a config, answered by each task."""
+"""Interface between the commands and a task."""
 
 from abc import ABC, abstractmethod
 
@@ -11,14 +11,14 @@ __all__ = ['Task', 'evaluators', 'prediction_writer', 'visualization_hook']
 
 
 class Task(ABC):
-    """One task's part of the commands; :func:`~dsrl_mm.apis.task_of` chooses it by the config's ``default_scope``.
+    """Base of a task's part of the commands, chosen by ``default_scope`` in :func:`~dsrl_mm.apis.task_of`.
 
     ``check_data``, ``network_input`` and ``deploy_config`` leave the config as it is; the others change it in place.
     """
 
     @abstractmethod
     def check_data(self, cfg: Config, phases: tuple[str, ...]) -> None:
-        """Check the config and its data before anything long starts.
+        """Check the config and its data before a run starts.
 
         Args:
             cfg (Config): the whole config.
@@ -27,7 +27,7 @@ class Task(ABC):
 
     @abstractmethod
     def network_input(self, cfg: Config) -> tuple[int, int, int]:
-        """Channels, and height and width in pixels, of the images that the network reads."""
+        """Return channels, height and width of the network input."""
 
     @abstractmethod
     def draw_predictions(self, cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
@@ -70,7 +70,7 @@ def visualization_hook(cfg: Config, type_: str) -> ConfigDict:
     """Return the hook that draws predictions.
 
     Raises:
-        ValueError: if the config has none; ``type_`` is named as the one to add.
+        ValueError: if the config has none. The message asks for ``type_``.
     """
     hook = cfg.default_hooks.get('visualization')
     if hook is None:
@@ -90,8 +90,8 @@ def prediction_writer(cfg: Config, registry: Registry, metric: type, what: str) 
 
     Args:
         cfg (Config): the whole config.
-        registry (Registry): of the task's metrics.
-        metric (type): its class, or a parent of it.
+        registry (Registry): registry of the task's metrics.
+        metric (type): class of the metric, or a base of it.
         what (str): the kind of predictions, for the message.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Time measurements on a machine that others use, too."""
+"""Time measurements on a shared machine."""
 
 import time
 from collections.abc import Callable
@@ -9,15 +9,15 @@ __all__ = ['time_in_turn']
 
 
 def time_in_turn(functions: dict[str, Callable[[], object]], repeats: int, warmup: int = 1) -> dict[str, list[float]]:
-    """Time functions that take turns, so that a busy machine slows all of them alike.
+    """Time functions, interleaved so that other load affects all alike.
 
     Args:
         functions (dict[str, Callable]): by name.
         repeats (int): timed calls of each.
-        warmup (int): calls of each before these. Defaults to 1.
+        warmup (int): untimed calls of each before. Defaults to 1.
 
     Returns:
-        dict[str, list[float]]: by name, seconds per call, waiting for CUDA included.
+        dict[str, list[float]]: seconds per call, by name. CUDA is synchronized.
     """
     seconds = {name: [] for name in functions}
     for turn in range(-warmup, repeats):

@@ -125,7 +125,7 @@ def _sides_in_image(bbox: list[float], image: dict) -> tuple[float, float]:
 
 
 def _count_persons(dataset: BaseCocoStyleDataset, content: dict, key: str) -> _Persons:
-    """Count the persons that MMPose trains or tests on: not crowds, with keypoints and a box in the image."""
+    """Count the persons that MMPose uses: no crowds, with keypoints and a box in the image."""
     persons, images = _Persons(), {image['id']: image for image in content['images']}
     num_values = 3 * dataset.metainfo['num_keypoints']
     for ann in content['annotations']:
@@ -259,7 +259,7 @@ def _check_head(model: dict, dataset: BaseCocoStyleDataset, pipeline: list[dict]
 
 
 def _check_crops(cfg: dict, scale_factor: int, key: str) -> None:
-    """Check the pipelines of a data loader or data set, those in wrappers too."""
+    """Check the pipelines of a data loader or data set, including those in wrappers."""
     for i, transform in enumerate(cfg.get('pipeline', ())):
         size = transform.get('input_size')
         if size is not None and any(side % scale_factor for side in size):
@@ -299,8 +299,7 @@ def _check_dataset(dataset: BaseCocoStyleDataset, key: str) -> None:
 def check_data(cfg: Config, phases: tuple[str, ...]) -> None:
     """Check the COCO-style data sets of a config, the model's keypoints against theirs, and the crops.
 
-    A data set of a type that reads its files in its own way is left alone. An annotation file of COCO's size takes
-    seconds, most of them to parse its JSON.
+    Data sets of other types are not checked. An annotation file of COCO's size takes seconds, mostly for parsing.
 
     Args:
         cfg (Config): an MMPose config.

@@ -1,4 +1,4 @@
-"""Pose estimation's part of the commands."""
+"""Pose estimation task of the commands."""
 
 import os
 from typing import NoReturn
@@ -20,14 +20,14 @@ def _refuse(option: str, instead: str) -> NoReturn:
 
 
 class PoseTask(Task):
-    """The task of configs with ``default_scope='mmpose'``."""
+    """Task of configs with ``default_scope='mmpose'``."""
 
     def check_data(self, cfg: Config, phases: tuple[str, ...]) -> None:
         """Check annotations, images and crops, see :mod:`dsrl_mm.pose.preflight`."""
         check_data(cfg, phases)
 
     def network_input(self, cfg: Config) -> tuple[int, int, int]:
-        """Channels, height and width: of the crops (the codec's ``input_size``) over ``scale_factor``."""
+        """Return channels, height and width of the network input: the codec's ``input_size`` over ``scale_factor``."""
         factor = cfg.model.get('scale_factor', 2) if builds(cfg.model, MODELS, DSRLTopdown) else 1
         width, height = cfg.model.head.decoder.input_size
         return input_channels(cfg.model.backbone), height // factor, width // factor

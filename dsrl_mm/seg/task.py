@@ -1,4 +1,4 @@
-"""Segmentation's part of the commands."""
+"""Segmentation task of the commands."""
 
 from mmengine.config import Config
 from mmseg.evaluation import IoUMetric
@@ -14,12 +14,12 @@ __all__ = ['SegTask']
 
 
 def _scale_factor(cfg: Config) -> int:
-    """Canvas over network input; 1 for a model that does not reduce its input."""
+    """Return canvas size over input size; 1 for a model that does not reduce its input."""
     return cfg.model.get('scale_factor', 2) if builds(cfg.model, MODELS, DSRLSegmentor) else 1
 
 
 class SegTask(Task):
-    """The task of configs with ``default_scope='mmseg'``."""
+    """Task of configs with ``default_scope='mmseg'``."""
 
     def check_data(self, cfg: Config, phases: tuple[str, ...]) -> None:
         """Check packages, folders, images and labels, see :mod:`dsrl_mm.seg.checks`.
@@ -37,7 +37,7 @@ class SegTask(Task):
         check_data(cfg, phases)
 
     def network_input(self, cfg: Config) -> tuple[int, int, int]:
-        """Channels, height and width: of the canvas (``crop_size``) over ``scale_factor``, rounded up.
+        """Return channels, height and width of the network input: ``crop_size`` over ``scale_factor``, rounded up.
 
         Raises:
             ValueError: if the config has no ``crop_size``.
@@ -61,7 +61,7 @@ class SegTask(Task):
         """Average the predictions of several scales and flips.
 
         Raises:
-            ValueError: if the config does not say of which.
+            ValueError: if the config has no ``tta_model`` or ``tta_pipeline``.
         """
         missing = [key for key in ('tta_model', 'tta_pipeline') if key not in cfg]
         if missing:
@@ -78,7 +78,7 @@ class SegTask(Task):
         cfg.test_evaluator = [*evaluators(cfg), dict(type='SRMetric', scale_factor=_scale_factor(cfg))]
 
     def use_bfloat16(self, cfg: Config) -> None:
-        """Change nothing: all of a segmentor's step is computed in bfloat16."""
+        """Do nothing: a segmentor's whole step works in bfloat16."""
 
     def deploy_config(self, cfg: Config, low_res_input: bool) -> Config:
         """Copy a config without the training-only parts of its model.
@@ -89,7 +89,7 @@ class SegTask(Task):
                 :class:`~dsrl_mm.seg.DSRLSegmentor`. The config is then for inference alone, without data sets.
 
         Raises:
-            ValueError: if the model is no DSRLSegmentor.
+            ValueError: if the model is not a DSRLSegmentor.
         """
         if not builds(cfg.model, MODELS, DSRLSegmentor):
             raise ValueError(
