@@ -8,7 +8,7 @@ author = copyright = 'The dsrl_mm developers'
 version = release = dsrl_mm.__version__
 
 extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphinx_copybutton']
-exclude_patterns = ['_build', '_generated', 'examples', 'experiments']
+exclude_patterns = ['_build', '_generated', 'examples']
 html_theme = 'furo'
 html_title = f'dsrl_mm {version}'
 html_static_path = []
