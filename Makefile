@@ -39,7 +39,7 @@ demo: $(STAMP)  ## train and compare DSRL and its baseline on generated scenes
 
 # PATH: tools/*.sh call torchrun. One thread for each process: more of them on the tests' small tensors mostly wait.
 test: $(STAMP)  ## run the tests on all cores
-	PATH="$(abspath $(VENV))/bin:$$PATH" OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist worksteal
+	PATH="$(abspath $(VENV))/bin:$$PATH" OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile
 
 lint: $(STAMP)  ## check style, format and the direction of imports
 	$(PY) -m ruff check .
