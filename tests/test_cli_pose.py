@@ -17,67 +17,77 @@ from toy_data import REPO  # noqa: E402
 
 from dsrl_mm import cli  # noqa: E402
 
-# What a command is without MMSegmentation: the tests' own process has it.
-COMMAND = """
-import sys
+# Commands, as lists of words, in one process without MMSegmentation: the tests' own process has it.
+COMMANDS = """
+import json, sys
 sys.modules['mmseg'] = sys.modules['mmdet'] = None  # not installed
 from dsrl_mm import cli
-getattr(cli, sys.argv[1])(sys.argv[2:])
+for name, *words in json.loads(sys.argv[1]):
+    print('Command:', name, flush=True)
+    getattr(cli, name)(words)
 """
 
-
-def run(name: str, *args) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, '-c', COMMAND, name, *map(str, args)],
-        env=dict(os.environ, PYTHONPATH=str(REPO), OMP_NUM_THREADS='1'),
-        capture_output=True,
-        text=True,
-    )
+OTHER_HEAD = 'model.head.deconv_out_channels=(16,16,32)'
 
 
 @pytest.fixture(scope='module')
-def trained(tmp_path_factory) -> SimpleNamespace:
-    """A data set, a stock config, and a short training by the command."""
+def ran(tmp_path_factory) -> SimpleNamespace:
+    """A stock config, and what came of three commands: a training, its test, and a test of another architecture."""
     folder = tmp_path_factory.mktemp('toy')
-    config = write_coco_config(folder, write_coco(folder / 'coco'))
-    done = run('train', config, '--work-dir', folder / 'work', '--amp')
-    assert done.returncode == 0, done.stderr
-    return SimpleNamespace(folder=folder, config=config, checkpoint=folder / 'work/iter_2.pth', output=done.stdout)
+    config, checkpoint = write_coco_config(folder, write_coco(folder / 'coco')), folder / 'work/iter_2.pth'
+    commands = [
+        ['train', config, '--work-dir', folder / 'work', '--amp'],
+        ['test', config, checkpoint, '--work-dir', folder / 'test', '--out', folder / 'kept', '--show-dir', 'show'],
+        [
+            'test',
+            config,
+            checkpoint,
+            '--work-dir',
+            folder,
+            '--cfg-options',
+            'model.head.deconv_out_channels=(16,16,32)',
+        ],
+    ]
+    done = subprocess.run(
+        [sys.executable, '-c', COMMANDS, json.dumps(commands, default=str)],
+        env=dict(os.environ, PYTHONPATH=str(REPO), OMP_NUM_THREADS='1'),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    _, *outputs = done.stdout.split('Command: ')
+    assert len(outputs) == len(commands), done.stderr
+    return SimpleNamespace(folder=folder, config=config, checkpoint=checkpoint, outputs=outputs, done=done)
 
 
-def test_training_checks_the_data_first(trained):
-    assert trained.checkpoint.is_file()
+def test_training_checks_the_data_first(ran):
+    assert ran.checkpoint.is_file()
     check = 'Checking the 4 persons with keypoints in 4 images of {}_dataloader.dataset'
     for name in ('train', 'val'):
-        assert check.format(name) in trained.output
-    assert check.format('test') not in trained.output
+        assert check.format(name) in ran.outputs[0]
+    assert check.format('test') not in ran.outputs[0]
 
 
-def test_keypoints_and_pictures(trained, tmp_path):
-    done = run('test', trained.config, trained.checkpoint, '--work-dir', tmp_path / 'work', '--out', tmp_path / 'out',
-               '--show-dir', os.path.relpath(tmp_path / 'show'))  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert 'coco/AP: ' in done.stdout
-    (file,) = (tmp_path / 'out').iterdir()
+def test_keypoints_and_pictures(ran):
+    assert 'coco/AP: ' in ran.outputs[1]
+    (file,) = (ran.folder / 'kept').iterdir()
     assert file.name == 'predictions.keypoints.json'
     predicted = json.loads(file.read_text())
     assert sorted(person['image_id'] for person in predicted) == [0, 1, 2, 3]
     assert {len(person['keypoints']) for person in predicted} == {51}
-    pictures = sorted((tmp_path / 'show').iterdir())
+    pictures = sorted((ran.folder / 'show').iterdir())
     assert [path.name for path in pictures] == [f'{i:012d}_0.png' for i in range(4)]
     assert all(Image.open(path).width == WIDTH and Image.open(path).height >= HEIGHT for path in pictures)
 
 
-def test_a_test_refuses_a_checkpoint_that_lacks_weights(trained, tmp_path):
-    done = run('test', trained.config, trained.checkpoint, '--work-dir', tmp_path,
-               '--cfg-options', 'model.head.deconv_out_channels=(16,16,32)')  # fmt: skip
-    assert done.returncode != 0
-    assert 'lacks weights that this model predicts with: head.' in done.stderr
+def test_a_test_refuses_a_checkpoint_that_lacks_weights(ran):
+    assert ran.done.returncode != 0
+    assert 'lacks weights that this model predicts with: head.' in ran.done.stderr
 
 
 @pytest.mark.parametrize('command', [lambda *a: cli.test([*a, '--sr-metrics']), lambda *a: cli.deploy([*a, 'out'])])
-def test_commands_for_segmentation_say_so(trained, command, monkeypatch):
-    monkeypatch.chdir(trained.folder)
+def test_commands_for_segmentation_say_so(ran, command, monkeypatch):
+    monkeypatch.chdir(ran.folder)
     with pytest.raises(ValueError, match='is for segmentation, and this config is for poses'):
-        command(str(trained.config), str(trained.checkpoint))
+        command(str(ran.config), str(ran.checkpoint))
     assert not Path('out').exists()

@@ -1,9 +1,11 @@
-"""Two processes (gloo, CPU) by the shell scripts, against one."""
+"""Two processes (gloo, CPU), forked or started by the shell scripts, against one."""
 
 import json
+import multiprocessing
 import os
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,19 +35,39 @@ def trained(config, tmp_path_factory) -> Path:
     return work_dir / 'iter_4.pth'
 
 
-def run_script(name: str, *args) -> subprocess.CompletedProcess:
+def free_port() -> str:
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
-        port = str(free.getsockname()[1])
-    env = dict(os.environ, PORT=port, OMP_NUM_THREADS='1')
+        return str(free.getsockname()[1])
+
+
+def run_script(name: str, *args) -> subprocess.CompletedProcess:
+    env = dict(os.environ, PORT=free_port(), OMP_NUM_THREADS='1')
     command = ['bash', REPO / 'tools' / name, *map(str, args)]
     # In a temporary folder: processes exchange their results through files in the current one.
     return subprocess.run(command, env=env, cwd=args[0].parent, capture_output=True, text=True, timeout=300)
 
 
+def run_forked(command: Callable, *args) -> list[int]:
+    """Run a command in two processes forked from this one, in which everything is imported; give their exit codes."""
+    port, context = free_port(), multiprocessing.get_context('fork')
+
+    def work(rank: int) -> None:
+        os.environ.update(
+            RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port
+        )
+        call(command, *args, '--launcher', 'pytorch')
+
+    processes = [context.Process(target=work, args=(rank,), daemon=True) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(300)
+    return [process.exitcode for process in processes]
+
+
 def test_two_processes_train_like_one_with_the_batch_of_both(config, trained, tmp_path):
-    result = run_script('dist_train.sh', config, 2, '--work-dir', tmp_path)  # batches of 2
-    assert result.returncode == 0, result.stderr
+    assert run_forked(cli.train, config, '--work-dir', tmp_path) == [0, 0]  # batches of 2
     start = torch.load(trained.with_name('iter_2.pth'), weights_only=False)['state_dict']
     one, two = (torch.load(path, weights_only=False)['state_dict'] for path in (trained, tmp_path / 'iter_4.pth'))
     for name, value in one.items():

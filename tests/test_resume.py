@@ -1,31 +1,32 @@
 """A training killed at any moment goes on from its last complete checkpoint, as if nothing had happened."""
 
+import multiprocessing
+import os
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
-from toy_data import REPO, call, logged, write_camvid, write_config
+from toy_data import call, logged, write_camvid, write_config
 
 from dsrl_mm import cli
 
 ITERATIONS = ('--cfg-options', 'train_cfg.max_iters=8')
-#: A training that the operating system kills while it writes its third checkpoint, which by then is half on disk.
-KILLED_WHILE_SAVING = """
-import os, signal, sys
-from dsrl_mm import cli
-fsync, files = os.fsync, []
-def kill_at_third(fd):
-    if os.readlink(f'/proc/self/fd/{fd}').endswith('.pth.partial'):
-        files.append(fd)
-    if len(files) == 3:
-        os.ftruncate(fd, 1000)
-        os.kill(os.getpid(), signal.SIGKILL)
-    fsync(fd)
-os.fsync = kill_at_third
-cli.train(sys.argv[1:])
-"""
+
+
+def killed_while_saving(*args) -> None:
+    """Train; the operating system kills the process while it writes the third checkpoint, by then half on disk."""
+    fsync, files = os.fsync, []
+
+    def kill_at_third(fd):
+        if os.readlink(f'/proc/self/fd/{fd}').endswith('.pth.partial'):
+            files.append(fd)
+        if len(files) == 3:
+            os.ftruncate(fd, 1000)
+            os.kill(os.getpid(), signal.SIGKILL)
+        fsync(fd)
+
+    os.fsync = kill_at_third
+    call(cli.train, *args)
 
 
 @pytest.fixture(scope='module')
@@ -43,9 +44,11 @@ def uninterrupted(config, tmp_path_factory) -> dict:
 
 
 def test_killed_while_saving(config, tmp_path, uninterrupted):
-    command = [sys.executable, '-c', KILLED_WHILE_SAVING, str(config), '--work-dir', str(tmp_path), *ITERATIONS]
-    killed = subprocess.run(command, cwd=REPO, capture_output=True, text=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    args = (config, '--work-dir', tmp_path, *ITERATIONS)
+    process = multiprocessing.get_context('fork').Process(target=killed_while_saving, args=args)
+    process.start()
+    process.join(300)
+    assert process.exitcode == -signal.SIGKILL
     assert (tmp_path / 'iter_6.pth.partial').stat().st_size == 1000
     assert sorted(path.name for path in tmp_path.glob('*.pth')) == ['iter_2.pth', 'iter_4.pth']
     assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'iter_4.pth')

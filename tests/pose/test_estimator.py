@@ -1,8 +1,6 @@
 """The estimator: canvas outside, reduced crop inside; training-only parts; other networks; what it refuses."""
 
 import copy
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -280,13 +278,6 @@ class TestRefuses:
         model = build(model_cfg(sr_aux=None))
         with pytest.raises(RuntimeError, match='no SISR branch'):
             model.reconstruct(torch.zeros(1, 3, *CANVAS[::-1]))
-
-
-@pytest.mark.parametrize(('task', 'other'), [('pose', 'mmseg'), ('seg', 'mmpose')])
-def test_a_task_does_not_import_the_others_library(task, other):
-    code = f'import sys, dsrl_mm.{task}; sys.exit({other!r} in sys.modules)'
-    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
 
 
 def test_features_that_the_head_cannot_read_are_named():
