@@ -1,1 +1,1 @@
-"""Grids of trainings: run every row of a table with every seed, record what came out, and write tables and pictures."""
+"""Grids of training runs over rows and seeds, their records, tables and pictures."""

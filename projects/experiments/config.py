@@ -1,4 +1,4 @@
-"""The composed config of a row: what is trained, recorded, and compared with today's."""
+"""Composed configs of rows, which are trained, recorded and compared with current ones."""
 
 import copy
 import inspect
@@ -29,7 +29,7 @@ READ = {'custom_imports'} | inspect.signature(Runner.__init__).parameters.keys()
 
 
 def compose(row: Row, amp: bool) -> Config:
-    """Compose the config that a row is trained with, except for the seed.
+    """Compose the config of a row, without the seed.
 
     Environment variables stay as they are written, so that it is the same on every machine.
 
@@ -61,7 +61,7 @@ def to_text(cfg: Config) -> str:
 
 
 def read_text(text: str, here: bool = False) -> Config:
-    """Read what :func:`to_text` wrote.
+    """Read the text that :func:`to_text` wrote.
 
     Args:
         text (str): of the config.
@@ -74,7 +74,7 @@ def read_text(text: str, here: bool = False) -> Config:
 
 
 def _flat(value: Any, name: str = '') -> dict[str, Any]:
-    """All values of nested mappings, and of lists of them, by dotted keys."""
+    """Flatten nested mappings, and lists of them, to values by dotted keys."""
     if isinstance(value, (list, tuple)) and any(isinstance(entry, Mapping) for entry in value):
         value = dict(enumerate(value))
     if not isinstance(value, Mapping):
@@ -83,7 +83,7 @@ def _flat(value: Any, name: str = '') -> dict[str, Any]:
 
 
 def differences(recorded: Config, today: Config) -> list[str]:
-    """Say in what one config differs from another, as far as trainings read them."""
+    """Describe the differences of two configs that affect training."""
     then, now = (_flat({key: cfg[key] for key in cfg.keys() & READ}) for cfg in (recorded, today))
     told = ((key, *(repr(flat[key]) if key in flat else 'absent' for flat in (then, now))) for key in {**then, **now})
     return sorted(f'{key}: {old}, today {new}' for key, old, new in told if old != new)

@@ -1,4 +1,4 @@
-"""What inference costs on the networks of a grid; no training is needed for that."""
+"""Cost of inference of the networks of a grid, without training."""
 
 import torch
 from mmengine.config import Config
@@ -16,7 +16,7 @@ __all__ = ['measure']
 
 
 def measure(configs: dict[str, Config]) -> dict:
-    """Measure what one image costs the networks, as they are deployed, on this machine; the networks take turns.
+    """Measure the cost of one image for the deployed networks on this machine, interleaved.
 
     Args:
         configs (dict[str, Config]): by id.

@@ -1,4 +1,4 @@
-"""A grid of trainings as a YAML file declares it: the rows of a table, each with every seed."""
+"""Grid of training runs, declared in a YAML file: rows of a table, each with every seed."""
 
 import re
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ Kind = TypeVar('Kind')
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table."""
+    """Row of the table."""
 
     title: str
     id: str  # of its record: rows of the same id, also of other grids, share trainings
@@ -31,7 +31,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Grid:
-    """The whole table."""
+    """Grid of rows and seeds."""
 
     name: str  # of the file
     title: str

@@ -1,4 +1,4 @@
-"""What a training logged of its course, over all sessions that it took."""
+"""Log of a training run, over all its sessions."""
 
 from io import StringIO
 from pathlib import Path

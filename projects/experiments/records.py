@@ -1,7 +1,7 @@
-"""What runs came to: a JSON file per grid with what its networks cost, and the records of ids.
+"""Records of runs: a JSON file per grid with the cost of its networks and the records by id.
 
-A record holds the composed config that an id was trained with, as text, and its runs by seed. It is found by its id
-alone, so a knob, a file or a class can be renamed without losing it.
+A record holds the composed config that an id was trained with, as text, and its runs by seed. Records are found by id,
+so that options, files and classes can be renamed.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ FOLDER = Path(__file__).parent / 'records'
 
 
 def read_json(file: Path) -> Any:
-    """Read a file, or name it where it is damaged."""
+    """Read a JSON file. Errors name the file."""
     try:
         return json.loads(file.read_text(encoding='utf-8'))
     except json.JSONDecodeError as error:
@@ -29,7 +29,7 @@ def read_json(file: Path) -> Any:
 
 
 def _text(value: Any, levels: int) -> str:
-    """JSON with a line per entry down to some level."""
+    """Format JSON with one line per entry down to a level."""
     if not levels or not value or not isinstance(value, (dict, list)):
         return json.dumps(value)
     if isinstance(value, list):
@@ -38,7 +38,7 @@ def _text(value: Any, levels: int) -> str:
 
 
 def write_json(file: Path, value: Any) -> None:
-    """Write a file that is always whole. Numbers get five digits; NaN, which JSON lacks, becomes null."""
+    """Write a JSON file atomically. Numbers have five digits; NaN, which JSON does not support, becomes null."""
     value = json.loads(json.dumps(value), parse_float=lambda x: float(f'{float(x):.5g}'), parse_constant=lambda _: None)
     write_whole(file, f'{_text(value, 5)}\n'.encode(), file.with_suffix(f'.{os.getpid()}.partial'))
 
@@ -52,14 +52,14 @@ def read_records(folder: Path) -> dict[str, dict]:
 
 
 def read_costs(folder: Path, grid: str) -> dict:
-    """Read what :func:`~projects.experiments.cost.measure` found for a grid; without rows if it was not measured."""
+    """Read the result of :func:`~projects.experiments.cost.measure` for a grid; without rows if not measured."""
     file = folder / f'{grid}.json'
     return read_json(file)['cost'] if file.exists() else dict(rows={})
 
 
 @contextmanager
 def changing(folder: Path, grid: str, id_: str | None = None) -> Iterator[dict]:
-    """Give the content of a grid's file, or of the file that has an id, to be changed; other processes wait."""
+    """Lock and yield the content of a grid's file, or of the file with an id, and write it after the block."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""Runs as processes: train, test the last checkpoint, and record what came out."""
+"""Runs as processes: train, test the last checkpoint and record the result."""
 
 import fcntl
 import json
@@ -40,7 +40,7 @@ def device_name() -> str:
 
 
 def _commit() -> str:
-    """The commit, with a '+' where what a training reads differs from it; empty outside git."""
+    """Return the commit, with a '+' if files that training reads differ from it; empty outside git."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(['git', '-C', str(ROOT), *arguments], capture_output=True, text=True).stdout.strip()
@@ -50,7 +50,7 @@ def _commit() -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """A row's training with a seed."""
+    """Training run of a row with a seed."""
 
     id: str
     seed: int
@@ -73,7 +73,7 @@ class Run:
 
 
 def _execute(run: Run, call: Callable[..., float]) -> None:
-    """Train what is left to train, test the last checkpoint, record the run, and remove the other checkpoints.
+    """Train or resume, test the last checkpoint, record the run, and remove the other checkpoints.
 
     Args:
         run (Run): what to do.
@@ -105,13 +105,13 @@ def _execute(run: Run, call: Callable[..., float]) -> None:
 
 
 class _Processes:
-    """The processes that run right now, to be stopped together."""
+    """Running processes, to be stopped together."""
 
     def __init__(self):
         self.running, self.stopped = set(), Event()
 
     def call(self, lock: TextIOBase, out: TextIOBase, tool: str, *arguments: object) -> float:
-        """Run a tool to its end and return the most memory that it took, in MiB."""
+        """Run a tool and return its peak memory in MiB."""
         process = subprocess.Popen(
             [sys.executable, str(ROOT / 'tools' / tool), *map(str, arguments)],
             stdout=out,
@@ -131,7 +131,7 @@ class _Processes:
         return usage.ru_maxrss / (2**20 if sys.platform == 'darwin' else 2**10)  # macOS counts bytes, Linux KiB
 
     def stop(self) -> None:
-        """End them, and every later one."""
+        """Stop all processes, and every later one."""
         self.stopped.set()
         for process in [*self.running]:
             with suppress(ProcessLookupError):
@@ -139,7 +139,7 @@ class _Processes:
 
 
 def _alone(run: Run, processes: _Processes) -> None:
-    """Execute a run with its folder locked, or raise BlockingIOError if another process is at it."""
+    """Execute a run with its folder locked. Raise BlockingIOError if another process executes it."""
     run.folder.mkdir(parents=True, exist_ok=True)
     with open(run.folder / 'lock', 'w') as lock, open(run.folder / 'log.txt', 'a') as out:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -147,7 +147,7 @@ def _alone(run: Run, processes: _Processes) -> None:
 
 
 def run_all(runs: Sequence[Run], jobs: int, watch: Callable[[Collection[Run]], None], pause: float = 2) -> list[Run]:
-    """Do runs in their order; one that fails stops no other. Whatever ends this function ends what it started.
+    """Execute runs in order. A failed run does not stop others; all processes stop with this function.
 
     Args:
         runs (Sequence[Run]): what to do. Those that another process is at come last.

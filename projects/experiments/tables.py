@@ -23,7 +23,7 @@ README_ROWS = ['baseline', '+ SSSR + SISR + FA', '+ SSSR early', '+ SSSR early +
 
 
 class Results:
-    """What the runs of a grid came to.
+    """Results of the runs of a grid.
 
     Args:
         grid (Grid): whose rows and seeds count.
@@ -54,23 +54,23 @@ class Results:
         self.costs['series'] = [row.series for row in grid.rows]
 
     def mean(self, name: str, digits: int = 2) -> pd.Series:
-        """Give the mean of a metric over seeds, by row, as text."""
+        """Format the mean of a metric over seeds, by row."""
         return self.runs[name].groupby(level=0).mean().map(f'{{:.{digits}f}}'.format, na_action='ignore')
 
     def spread(self, name: str, gains: bool = False, digits: int = 2) -> pd.Series:
-        """Give mean and standard deviation of a metric, or of its gains, over seeds, by row, as text."""
+        """Format mean and standard deviation of a metric, or of its gains, over seeds, by row."""
         sign, groups = '+' * gains, (self.gains if gains else self.runs)[name].groupby(level=0)
         spread = groups.std().map(lambda std: '' if std != std else f' ± {std:.{digits}f}')
         return groups.mean().map(f'{{:{sign}.{digits}f}}'.format) + spread
 
     def markdown(self, columns: dict[str, pd.Series] | pd.DataFrame) -> str:
-        """Give a table of texts, with the rows in the grid's order."""
+        """Make a table of texts with the rows in the grid's order."""
         table = pd.DataFrame(columns).reindex(self.rows).dropna(how='all').fillna('')
         return table.to_markdown(disable_numparse=True, colalign=['left'] + ['right'] * len(table.columns)) + '\n'
 
 
 def accuracy(results: Results) -> str:
-    """Tabulate the scores of every row, their gains over the first row, and what training took."""
+    """Tabulate the scores of every row, their gains over the first row, and the cost of training."""
     rebuilt = {'PSNR (dB)': 'sr/PSNR', 'SSIM': 'sr/SSIM'}
     return results.markdown(
         {
@@ -102,7 +102,7 @@ def classes(results: Results) -> str:
 
 
 def cost(results: Results) -> str:
-    """Tabulate what inference costs."""
+    """Tabulate the cost of inference."""
     costs = results.costs
     return results.markdown(
         {
@@ -115,7 +115,7 @@ def cost(results: Results) -> str:
 
 
 def _class_gains(results: Results) -> pd.DataFrame:
-    """Mean gains, by row, score and class; and the first row's scores."""
+    """Compute mean gains by row, score and class, and the scores of the first row."""
     names = [name for score in ('IoU', 'BF') for name in results.runs if name.startswith(f'{score}.')]
     gains = results.gains[names].groupby(level=0).mean().reindex(results.rows[1:]).dropna(how='all')
     return pd.concat([results.runs[names].groupby(level=0).mean().loc[[results.rows[0]]], gains])
@@ -144,7 +144,7 @@ def _draw_curves(data: pd.DataFrame) -> Figure:
 
 
 def _sizes(results: Results) -> pd.DataFrame:
-    """A line per row of a series: its scores and its input."""
+    """Return the scores and the input size of every row of a series."""
     scores = results.runs[['mIoU', 'mBF']].groupby(level=0).mean().reindex(results.rows)
     data = scores.join(results.costs[['series', 'input']]).query('series != ""').dropna()
     return data.assign(pixels=data['input'].map(lambda size: int(size.split('x')[0]) * int(size.split('x')[1])))
@@ -174,7 +174,7 @@ PICTURES: dict[str, tuple[Callable[[Results], pd.DataFrame], Callable[[pd.DataFr
 
 
 def tables(grid: Grid, records: Path) -> dict[str, str]:
-    """Give the tables of a grid, and the data of its pictures as CSV, by the name of the file."""
+    """Return the tables of a grid, and the data of its pictures as CSV, by file name."""
     results = Results(grid, records)
     if results.runs.empty:
         return {}
@@ -188,7 +188,7 @@ def tables(grid: Grid, records: Path) -> dict[str, str]:
 
 
 def readme(grids: dict[str, Grid], records: Path) -> str:
-    """Give the README's table."""
+    """Return the table of the README."""
     columns = []
     for name, network in README.items():
         results = Results(grids[name], records)

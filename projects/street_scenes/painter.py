@@ -76,7 +76,7 @@ class Painter:
         return self.focal / max(z, NEAR)
 
     def colour(self, colour: Sequence[float], z: float, light: float = 1.0) -> list[float]:
-        """The colour of a surface at depth ``z`` (m) in ``light`` (1 in the shade): tinted and hazy."""
+        """Return the color of a surface at depth ``z`` (m) in ``light`` (1 in the shade), with tint and haze."""
         clear = math.exp(-z / self.weather.haze)
         seen = zip(colour, self.weather.tint, self.weather.horizon)
         return [float(clear * light * own * tint + (1 - clear) * haze) for own, tint, haze in seen]
@@ -134,14 +134,14 @@ def smooth_noise(shape: tuple[int, int], cell: tuple[int, int], rng: np.random.G
 
 
 def ground(x0, x1, z0, z1, y: float = 0.0) -> np.ndarray:
-    """A level rectangle (4, 3), or n of them, (n, 4, 3), from arrays of n limits."""
+    """Make a horizontal rectangle (4, 3), or n of them (n, 4, 3) from arrays of n limits."""
     x0, x1, z0, z1 = np.broadcast_arrays(x0, x1, z0, z1)
     x = np.stack((x0, x1, x1, x0), -1)
     return np.stack((x, np.full(x.shape, y), np.stack((z0, z0, z1, z1), -1)), -1)
 
 
 def upright(x0, x1, y0, y1, z) -> np.ndarray:
-    """A rectangle (4, 3) that faces the camera."""
+    """Make a rectangle (4, 3) that faces the camera."""
     return np.array(((x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)))
 
 
@@ -152,7 +152,7 @@ _TEXTURE = dict(
 
 
 def develop(painter: Painter) -> tuple[np.ndarray, np.ndarray]:
-    """The photograph (H, W, 3), with texture, exposure, blur and sensor noise, and its label (H, W)."""
+    """Return the photograph (H, W, 3), with texture, exposure, blur and sensor noise, and its label (H, W)."""
     rng, shape = painter.rng, tuple(length // SUPERSAMPLING for length in painter.label.shape)
     spread = np.zeros(256, np.float32)
     spread[[IDS[name] for name in _TEXTURE]] = list(_TEXTURE.values())

@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def summarize(table: dict[str, dict[str, float]]) -> str:
-    """The table's main rows in Markdown, with the mean IoU of the thin classes."""
+    """Write the table's main rows in Markdown, with the mean IoU of the thin classes."""
     rows = {'input size': 'input size', 'mIoU': 'mIoU', 'thin classes': 'IoU of thin classes, mean'}
     rows |= {f'IoU.{name}': f'IoU of {name}s' for name in THIN_CLASSES}
     rows |= {name: name for name in ('parameters (M)', 'GFLOPs', 'latency (ms)')}
@@ -102,7 +102,7 @@ def _amp() -> list[str]:
 
 
 def _progress(out: Path) -> str:
-    """The iterations done and the time left, from the logs."""
+    """Summarize the iterations done and the time left, from the logs."""
     reports = []
     for name in CONFIGS:
         found = re.findall(r'\[ *(\d+/\d+)\].* eta: ([\d:]+)', (out / name / 'train.log').read_text())

@@ -122,7 +122,7 @@ _LEAVES = ((45, 110, 70), (40, 125, 85), (60, 105, 60), (60, 120, 75), (55, 135,
 
 
 def paint_street_end(painter: Painter) -> None:
-    """Buildings across the far end of the street, and trees in front of them."""
+    """Place buildings across the far end of the street, with trees in front of them."""
     rng = painter.rng
     for x in np.arange(-70, 70, 12) + rng.uniform(-4, 4):
         painter.fill(upright(x, x + 13, 0, rng.uniform(5, 22), FAR), painter.vary(_WALLS), 'building')
