@@ -18,7 +18,7 @@ from torch.distributed.elastic.multiprocessing.errors import record
 import dsrl_mm.engine  # noqa: F401  (registers the hooks and wrappers that the options put into configs)
 from dsrl_mm.apis import save_deploy, task_of
 from dsrl_mm.engine.checkpoint import last_checkpoint
-from dsrl_mm.engine.config import type_name
+from dsrl_mm.engine.config import read_config, type_name
 from dsrl_mm.engine.memory import keep_freed_memory
 
 __all__ = ['deploy', 'load_config', 'preflight', 'test', 'train', 'training_config', 'use_amp']
@@ -46,10 +46,8 @@ def _parser(description: str) -> argparse.ArgumentParser:
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config that a command line names, with its overrides and its working directory."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     cfg.setdefault('work_dir', str(Path('work_dirs', Path(args.config).stem)))
@@ -213,8 +211,7 @@ def deploy(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.lr_input:
         parser.error('--lr-input is now --low-res-input')
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
+    cfg = read_config(args.config, args.cfg_options)
     size = args.export and tuple(args.export)
     for file in save_deploy(cfg, args.checkpoint, args.out_dir, args.low_res_input, size, args.fp16):
         print(f'{file}  {file.stat().st_size / 2**20:.1f} MiB')

@@ -20,12 +20,14 @@ from mmseg.structures import SegDataSample
 
 from dsrl_mm.cli import training_config
 from dsrl_mm.core.fa_loss import common_positions
+from dsrl_mm.engine.config import read_config
 from dsrl_mm.engine.loading import without_pretrained
 
 ROOT = Path(__file__).parents[1] / 'configs'
 CONFIGS = sorted(path.stem for path in ROOT.rglob('*.py') if '_base_' not in path.parts and 'hrnet' not in path.stem)
 BASELINES = [name for name in CONFIGS if name.endswith('_baseline')]
 CANVAS = (96, 128)
+OWN_DATA = dict(classes=('road', 'car', 'person'), canvas=(64, 128))
 
 
 def without_size(name: str) -> str:
@@ -35,17 +37,17 @@ def without_size(name: str) -> str:
 #: Configs by the model that they share: those of a data set differ in the canvas alone.
 SHARED = {name: list(names) for name, names in groupby(sorted(CONFIGS, key=without_size), without_size)}
 #: The paper's form.
-PAPER = [name for name in SHARED if not name.endswith(('_baseline', '_early'))]
+PAPER = [name for name in SHARED if not name.endswith(('_baseline', '_early', '_custom'))]
 
 
 def test_how_many_configs_are_shipped():
-    assert (len(CONFIGS), len(BASELINES), len(SHARED), len(PAPER)) == (44, 21, 24, 11)
+    assert (len(CONFIGS), len(BASELINES), len(SHARED), len(PAPER)) == (48, 23, 28, 11)
 
 
 @cache
 def load(name: str) -> Config:
-    """A config as it is shipped, to read only."""
-    return Config.fromfile(ROOT / 'dsrl' / f'{name}.py')
+    """A config as it is shipped, to read only; those for own data with the variables that they need."""
+    return read_config(ROOT / 'dsrl' / f'{name}.py', OWN_DATA if '_custom' in name else None)
 
 
 def model_cfg(name: str) -> dict:
@@ -185,7 +187,9 @@ def test_the_network_reads_what_the_configs_name_says(cfg):
     read = (
         [int(side) for side in named.groups()]
         if named
-        else dict(camvid=[180, 240], cityscapes=[512, 1024])[re.search('camvid|cityscapes', cfg.filename)[0]]
+        else dict(camvid=[180, 240], cityscapes=[512, 1024], custom=[32, 64])[
+            re.search('camvid|cityscapes|custom', cfg.filename)[0]
+        ]
     )
     assert canvas == tuple(cfg.model.scale_factor * side for side in read)
 

@@ -13,12 +13,10 @@ import torch
 import toy
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
-from mmengine.runner import Runner
 from mmseg.registry import MODELS
 
 from dsrl_mm import cli
 from dsrl_mm.apis import task_of
-from dsrl_mm.engine.loading import without_pretrained
 
 REPO = Path(__file__).parents[1]
 EXAMPLES = REPO / 'docs/examples'
@@ -119,37 +117,6 @@ def test_my_config_dsrl(tmp_path):
     assert {'decode.loss_ce', 'aux.loss_ce', 'sr.loss_sisr'} <= losses.keys()
     assert [hook.type for hook in cfg.custom_hooks] == ['LabelCheckHook', 'NonFiniteLossHook']
     assert cfg.default_hooks.checkpoint.type == 'SafeCheckpointHook'
-
-
-@pytest.mark.parametrize('baseline', [False, True])
-def test_the_readmes_config_for_own_images_trains(tmp_path, baseline):
-    pytest.importorskip('timm')
-    example = (EXAMPLES / 'my_data.py').read_text()
-    if baseline:  # by the sentence below the example
-        example = example.replace('_early.py', '_baseline.py')
-        example = example.replace('decode_head=dict(decode_head=head)', 'decode_head=head')
-    example = example.replace("'./configs/", f"'{REPO}/configs/").replace('/path/to/my_data', str(tmp_path))
-    example = example.replace('512, 1024', '64, 128')
-    (tmp_path / 'my_data.py').write_text(example)
-    for split in ('train', 'val'):
-        for kind, name, values in (('images', 'a.jpg', (0, 256)), ('labels', 'a.png', (0, 3))):
-            folder = tmp_path / kind / split
-            folder.mkdir(parents=True)
-            cv2.imwrite(str(folder / name), np.random.default_rng(0).integers(*values, (70, 130), np.uint8))
-    cfg = cli.training_config([str(tmp_path / 'my_data.py'), '--work-dir', str(tmp_path)])
-    cli.preflight(cfg, ('train', 'val'))
-    assert task_of(cfg).network_input(cfg)[1:] == (32, 64)
-    scales = [step.scale for step in cfg.tta_pipeline[-1].transforms[0]]
-    assert scales == [(96, 48), (128, 64), (160, 80)]
-    (decay,) = cfg.param_scheduler
-    assert decay.end == cfg.train_cfg.max_iters
-    model = revert_sync_batchnorm(MODELS.build(without_pretrained(cfg.model)))
-    loader = Runner.build_dataloader(dict(cfg.train_dataloader, batch_size=2, num_workers=0, persistent_workers=False))
-    batch = model.data_preprocessor(next(iter(loader)), training=True)
-    assert batch['inputs'].shape == (2, 3, 64, 128)
-    expected = {'decode.loss_ce', 'decode.acc_seg'} | (set() if baseline else {'sr.loss_sisr'})
-    assert model(**batch, mode='loss').keys() == expected
-    assert model.decode_head.num_classes == 3
 
 
 def test_prepare_camvid(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ model = dict(
     data_preprocessor=dict(size={{_base_.crop_size}}),
     decode_head=dict(
         decode_head=dict(
-            num_classes=11, sampler=dict(_delete_=True, type='ClassWeightSampler', weights={{_base_.class_weights}})
+            num_classes=11, sampler=dict(_delete_=True, type='ClassWeightSampler', weights='CamVidDataset')
         )
     ),
 )

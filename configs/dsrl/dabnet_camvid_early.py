@@ -1,11 +1,17 @@
-# As dabnet_camvid.py, where SSSR's stack also reads the features at stride 2, and without FA: the form that pays.
-_base_ = './dabnet_camvid.py'
+# As dabnet_camvid.py, but in the form that pays: SSSR also reads the features at stride 2, and there is no FA.
+_base_ = [
+    '../_base_/models/dabnet_early.py',
+    '../_base_/datasets/camvid.py',
+    '../_base_/schedules/adamw_camvid_60e.py',
+    '../_base_/short_runtime.py',
+]
 model = dict(
+    channels_last=True,  # a tenth faster on CPUs
+    data_preprocessor=dict(size={{_base_.crop_size}}),
     decode_head=dict(
-        skip=dict(in_index=0, in_channels=35),
-        # 24 channels: with 32, inference would take 1.11 times the baseline's time.
-        upsampler=dict(channels=24),
-        decode_head=dict(in_index=1),  # of those that are left
+        decode_head=dict(
+            num_classes=11, sampler=dict(_delete_=True, type='ClassWeightSampler', weights='CamVidDataset')
+        )
     ),
-    sr_aux=dict(_delete_=True, head={{_base_.model.sr_aux.head}}, norm_cfg={{_base_.sr_norm_cfg}}),
 )
+optim_wrapper = dict(optimizer=dict(lr=2e-3))  # tried: projects/experiments/grids/camvid_dabnet_learning_rate.yml

@@ -10,6 +10,6 @@ model = dict(
     channels_last=True,  # a quarter faster on CPUs
     data_preprocessor=dict(size={{_base_.crop_size}}),
     decode_head=dict(
-        decode_head=dict(num_classes=11, sampler=dict(type='ClassWeightSampler', weights={{_base_.class_weights}}))
+        decode_head=dict(num_classes=11, sampler=dict(type='ClassWeightSampler', weights='CamVidDataset'))
     ),
 )

@@ -18,6 +18,7 @@ from tabulate import tabulate
 from torch import nn
 
 from ..engine.complexity import measure_complexity
+from ..engine.config import read_config
 from ..engine.loading import load_for_inference, read_state_dict, without_pretrained
 from ..engine.timing import time_in_turn
 from .deploy import build_deploy_model
@@ -36,7 +37,7 @@ class Trained:
     """
 
     def __init__(self, config: str | Path | Config, checkpoint: str | Path):
-        self.cfg = config if isinstance(config, Config) else Config.fromfile(config)
+        self.cfg = config if isinstance(config, Config) else read_config(config)
         self.checkpoint = str(checkpoint)
         init_default_scope(self.cfg.get('default_scope', 'mmseg'))
 

@@ -1,10 +1,60 @@
-"""Questions to a config, independent of how it is written."""
+"""Read configs, and answer questions to them that do not depend on how they are written."""
 
+import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
+from mmengine.config import Config
 from mmengine.registry import Registry
 
-__all__ = ['builds', 'input_channels', 'plain_datasets', 'type_name']
+__all__ = ['builds', 'evaluate', 'input_channels', 'plain_datasets', 'read_config', 'type_name']
+
+
+def read_config(path: str | Path, options: Mapping | None = None) -> Config:
+    """Read a config file, override it, and evaluate its expressions.
+
+    Args:
+        path (str | Path): the config file.
+        options (Mapping, optional): overrides by dotted key, as ``--cfg-options`` gives them. Defaults to None.
+    """
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict(options or {})
+    return evaluate(cfg)
+
+
+def evaluate(cfg: Config) -> Config:
+    """Replace every string '${EXPRESSION}' by the value of the Python expression, in place.
+
+    Its names are the config's variables (top-level keys), so that a value can depend on a variable that a child config
+    or ``--cfg-options`` sets: ``num_classes='${len(classes)}'``. A config without such strings stays as it is.
+
+    Args:
+        cfg (Config): with all overrides applied. Expressions are evaluated in dicts and lists, not in tuples.
+
+    Returns:
+        Config: ``cfg``.
+
+    Raises:
+        ValueError: if an expression fails. The message names its key and its variables.
+    """
+    _evaluate(cfg, dict(cfg.items()), '')
+    return cfg
+
+
+def _evaluate(part: Config | dict | list, variables: dict, where: str) -> None:
+    for key, value in enumerate(part) if isinstance(part, list) else list(part.items()):
+        if isinstance(value, (dict, list)):
+            _evaluate(value, variables, f'{where}{key}.')
+        elif isinstance(value, str) and (expression := re.fullmatch(r'\$\{(.*)\}', value, re.DOTALL)):
+            try:
+                part[key] = eval(expression[1], dict(variables))
+            except Exception as error:
+                used = sorted(set(re.findall(r'[A-Za-z_]\w*', expression[1])) & set(variables))
+                now = ', '.join(f'{name}={variables[name]!r}' for name in used)
+                raise ValueError(
+                    f"{where}{key}='{value}' cannot be evaluated ({error}). Set the config's variables that it "
+                    f'depends on; now {now or "it has none"}'
+                ) from error
 
 
 def type_name(cfg: Mapping) -> str:

@@ -3,11 +3,19 @@
 from collections.abc import Sequence
 
 import torch
-from mmseg.registry import TASK_UTILS
+from mmseg.registry import DATASETS, TASK_UTILS
 from mmseg.structures.sampler import BasePixelSampler
 from torch import Tensor, nn
 
 __all__ = ['ClassWeightSampler']
+
+
+def _weights_of(name: str) -> Sequence[float]:
+    dataset = DATASETS.get(name)
+    if dataset is None or 'class_weights' not in dataset.METAINFO:
+        reason = 'is no registered data set' if dataset is None else 'has no METAINFO["class_weights"]'
+        raise ValueError(f'ClassWeightSampler: {name} {reason}. Set decode_head.sampler.weights to one per class')
+    return dataset.METAINFO['class_weights']
 
 
 @TASK_UTILS.register_module()
@@ -18,14 +26,17 @@ class ClassWeightSampler(BasePixelSampler):
 
     Args:
         context (nn.Module): the decode head, which passes itself.
-        weights (Sequence[float]): one per class. If their mean over the training pixels is 1, the loss keeps its scale.
+        weights (Sequence[float] | str): one per class, or the name of a registered data set whose ``METAINFO`` has
+            ``class_weights``. If their mean over the training pixels is 1, the loss keeps its scale.
 
     Raises:
-        ValueError: if the number of weights is not the head's number of classes.
+        ValueError: if the number of weights is not the head's number of classes, or the named data set has none.
     """
 
-    def __init__(self, context: nn.Module, weights: Sequence[float]):
+    def __init__(self, context: nn.Module, weights: Sequence[float] | str):
         super().__init__()
+        if isinstance(weights, str):
+            weights = _weights_of(weights)
         if len(weights) != context.num_classes:
             raise ValueError(
                 f'ClassWeightSampler: {len(weights)} weights for {context.num_classes} classes. Set '

@@ -1,9 +1,10 @@
 from collections import OrderedDict
 
 import pytest
+from mmengine.config import Config
 from mmengine.registry import Registry
 
-from dsrl_mm.engine.config import builds, input_channels, plain_datasets, type_name
+from dsrl_mm.engine.config import builds, evaluate, input_channels, plain_datasets, read_config, type_name
 
 
 @pytest.mark.parametrize('type_', ['OrderedDict', 'mmseg.OrderedDict', 'collections.OrderedDict', OrderedDict])
@@ -36,3 +37,35 @@ def test_data_sets_inside_wrappers():
         ('loader.dataset.datasets.1.dataset', plain),
     ]
     assert list(plain_datasets(loader, 'loader', 'ann_file')) == []
+
+
+BASE = """
+classes = None
+sizes = dict(canvas=(512, 1024))
+doubled = '${tuple(2 * side for side in sizes.canvas)}'
+head = dict(num_classes='${len(classes)}')
+heads = [dict(num_classes='${len(classes)}'), 'price: ${5}', ('${classes}',)]
+"""
+
+
+def test_expressions_are_evaluated_after_overrides(tmp_path):
+    (tmp_path / 'base.py').write_text(BASE)
+    (tmp_path / 'mine.py').write_text("_base_ = './base.py'\nclasses = ('road', 'car')\n")
+    cfg = read_config(tmp_path / 'mine.py', {'sizes.canvas': [32, 64]})
+    assert cfg.head == dict(num_classes=2)
+    assert cfg.doubled == (64, 128)
+    # Only whole strings, in dicts and lists.
+    assert cfg.heads == [dict(num_classes=2), 'price: ${5}', ('${classes}',)]
+    assert read_config(tmp_path / 'mine.py', {'classes': ['a', 'b', 'c']}).head == dict(num_classes=3)
+
+
+def test_a_config_without_expressions_stays_as_it_is():
+    cfg = Config(dict(model=dict(type=OrderedDict), pipeline=[dict(type='$'), ('a', '{}')]))
+    before = cfg.pretty_text
+    assert evaluate(cfg).pretty_text == before
+
+
+def test_a_failing_expression_is_named_with_its_variables(tmp_path):
+    (tmp_path / 'base.py').write_text(BASE)
+    with pytest.raises(ValueError, match=r"head\.num_classes='\$\{len\(classes\)\}'.*Set .*classes=None"):
+        read_config(tmp_path / 'base.py')

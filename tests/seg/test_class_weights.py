@@ -31,3 +31,17 @@ def test_with_sssr():
 def test_one_weight_per_class():
     with pytest.raises(ValueError, match='4 weights for 5 classes'):
         build(head_cfg('FCNHead', sampler=dict(SAMPLER, weights=WEIGHTS[1:])))
+
+
+def test_weights_by_the_name_of_a_data_set():
+    head = build(head_cfg('FCNHead', num_classes=11, sampler=dict(SAMPLER, weights='CamVidDataset')))
+    label = torch.tensor([[[[2, 0]]]])  # pole, sky
+    torch.testing.assert_close(head.sampler.sample(None, label), torch.tensor([[[2.28, 0.98]]]))
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'), [('CityscapesDataset', 'has no METAINFO'), ('NoSuchDataset', 'is no registered data set')]
+)
+def test_data_sets_without_weights_are_refused(name, message):
+    with pytest.raises(ValueError, match=f'{name} {message}.*sampler.weights'):
+        build(head_cfg('FCNHead', sampler=dict(SAMPLER, weights=name)))

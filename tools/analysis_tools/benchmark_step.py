@@ -18,6 +18,7 @@ from mmseg.structures import SegDataSample
 from tabulate import tabulate
 
 from dsrl_mm.cli import use_amp
+from dsrl_mm.engine.config import read_config
 from dsrl_mm.engine.loading import without_pretrained
 from dsrl_mm.engine.timing import time_in_turn
 
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     MMLogger.get_instance('step_benchmark', log_level='ERROR')
     steps = {}
     for config in args.configs:
-        cfg = Config.fromfile(config)
+        cfg = read_config(config)
         if args.amp:
             use_amp(cfg)
         steps[config] = training_step(cfg)

@@ -3,9 +3,10 @@
 import argparse
 from collections.abc import Sequence
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
 from dsrl_mm.apis.compare import Trained, compare_models, quiet, to_markdown
+from dsrl_mm.engine.config import read_config
 
 __all__ = ['main']
 
@@ -28,8 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     quiet()
     entries = {}
     for name, config, checkpoint in args.model:
-        cfg = Config.fromfile(config)
-        cfg.merge_from_dict(args.cfg_options)
+        cfg = read_config(config, args.cfg_options)
         entries[name] = Trained(cfg, checkpoint)
     print('\n' + to_markdown(compare_models(entries, args.out, args.pictures)))
     print(f'Written to {args.out}')

@@ -11,7 +11,6 @@ from statistics import mean
 
 import torch
 import torch.nn.functional as F
-from mmengine.config import Config
 from mmengine.runner import Runner
 from rich.progress import track
 from tabulate import tabulate
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from dsrl_mm.apis.compare import Trained, quiet
 from dsrl_mm.core.fa_loss import common_positions
+from dsrl_mm.engine.config import read_config
 
 __all__ = ['agreement', 'main']
 
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--every', type=int, default=10, help='take every so many-th test image')
     args = parser.parse_args(argv)
     quiet()
-    trained = Trained(Config.fromfile(args.config), args.checkpoint)
+    trained = Trained(read_config(args.config), args.checkpoint)
     sr_aux = trained.cfg.model.get('sr_aux') or {}
     if not sr_aux.get('fa') or sr_aux.get('fa_on', 'features') != 'features':
         parser.error(f'{args.config} has no affinity loss between features (model.sr_aux.fa, fa_on)')

@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from dsrl_mm.apis import task_of
 from dsrl_mm.engine.complexity import measure_complexity
-from dsrl_mm.engine.config import input_channels
+from dsrl_mm.engine.config import input_channels, read_config
 from dsrl_mm.engine.loading import without_pretrained
 
 __all__ = ['count', 'main']
@@ -63,8 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     rows = []
     for path in track(args.configs, 'Counting'):
-        cfg = Config.fromfile(path)
-        cfg.merge_from_dict(args.cfg_options)
+        cfg = read_config(path, args.cfg_options)
         rows.append(count(cfg, args.shape))
     print(tabulate(rows, 'keys', 'pipe', floatfmt='.2f'))
     if args.out:

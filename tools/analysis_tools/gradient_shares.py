@@ -11,7 +11,7 @@ from itertools import islice
 from statistics import mean
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.device import get_device
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
@@ -19,6 +19,8 @@ from mmengine.runner import Runner, load_checkpoint
 from rich.progress import track
 from tabulate import tabulate
 from torch import Tensor, nn
+
+from dsrl_mm.engine.config import read_config
 
 __all__ = ['loss_gradients', 'main', 'shares']
 
@@ -84,8 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--batches', type=int, default=10)
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help="settings that override the config's")
     args = parser.parse_args(argv)
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = read_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     torch.manual_seed(0)
     model = revert_sync_batchnorm(MODELS.build(cfg.model)).to(get_device()).train()

@@ -2,9 +2,6 @@
 dataset_type = 'CamVidDataset'
 data_root = '{{$CAMVID_ROOT:data/camvid}}'
 crop_size = (360, 480)
-# Of each class, for ClassWeightSampler: 1 / ln(1.10 + its share of the training pixels), DABNet's for CamVid, over
-# their mean over the training pixels.
-class_weights = (0.98, 0.81, 2.28, 0.67, 1.74, 1.30, 2.24, 2.25, 1.60, 2.36, 2.43)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),

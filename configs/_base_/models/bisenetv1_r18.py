@@ -41,7 +41,7 @@ model = dict(
         num_classes=19,
         norm_cfg=norm_cfg,
         align_corners=False,
-        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
+        loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True, loss_weight=1.0),
     ),
     # Both outputs of the context path, weighted as the principal loss is.
     auxiliary_head=[
@@ -55,7 +55,7 @@ model = dict(
             num_classes=19,
             norm_cfg=norm_cfg,
             align_corners=False,
-            loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
+            loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True, loss_weight=1.0),
         )
         for in_index in (1, 2)
     ],

@@ -27,6 +27,6 @@ model = dict(
         num_classes=19,
         align_corners=False,
         sampler=dict(type='OHEMPixelSampler', thresh=0.7, min_kept=1024 * 2048 // 16),
-        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
+        loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True, loss_weight=1.0),
     ),
 )

@@ -1,12 +1,21 @@
-# PSPNet-R18 with DSRL.
-_base_ = ['./pspnet_r18.py', './sr_aux_resnet18.py']
+# PSPNet-R18 with DSRL. Grids and options: pspnet_r101_dsrl.py.
+_base_ = './pspnet_r18.py'
 model = dict(
     decode_head=dict(
         _delete_=True,
         type='SSSRHead',
         decode_head={{_base_.model.decode_head}},
-        # Two deconvolutions: from stride 8 of the reduced image, 1/16 of the canvas, to 1/4.
-        upsampler=dict(type='DeconvUpsampler', factors=(2, 2), norm_cfg={{_base_.sr_norm_cfg}}),
+        upsampler=dict(type='DeconvUpsampler', factors=(2, 2), norm_cfg={{_base_.norm_cfg}}),
     ),
-    sr_aux={{_base_.sr_aux}},
+    sr_aux=dict(
+        head=dict(
+            type='SISRAuxHead',
+            in_channels=(64, 512),
+            in_index=(0, 3),
+            upscale_factor=8,
+            norm_cfg={{_base_.norm_cfg}},
+        ),
+        fa=dict(type='FALoss', subsample=2),
+        norm_cfg={{_base_.norm_cfg}},
+    ),
 )

@@ -83,3 +83,15 @@ def test_real_frames_and_labels(split, count):
     assert min(mean, key=mean.get) == 'Sky'
     assert max(mean, key=mean.get) == 'Road'
     assert mean['Building'] < mean['Car'] < mean['Road']
+
+
+@pytest.mark.needs('CAMVID_ROOT')
+def test_class_weights_are_those_of_the_training_labels():
+    dataset = build(os.environ['CAMVID_ROOT'], 'train')
+    pixels = np.zeros(256, int)
+    for info in map(dataset.get_data_info, range(len(dataset))):
+        with Image.open(info['seg_map_path']) as label:
+            pixels += np.bincount(np.asarray(label).ravel(), minlength=256)
+    share = pixels[:11] / pixels[:11].sum()
+    weights = 1 / np.log(1.10 + share)
+    np.testing.assert_allclose(dataset.metainfo['class_weights'], weights / (weights * share).sum(), atol=0.006)

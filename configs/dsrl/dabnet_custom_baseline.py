@@ -1,0 +1,15 @@
+# DABNet on images of your own: the baseline. Set data_root, classes and
+# canvas as ../_base_/datasets/custom.py explains.
+_base_ = [
+    '../_base_/models/dabnet.py',
+    '../_base_/datasets/custom.py',
+    '../_base_/schedules/adamw_custom.py',
+    '../_base_/short_runtime.py',
+]
+model = dict(
+    low_res_labels=True,
+    channels_last=True,  # a tenth faster on CPUs
+    data_preprocessor=dict(size='${tuple(canvas)}', test_cfg=dict(size='${tuple(canvas)}')),
+    decode_head=dict(num_classes='${len(classes)}', sampler=None),
+)
+optim_wrapper = dict(optimizer=dict(lr=2e-3))

@@ -1,0 +1,70 @@
+"""Training on a data set of one's own, from a file of five lines and from the command line alone."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.config import Config
+from toy_data import call
+
+from dsrl_mm import cli
+from dsrl_mm.engine.complexity import network_input
+
+REPO = Path(__file__).parents[1]
+SHORT = ['max_iters=2', 'train_dataloader.batch_size=2', 'default_hooks.checkpoint.interval=2']
+#: Worker processes take longer to start than these trainings.
+SHORT += [
+    f'{loader}.{key}'
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader')
+    for key in ('num_workers=0', 'persistent_workers=False')
+]
+
+
+@pytest.fixture
+def data_root(tmp_path) -> Path:
+    """Two images of each split, 70x130 pixels, of three classes."""
+    rng = np.random.default_rng(0)
+    for split in ('train', 'val'):
+        for kind, suffix, values in (('images', 'jpg', 256), ('labels', 'png', 3)):
+            folder = tmp_path / 'data' / kind / split
+            folder.mkdir(parents=True)
+            for name in 'ab':
+                cv2.imwrite(str(folder / f'{name}.{suffix}'), rng.integers(values, size=(70, 130), dtype=np.uint8))
+    return tmp_path / 'data'
+
+
+@pytest.mark.parametrize('twin', ['custom', 'custom_baseline'])
+def test_a_file_of_five_lines_trains(tmp_path, data_root, twin):
+    pytest.importorskip('timm')
+    example = (REPO / 'docs/examples/my_data.py').read_text()
+    assert len(example.splitlines()) <= 5
+    example = example.replace("'./configs/", f"'{REPO}/configs/").replace('_custom.py', f'_{twin}.py')
+    (tmp_path / 'my_data.py').write_text(
+        example.replace('/path/to/my_data', str(data_root)).replace('512, 1024', '64, 128')
+    )
+    call(cli.train, tmp_path / 'my_data.py', '--work-dir', tmp_path / 'work', '--cfg-options', *SHORT)
+    # Any program of MMEngine's can read the config in the work dir.
+    evaluated = Config.fromfile(tmp_path / 'work/my_data.py')
+    head = evaluated.model.decode_head
+    assert head.get('decode_head', head).num_classes == 3
+    assert network_input(evaluated) == (32, 64)
+    metrics = call(
+        cli.test, tmp_path / 'work/my_data.py', tmp_path / 'work/iter_2.pth', '--tta', '--work-dir', tmp_path
+    )
+    assert 0 <= metrics['mIoU'] <= 100
+
+
+def test_options_alone_do(tmp_path, data_root):
+    config = REPO / 'configs/dsrl/dabnet_custom.py'
+    options = [f'data_root={data_root}', 'classes=road,car,person', 'canvas=64,128', *SHORT]
+    call(cli.train, config, '--work-dir', tmp_path, '--cfg-options', *options)
+    evaluated = Config.fromfile(tmp_path / 'dabnet_custom.py')
+    assert evaluated.train_dataloader.dataset.metainfo.classes == ('road', 'car', 'person')
+    assert evaluated.param_scheduler[0].end == evaluated.train_cfg.max_iters == 2
+    assert (tmp_path / 'iter_2.pth').exists()
+
+
+def test_what_is_missing_is_named(tmp_path):
+    with pytest.raises(ValueError, match='classes=None'):
+        cli.train([str(REPO / 'configs/dsrl/dabnet_custom.py'), '--work-dir', str(tmp_path)])
