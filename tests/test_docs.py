@@ -16,7 +16,6 @@ from mmengine.model import revert_sync_batchnorm
 from mmseg.registry import MODELS
 
 from dsrl_mm import cli
-from dsrl_mm.apis import task_of
 
 REPO = Path(__file__).parents[1]
 EXAMPLES = REPO / 'docs/examples'

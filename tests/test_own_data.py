@@ -9,7 +9,7 @@ from mmengine.config import Config
 from toy_data import call
 
 from dsrl_mm import cli
-from dsrl_mm.engine.complexity import network_input
+from dsrl_mm.apis import task_of
 
 REPO = Path(__file__).parents[1]
 SHORT = ['max_iters=2', 'train_dataloader.batch_size=2', 'default_hooks.checkpoint.interval=2']
@@ -48,7 +48,7 @@ def test_a_file_of_five_lines_trains(tmp_path, data_root, twin):
     evaluated = Config.fromfile(tmp_path / 'work/my_data.py')
     head = evaluated.model.decode_head
     assert head.get('decode_head', head).num_classes == 3
-    assert network_input(evaluated) == (32, 64)
+    assert task_of(evaluated).network_input(evaluated)[1:] == (32, 64)
     metrics = call(
         cli.test, tmp_path / 'work/my_data.py', tmp_path / 'work/iter_2.pth', '--tta', '--work-dir', tmp_path
     )
