@@ -76,8 +76,7 @@ class DeconvUpsampler(_Upsampler):
     The prediction layer is a 1x1 convolution on the hidden features (B, C, r H, r W).
 
     With ``skip_channels``, the stack also reads an early feature map, which contains exact edges: a 1x1 convolution of
-    it is added to the last transposed convolution, on the early map's grid, as in U-Net and DeepLabV3+. Not in the
-    paper.
+    it is added to the output of the transposed convolution on its grid, as in U-Net and DeepLabV3+. Not in the paper.
 
     Args:
         in_channels (int): input channels, C_in.
@@ -88,7 +87,7 @@ class DeconvUpsampler(_Upsampler):
         norm_cfg (dict): normalization of every layer. Defaults to batch norm.
 
     Raises:
-        ValueError: if there are no factors, one is below 2, or the early feature map has another grid.
+        ValueError: if there are no factors, one is below 2, or the early feature map is on none of the grids.
     """
 
     def __init__(
@@ -113,29 +112,27 @@ class DeconvUpsampler(_Upsampler):
         """Enlarge features (B, C_in, H, W), with an early feature map (B, skip_channels, h, w) if there is one.
 
         Returns:
-            tuple[Tensor, Tensor]: the hidden features, (B, C, r H, r W), or (B, C, h, w) with a skip, and the
-            prediction on the same grid.
+            tuple[Tensor, Tensor]: the hidden features, (B, C, r H, r W), and the prediction on the same grid. Where h
+            and w are no multiples of H and W, because strides round odd sides up, the grid follows h and w.
         """
         if self.skip is None:
             return super().forward(x)
-        *before, (deconv, norm, act) = self.body
-        for layer in before:
-            x = layer(x)
-        x, early = deconv(x), self.skip(early)
-        if x.shape[-2:] != early.shape[-2:]:
-            self._check_rounding(x, early)
-            x = F.interpolate(x, early.shape[-2:], mode='bilinear')
-        feat = act(norm(x + early))
-        return feat, self.predict(feat)
-
-    def _check_rounding(self, x: Tensor, early: Tensor) -> None:
-        """Raise an error if grids differ by more than the rounding of odd sides."""
-        if any(abs(a - b) >= self.factor for a, b in zip(x.shape[-2:], early.shape[-2:])):
+        squeeze, *stages = self.body
+        x, grid, factor = squeeze(x), early.shape[-2:], 1
+        for deconv, norm, act in stages:
+            x, factor = deconv(x), factor * deconv.stride[0]
+            # Strides that round odd sides up make the same grid up to ``factor`` cells larger.
+            if early is not None and all(abs(a - b) < factor for a, b in zip(x.shape[-2:], grid)):
+                x = F.interpolate(x, grid, mode='bilinear') if x.shape[-2:] != grid else x
+                x, early = x + self.skip(early), None
+            x = act(norm(x))
+        if early is not None:
             raise ValueError(
                 f'DeconvUpsampler: factors enlarge the features to {tuple(x.shape[-2:])}, but the early feature map is '
-                f'{tuple(early.shape[-2:])}. Choose a map whose stride is {self.factor} times finer than that of the '
-                'features (skip.in_index), or other factors.'
+                f'{tuple(grid)}. Choose a map on the grid of one of the transposed convolutions (skip.in_index), or '
+                'other factors.'
             )
+        return x, self.predict(x)
 
 
 def _start_without_checkerboard(conv: nn.Conv2d, factor: int) -> None:

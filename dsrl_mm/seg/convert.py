@@ -2,32 +2,40 @@
 
 import argparse
 import copy
+import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from math import gcd, prod
+from operator import mul
 from pathlib import Path
 
 import mmseg
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
-from torch import nn
+from torch import Tensor, nn
 
 from ..core import check_scale_factor
-from ..engine.config import input_channels, type_name
+from ..engine.config import evaluate, input_channels, type_name
 from .checks.size_errors import explain_size_error
 from .sssr_head import check_wrappable
 
 __all__ = ['find_config', 'main', 'to_dsrl', 'write_dsrl_config']
 
+#: Which parts of DSRL a converted config has: see :func:`to_dsrl`.
+FORMS = ('early', 'paper')
 #: Side of the network input on which a config is tried, in pixels: a multiple of every stride and window in use.
 _SIDE = 128
 #: Hidden channels of the upsampling stacks and of the SISR head, their defaults.
 _CHANNELS = 64
 #: The grid of SSSR's prediction: 1/4 of the canvas on each side, from where it is enlarged bilinearly.
 _SSSR_STRIDE = 4
+#: The finest grid that SISR reads: 1/4 of the network input on each side.
+_SISR_STRIDE = 4
 #: The grid of FA: 1/8 of the canvas on each side (Sec. 3.3 of the paper).
 _AFFINITY_STRIDE = 8
 #: Normalisations that suit the (B, C, H, W) features of the upsampling stacks; others in a config are a backbone's.
@@ -54,12 +62,22 @@ def find_config(name: str | Path) -> Path:
 
 
 @dataclass
-class _Grids:
-    """What a network makes of its input: channels of the backbone's outputs, and strides on the network's input."""
+class _Probe:
+    """A DSRL segmentor without ``sr_aux``, and its features of an empty network input."""
 
-    channels: list[int]
-    strides: list[int]
+    segmentor: nn.Module
+    image: Tensor
+    #: The backbone's outputs; empty if they are no plain sequence of feature maps.
+    feats: tuple[Tensor, ...]
+    #: Stride of the wrapped head's features on the network input.
     head_stride: int
+
+    def stride(self, feat: Tensor) -> int:
+        return round(self.image.shape[2] / feat.shape[2])
+
+    @property
+    def strides(self) -> list[int]:
+        return [self.stride(feat) for feat in self.feats]
 
 
 def _check_segmentor(model: ConfigDict) -> None:
@@ -98,23 +116,20 @@ def _build(model: ConfigDict) -> nn.Module:
 
 
 @torch.no_grad()
-def _probe(model: nn.Module, channels: int, size: Sequence[int]) -> _Grids:
+def _probe(model: nn.Module, channels: int, size: Sequence[int]) -> _Probe:
     """Run a DSRL segmentor without ``sr_aux`` on an empty network input of ``size``."""
-    shared = feats = model.backbone(torch.zeros(1, channels, *size))
+    image = torch.zeros(1, channels, *size)
+    shared = feats = model.backbone(image)
     if model.with_neck:
         feats = model.neck(shared)
     wrapped, _, _ = model.decode_head.parts(feats)
-    if isinstance(shared, torch.Tensor) or not all(isinstance(feat, torch.Tensor) for feat in shared):
+    if isinstance(shared, Tensor) or not all(isinstance(feat, Tensor) for feat in shared):
         shared = ()
-    return _Grids(
-        channels=[feat.shape[1] for feat in shared],
-        strides=[round(size[0] / feat.shape[2]) for feat in shared],
-        head_stride=round(size[0] / wrapped.shape[2]),
-    )
+    return _Probe(model, image, tuple(shared), head_stride=round(size[0] / wrapped.shape[2]))
 
 
-def _grids(cfg: Config, model: ConfigDict) -> _Grids:
-    """What the network, as DSRL would use it, makes of a small input; of its true one where that is too small."""
+def _run(cfg: Config, model: ConfigDict) -> _Probe:
+    """Run the network, as DSRL would use it, on a small input; on its true one if that is too small."""
     segmentor, channels = _build(model), input_channels(model.backbone)
     side = model.backbone.get('img_size') or _SIDE
     sizes = [(side, side) if isinstance(side, int) else tuple(side)]
@@ -141,9 +156,9 @@ def _norm_cfg(head: ConfigDict) -> dict:
     return norm_cfg
 
 
-def _factors(grids: _Grids, scale_factor: int) -> tuple[int, ...]:
+def _factors(head_stride: int, scale_factor: int) -> tuple[int, ...]:
     """Enlargements, each a prime number, from the stock head's grid to SSSR's, and by ``scale_factor`` at least."""
-    left = max(scale_factor, grids.head_stride * scale_factor // _SSSR_STRIDE)
+    left = max(scale_factor, head_stride * scale_factor // _SSSR_STRIDE)
     factors, prime = [], 2
     while left > 1:
         while left % prime == 0:
@@ -153,34 +168,110 @@ def _factors(grids: _Grids, scale_factor: int) -> tuple[int, ...]:
     return tuple(factors)
 
 
-def _sr_aux(grids: _Grids, backbone: ConfigDict, scale_factor: int, sssr_stride: int, norm_cfg: dict, fa: bool) -> dict:
-    """The SISR head on the finest and the last of the backbone's outputs, and FA on 1/8 of the canvas."""
-    if not grids.strides:
+@dataclass
+class _Early:
+    """The early feature map that SSSR's stack reads, among the backbone's outputs."""
+
+    in_index: int
+    in_channels: int
+    stride: int
+    #: The backbone's new ``out_indices``, if the map is not one of its outputs yet.
+    out_indices: tuple[int, ...] | None = None
+    #: The wrapped head's new ``in_index``, which counts the other outputs, if it changes.
+    head_in_index: int | list[int] | None = None
+
+
+@torch.no_grad()
+def _first_stage(probe: _Probe, backbone: ConfigDict) -> _Early | None:
+    """The backbone's first stage, if ``out_indices`` can add it before the outputs, which are coarser."""
+    cls = MODELS.get(backbone.type) if isinstance(backbone.type, str) else backbone.type
+    parameter = inspect.signature(cls).parameters.get('out_indices')
+    out_indices = backbone.get('out_indices', parameter and parameter.default)
+    if not isinstance(out_indices, (list, tuple)) or min(out_indices) <= 0:
+        return None
+    out_indices = (0, *out_indices)
+    extended = MODELS.build(dict(backbone, out_indices=out_indices))
+    extended.eval()  # some give nothing back
+    first, *others = extended(probe.image)
+    same = [feat.shape for feat in others] == [feat.shape for feat in probe.feats]
+    stride = probe.stride(first)
+    return _Early(0, first.shape[1], stride, out_indices) if same and stride < min(probe.strides) else None
+
+
+def _moved(in_index: int | Sequence[int], move: Callable[[int], int]) -> int | list[int]:
+    return move(in_index) if isinstance(in_index, int) else [move(i) for i in in_index]
+
+
+@torch.no_grad()
+def _finest_output(probe: _Probe) -> _Early | None:
+    """The finest of the backbone's outputs, if the wrapped head works without it."""
+    stride = min(probe.strides)
+    index, head = probe.strides.index(stride), probe.segmentor.decode_head.decode_head
+    others = [feat for i, feat in enumerate(probe.feats) if i != index]
+    with torch.random.fork_rng():  # some heads draw random numbers
+        torch.manual_seed(0)
+        expected = head(probe.feats)
+        head.in_index = _moved(head.in_index, lambda i: i - (i > index))
+        torch.manual_seed(0)
+        try:
+            same = torch.equal(head(others), expected)
+        except (IndexError, RuntimeError):
+            same = False
+    return _Early(index, probe.feats[index].shape[1], stride, head_in_index=head.in_index) if same else None
+
+
+def _early(probe: _Probe, backbone: ConfigDict, factors: Sequence[int]) -> _Early | str:
+    """The finest feature map that the backbone can give, or the reason why SSSR's stack reads none."""
+    if probe.segmentor.with_neck:
+        return 'the head reads the outputs of a neck'
+    if not probe.feats:
+        return 'the backbone gives no plain sequence of feature maps'
+    first = _first_stage(probe, backbone)
+    stride = first.stride if first else min(probe.strides)
+    if stride >= probe.head_stride:
+        return 'the backbone gives none that is finer than the features of the head'
+    if probe.head_stride not in [stride * factor for factor in accumulate(factors, mul)]:
+        return f"none of the stack's grids has the stride of the finest one, {stride}"
+    return first or _finest_output(probe) or 'the head reads the finest one itself'
+
+
+def _sr_aux(
+    probe: _Probe, backbone: ConfigDict, scale_factor: int, sssr_stride: int, norm_cfg: dict, shift: int, fa: bool
+) -> dict:
+    """The SISR head on the finest and the last of the backbone's outputs, and FA on 1/8 of the canvas.
+
+    Outputs that are finer than 1/8 of the canvas are left to SSSR: they cost more and did not pay.
+    """
+    if not probe.feats:
         raise TypeError(
             f'The backbone {type_name(backbone)} gives no plain sequence of feature maps for the SISR head '
             'to choose from. SSSR alone is possible: sisr=False, or --no-sisr'
         )
-    last = len(grids.strides) - 1
+    strides, last = probe.strides, len(probe.feats) - 1
+    stride = min((s for s in strides if s >= _SISR_STRIDE), default=max(strides))
     # Of several equally fine maps, the deepest.
-    finest = max(i for i, stride in enumerate(grids.strides) if stride == min(grids.strides))
+    finest = max(i for i, s in enumerate(strides) if s == stride)
     index = sorted({finest, last})
-    upscale_factor = grids.strides[finest] * scale_factor
+    upscale_factor = stride * scale_factor
     # Of the finer of the two maps that FA compares; strides on the canvas.
     subsample = max(1, _AFFINITY_STRIDE // min(upscale_factor, sssr_stride))
     head = dict(
         type='SISRAuxHead',
-        in_channels=tuple(grids.channels[i] for i in index),
-        in_index=tuple(index),
+        in_channels=tuple(probe.feats[i].shape[1] for i in index),
+        in_index=tuple(i + shift for i in index),
         upscale_factor=upscale_factor,
         norm_cfg=norm_cfg,
     )
     if (channels := input_channels(backbone)) != 3:
         head['out_channels'] = channels
-    return dict(head=head, fa=dict(type='FALoss', subsample=subsample) if fa else None, norm_cfg=norm_cfg)
+    return dict(head=head, norm_cfg=norm_cfg) | (dict(fa=dict(type='FALoss', subsample=subsample)) if fa else {})
 
 
-def _difference(cfg: Config, scale_factor: int, sisr: bool, fa: bool) -> dict:
-    """What a DSRL config says beyond the stock one, but for the wrapped head, which is the stock one's."""
+def _difference(cfg: Config, scale_factor: int, sisr: bool, form: str) -> tuple[dict, str | None]:
+    """What a DSRL config says beyond the stock one, and why SSSR reads no early feature map where it does not.
+
+    Of the backbone and the wrapped head, only the keys that change.
+    """
     stock = cfg.model
     _check_segmentor(stock)
     head = stock.decode_head
@@ -192,24 +283,41 @@ def _difference(cfg: Config, scale_factor: int, sisr: bool, fa: bool) -> dict:
     norm_cfg = _norm_cfg(head)
     upsampler = dict(type='DeconvUpsampler', factors=(scale_factor,), norm_cfg=norm_cfg)
     difference = dict(
-        type='DSRLSegmentor', scale_factor=scale_factor, decode_head=dict(type='SSSRHead', upsampler=upsampler)
+        type='DSRLSegmentor',
+        scale_factor=scale_factor,
+        backbone=_reduced_img_size(stock.backbone, scale_factor),
+        decode_head=dict(type='SSSRHead', decode_head={}, upsampler=upsampler),
     )
-    img_size = _reduced_img_size(stock.backbone, scale_factor)
-    if img_size:
-        difference['backbone'] = img_size
-    grids = _grids(cfg, _merge(stock, difference))
-    upsampler['factors'] = _factors(grids, scale_factor)
+    probe = _run(cfg, _merge(stock, difference))
+    upsampler['factors'] = factors = _factors(probe.head_stride, scale_factor)
+    early = _early(probe, stock.backbone, factors) if form == 'early' else None
+    shift = 0
+    if isinstance(early, _Early):
+        difference['decode_head']['skip'] = dict(in_index=early.in_index, in_channels=early.in_channels)
+        if early.head_in_index is not None:
+            difference['decode_head']['decode_head'] = dict(in_index=early.head_in_index)
+        if early.out_indices is not None:
+            difference['backbone']['out_indices'] = early.out_indices
+            shift = 1
     if sisr:
-        sssr_stride = grids.head_stride * scale_factor // prod(upsampler['factors'])
-        difference['sr_aux'] = _sr_aux(grids, stock.backbone, scale_factor, sssr_stride, norm_cfg, fa)
-    return difference
+        sssr_stride = probe.head_stride * scale_factor // prod(factors)
+        difference['sr_aux'] = _sr_aux(
+            probe, stock.backbone, scale_factor, sssr_stride, norm_cfg, shift, fa=form == 'paper'
+        )
+    return difference, early if isinstance(early, str) else None
 
 
 def _merge(stock: ConfigDict, difference: dict) -> ConfigDict:
     model = copy.deepcopy(stock)
-    model.backbone.update(difference.get('backbone', {}))
+    backbone, head = difference['backbone'], difference['decode_head']
     model.update({key: value for key, value in difference.items() if key not in ('backbone', 'decode_head')})
-    model.decode_head = dict(difference['decode_head'], decode_head=stock.decode_head)
+    model.backbone.update(backbone)
+    model.decode_head.update(head['decode_head'])
+    model.decode_head = dict(head, decode_head=model.decode_head)
+    if 'out_indices' in backbone:
+        auxiliary = model.get('auxiliary_head') or []
+        for each in auxiliary if isinstance(auxiliary, list) else [auxiliary]:
+            each.in_index = _moved(each.get('in_index', -1), lambda i: i + (i >= 0))
     return model
 
 
@@ -220,42 +328,51 @@ def _custom_imports(cfg: Config) -> dict:
     return dict(imports=[*imports, 'dsrl_mm.seg'], allow_failed_imports=stock.get('allow_failed_imports', False))
 
 
-def to_dsrl(cfg: Config | str | Path, scale_factor: int = 2, sisr: bool = True, fa: bool = True) -> Config:
-    """A DSRL config of a stock one. Only the model differs: data, crop sizes, schedule and evaluation stay.
+def _convert(cfg: Config, scale_factor: int, sisr: bool, form: str) -> tuple[Config, str | None]:
+    check_scale_factor(scale_factor)
+    if form not in FORMS:
+        raise ValueError(f'form must be one of {FORMS}, got {form!r}')
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    difference, reason = _difference(evaluate(copy.deepcopy(cfg)), scale_factor, sisr, form)
+    converted = copy.deepcopy(cfg)
+    converted.model = _merge(cfg.model, difference)
+    converted.custom_imports = _custom_imports(cfg)
+    note = reason and f'SSSR reads no early feature map, because {reason}.'
+    if note:
+        print_log(f'to_dsrl: {note}', logger='current')
+    return converted, note
 
-    The network then reads ``1 / scale_factor`` of what the stock config's network reads, and SSSR predicts on 1/4 of
-    the canvas, as in the shipped configs, or finer where the stock head does. The model is built and run once, on an
-    empty image, to learn the features' channels and strides and to find out whether its head can be wrapped; no weights
-    are downloaded.
+
+def to_dsrl(cfg: Config | str | Path, scale_factor: int = 2, sisr: bool = True, form: str = 'early') -> Config:
+    """Convert a stock config to a DSRL config. Only the model changes: data, crop sizes and schedule stay.
+
+    The network then reads ``1 / scale_factor`` of the stock config's input on each side, and SSSR predicts on 1/4 of
+    the canvas, as in the shipped configs, or on the stock head's grid if that is finer. The model is built and run on
+    an empty image, to find the features' channels and strides and whether its head can be wrapped. No weights are
+    downloaded.
 
     Args:
-        cfg (Config | str | Path): a config, its path, or ``mmseg::FOLDER/NAME.py``. Left as it is.
-        scale_factor (int): canvas over network input. Defaults to 2.
-        sisr (bool): whether a SISR head is added. Defaults to True.
-        fa (bool): whether the affinity loss is added, which needs the SISR head. Defaults to True.
+        cfg (Config | str | Path): a config, its path, or ``mmseg::FOLDER/NAME.py``. It is not changed.
+        scale_factor (int): canvas size over input size. Defaults to 2.
+        sisr (bool): whether to add a SISR head. Defaults to True.
+        form (str): 'early' is the form that was measured to pay: SSSR also reads the finest feature map that the
+            backbone can give, if it is finer than the head's features, and there is no FA. The map is added to the
+            backbone's ``out_indices`` if necessary; the heads read the same maps as before. If there is no such map,
+            the log says why. 'paper' has FA and no early feature map. Defaults to 'early'.
 
     Returns:
         Config: with a :class:`~dsrl_mm.seg.DSRLSegmentor` whose head is an :class:`~dsrl_mm.seg.SSSRHead` around the
         stock one.
 
     Raises:
-        ValueError: for a ``scale_factor`` that is no integer of at least 2.
-        TypeError: if the model cannot become one: a cascade, a head that does not end in ``cls_seg`` or has losses of
+        ValueError: if ``scale_factor`` is not an integer of at least 2, or there is no such form.
+        TypeError: if the model cannot be converted: a cascade, a head that does not end in ``cls_seg`` or has losses of
             its own, mask classification, another segmentor. The message says which.
         ImportError: if a package that the config needs is missing.
     """
     if not isinstance(cfg, Config):
         cfg = Config.fromfile(find_config(cfg))
-    check_scale_factor(scale_factor)
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
-    difference = _difference(cfg, scale_factor, sisr, fa and sisr)
-    converted = copy.deepcopy(cfg)
-    converted.model = _merge(cfg.model, difference)
-    converted.custom_imports = _custom_imports(cfg)
-    return converted
-
-
-_WRAPPED = '{{_base_.model.decode_head}}'
+    return _convert(cfg, scale_factor, sisr, form)[0]
 
 
 def _inherits(cfg: Config, source: Path) -> bool:
@@ -268,18 +385,28 @@ def _inherits(cfg: Config, source: Path) -> bool:
     return isinstance(cfg.model.type, str) and not any(part in packages for part in source.resolve().parts)
 
 
+def _changes(stock: ConfigDict, part: ConfigDict) -> dict:
+    return {key: value for key, value in part.items() if value != stock.get(key)}
+
+
 def _text_beyond(cfg: Config, converted: Config, source: Path, out: Path) -> str:
-    """The DSRL config as a difference from ``source``."""
-    model = {key: value for key, value in converted.model.items() if value != cfg.model.get(key)}
-    if 'backbone' in model:
-        model['backbone'] = dict(img_size=converted.model.backbone.img_size)
-    model['decode_head'] = dict(model['decode_head'], _delete_=True, decode_head=_WRAPPED)
+    """Format the DSRL config as a difference from ``source``."""
+    stock, model = cfg.model, _changes(cfg.model, converted.model)
+    for key in ('backbone', 'auxiliary_head'):
+        if isinstance(model.get(key), dict):
+            model[key] = _changes(stock[key], model[key])
+    wrapped = '_base_.model.decode_head'
+    if moved := _changes(stock.decode_head, model['decode_head'].decode_head):
+        wrapped = f'dict({wrapped}, in_index={moved["in_index"]})'
+    model['decode_head'] = dict(model['decode_head'], _delete_=True, decode_head=wrapped)
     text = Config(dict(custom_imports=converted.custom_imports, model=model)).pretty_text
     base = os.path.relpath(source.resolve(), out.resolve().parent)
-    return f'_base_ = {Path(base).as_posix()!r}\n{text}'.replace(repr(_WRAPPED), _WRAPPED)
+    return f'_base_ = {Path(base).as_posix()!r}\n{text}'.replace(repr(wrapped), wrapped)
 
 
-def write_dsrl_config(source: str | Path, out: str | Path, **kwargs) -> Path:
+def write_dsrl_config(
+    source: str | Path, out: str | Path, scale_factor: int = 2, sisr: bool = True, form: str = 'early'
+) -> Path:
     """Write the DSRL config of a stock one, as a difference from it that names it as its base.
 
     A config that MMSegmentation ships is written out whole instead, since its place changes with the installation; so
@@ -288,7 +415,7 @@ def write_dsrl_config(source: str | Path, out: str | Path, **kwargs) -> Path:
     Args:
         source (str | Path): a config's path, or ``mmseg::FOLDER/NAME.py``.
         out (str | Path): where to write. Must not exist.
-        **kwargs: those of :func:`to_dsrl`.
+        scale_factor, sisr, form: see :func:`to_dsrl`.
 
     Returns:
         Path: ``out``.
@@ -300,11 +427,12 @@ def write_dsrl_config(source: str | Path, out: str | Path, **kwargs) -> Path:
     if out.exists():
         raise FileExistsError(f'{out} exists already; nothing was written')
     cfg = Config.fromfile(path)
-    converted = to_dsrl(cfg, **kwargs)
+    converted, note = _convert(cfg, scale_factor, sisr, form)
     body = _text_beyond(cfg, converted, path, out) if _inherits(cfg, path) else converted.pretty_text
     origin = source if '::' in str(source) else path.name
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(f'# {origin} with DSRL: the network reads 1/{converted.model.scale_factor} of each side.\n{body}')
+    header = f'# {origin} with DSRL: the network reads 1/{scale_factor} of each side.\n'
+    out.write_text(header + (f'# {note}\n' if note else '') + body)
     return out
 
 
@@ -315,10 +443,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('-o', '--out', type=Path, required=True, help='the file to write')
     parser.add_argument('--scale-factor', type=int, default=2, help='canvas over network input')
     parser.add_argument('--no-sisr', dest='sisr', action='store_false', help='only the upsampling head')
-    parser.add_argument('--no-fa', dest='fa', action='store_false', help='no affinity loss')
+    parser.add_argument(
+        '--form',
+        choices=FORMS,
+        default='early',
+        help="'early': SSSR reads an early feature map, no FA; 'paper': with FA",
+    )
     args = parser.parse_args(argv)
     try:
-        write_dsrl_config(args.config, args.out, scale_factor=args.scale_factor, sisr=args.sisr, fa=args.fa)
+        write_dsrl_config(args.config, args.out, args.scale_factor, args.sisr, args.form)
     except (FileExistsError, FileNotFoundError, ImportError, TypeError, ValueError) as error:
         raise SystemExit(f'{parser.prog}: {args.config}: {error}') from error
     print(f'Written to {args.out}')

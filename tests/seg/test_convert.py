@@ -1,10 +1,16 @@
 """DSRL configs of stock configs."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 import toy
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
+from mmseg.models.decode_heads import FCNHead
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
+from torch.nn.functional import adaptive_avg_pool2d
 
 from dsrl_mm.seg import to_dsrl
 from dsrl_mm.seg.convert import find_config, main, write_dsrl_config
@@ -25,6 +31,15 @@ model = dict(
 """
 
 
+@MODELS.register_module()
+class CoarseHead(FCNHead):
+    """Reads the first map, whatever its ``in_index``, on the grid of the last."""
+
+    def forward(self, inputs):
+        pooled = adaptive_avg_pool2d(inputs[0], inputs[-1].shape[-2:])
+        return self.cls_seg(self.convs(pooled))
+
+
 def stock_cfg(**overrides) -> Config:
     """A stock config of the toy network."""
     model = toy.model_cfg(dsrl=False)
@@ -32,14 +47,14 @@ def stock_cfg(**overrides) -> Config:
     return Config(dict(model=model | dict(type='EncoderDecoder') | overrides, crop_size=toy.SIZE))
 
 
-def fine_cfg(stride: int, scale_factor: int = 2) -> Config:
+def fine_cfg(stride: int, scale_factor: int = 2, form: str = 'early') -> Config:
     """A converted config of a network whose head predicts on 1/``stride`` of what it reads."""
     cfg = stock_cfg()
     cfg.model.backbone.update(strides=(1, 1, 1, 1), dilations=(1, 1, 1, 1))
     if stride == 2:
         cfg.model.backbone = dict(type='ESPNetv2', widen_factor=0.5, out_indices=(0, 1))
         cfg.model.decode_head.update(in_channels=16, in_index=0)
-    return to_dsrl(cfg, scale_factor)
+    return to_dsrl(cfg, scale_factor, form=form)
 
 
 def step(cfg: Config) -> dict[str, float]:
@@ -58,26 +73,106 @@ def test_adds_every_part_and_leaves_the_stock_config_as_it_is():
     converted = to_dsrl(cfg)
     assert cfg.pretty_text == before
     assert converted.model.type == 'DSRLSegmentor'
-    assert converted.model.decode_head.decode_head == cfg.model.decode_head
+    # SSSR reads the first of four stages, and the wrapped head the last of the others.
+    assert converted.model.decode_head.skip == dict(in_index=0, in_channels=8)
+    assert converted.model.decode_head.decode_head == dict(cfg.model.decode_head, in_index=2)
     # Stages of 8, 16, 32 and 64 channels at 1/4, 1/8, 1/8 and 1/8 of the network's input.
     head = converted.model.sr_aux.head
     assert (head.in_channels, head.in_index, head.upscale_factor) == ((8, 64), (0, 3), 8)
-    assert {'decode.loss_ce', 'sr.loss_sisr', 'sr.loss_fa'} <= set(step(converted))
+    assert {'decode.loss_ce', 'sr.loss_sisr'} <= set(step(converted))
 
 
 @pytest.mark.parametrize(
-    ('parts', 'losses'),
-    [(dict(sisr=False), set()), (dict(fa=False), {'sr.loss_sisr'}), (dict(), {'sr.loss_sisr', 'sr.loss_fa'})],
+    ('parts', 'losses', 'early'),
+    [
+        (dict(), {'sr.loss_sisr'}, True),
+        (dict(sisr=False), set(), True),
+        (dict(form='paper'), {'sr.loss_sisr', 'sr.loss_fa'}, False),
+        (dict(form='paper', sisr=False), set(), False),
+    ],
 )
-def test_leaves_parts_out(parts, losses):
-    assert {name for name in step(to_dsrl(stock_cfg(), **parts)) if name.startswith('sr.')} == losses
+def test_forms_and_parts(parts, losses, early):
+    converted = to_dsrl(stock_cfg(), **parts)
+    assert {name for name in step(converted) if name.startswith('sr.')} == losses
+    assert ('skip' in converted.model.decode_head) == early
 
 
 def test_compares_affinities_on_an_eighth_of_the_canvas():
     # SISR's features: stride 4 of the network's input. SSSR's: 4 of the canvas, or 2 where the stock head's are so fine
     # that the least enlargement, by scale_factor, brings them there.
-    assert to_dsrl(stock_cfg()).model.sr_aux.fa.subsample == 2
-    assert fine_cfg(2).model.sr_aux.fa.subsample == 4
+    assert to_dsrl(stock_cfg(), form='paper').model.sr_aux.fa.subsample == 2
+    assert fine_cfg(2, form='paper').model.sr_aux.fa.subsample == 4
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """The feature maps that decode heads were given to transform, in turn: those of their ``in_index``."""
+    seen = []
+    transform = BaseDecodeHead._transform_inputs
+    monkeypatch.setattr(
+        BaseDecodeHead, '_transform_inputs', lambda head, inputs: seen.append(transform(head, inputs)) or seen[-1]
+    )
+    return seen
+
+
+def outputs(model, image):
+    """What the heads of a segmentor with random weights read; those of its backbone depend on the seed alone."""
+    torch.manual_seed(0)
+    for parameter in model.backbone.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    model.eval()
+    feats = model.backbone(image)
+    heads = model.auxiliary_head if model.with_auxiliary_head else []
+    model.decode_head(feats)
+    for head in heads if isinstance(heads, torch.nn.ModuleList) else [heads]:
+        head(feats)
+
+
+@pytest.mark.parametrize('out_indices', [(0, 1, 2, 3), (1, 2, 3)])
+def test_heads_read_the_same_maps_as_before(read, out_indices):
+    """Where the early map is one of the backbone's outputs, and where it must be added to them."""
+    last = len(out_indices) - 1
+    auxiliary = [dict(toy.auxiliary_head_cfg(), in_index=index) for index in (last - 1, -2)]
+    cfg = stock_cfg(decode_head=toy.head_cfg(in_index=last), auxiliary_head=auxiliary)
+    cfg.model.backbone.out_indices = out_indices
+    converted = to_dsrl(cfg).model
+    assert tuple(converted.backbone.out_indices) == (0, 1, 2, 3)
+    assert converted.decode_head.skip == dict(in_index=0, in_channels=8)
+    image = torch.randn(1, 3, 24, 32)
+    read.clear()
+    with torch.no_grad():
+        outputs(MODELS.build(cfg.model), image)
+        outputs(MODELS.build(converted), image)
+    assert len(read) == 6
+    for before, after in zip(read[:3], read[3:]):
+        assert torch.equal(before, after)
+    assert {'aux_0.loss_ce', 'aux_1.loss_ce'} <= set(step(Config(dict(model=converted))))
+
+
+@pytest.mark.parametrize(
+    ('overrides', 'reason'),
+    [
+        (dict(decode_head=toy.head_cfg('UPerHead')), 'none that is finer'),
+        (dict(neck=dict(type='FPN', in_channels=[8, 16, 32, 64], out_channels=64, num_outs=4)), 'neck'),
+        (
+            dict(decode_head=toy.head_cfg('CoarseHead', in_channels=8, num_convs=1)),
+            'itself',
+        ),
+    ],
+)
+def test_says_why_there_is_no_early_map(overrides, reason, tmp_path):
+    cfg = stock_cfg(**overrides)
+    cfg.dump(tmp_path / 'stock.py')
+    out = write_dsrl_config(tmp_path / 'stock.py', tmp_path / 'dsrl.py')
+    assert re.search(f'^# SSSR reads no early feature map, because .*{reason}', out.read_text(), re.MULTILINE)
+    assert 'skip' not in Config.fromfile(out).model.decode_head
+
+
+def test_other_strides_than_the_stacks_are_left_out():
+    # The stack goes from 1/8 by 3 and 2 to 1/8 x 6; an early map at 1/2 is on neither of its grids.
+    cfg = stock_cfg(backbone=dict(type='DABNet'), decode_head=toy.head_cfg('FCNHead', in_channels=259, in_index=2))
+    assert 'skip' in to_dsrl(cfg, scale_factor=2).model.decode_head
+    assert 'skip' not in to_dsrl(cfg, scale_factor=3).model.decode_head
 
 
 @pytest.mark.parametrize(
@@ -166,6 +261,7 @@ def test_written_file_is_a_difference_that_gives_the_same_config(tmp_path):
     out = write_dsrl_config(stock, tmp_path / 'mine' / 'net_dsrl.py')
     text = out.read_text()
     assert "_base_ = '../stock/net.py'" in text and 'backbone' not in text and len(text.splitlines()) < 40
+    assert 'dict(_base_.model.decode_head, in_index=2)' in text
     written, expected = Config.fromfile(out), to_dsrl(stock)
     assert written.model == expected.model
     assert (
@@ -181,7 +277,7 @@ def test_a_pure_python_config_is_written_whole(tmp_path):
     out = write_dsrl_config(stock, tmp_path / 'out.py')
     assert '_base_' not in out.read_text()
     losses = step(Config.fromfile(out))
-    assert {'decode.loss_ce', 'sr.loss_sisr', 'sr.loss_fa'} <= set(losses)
+    assert {'decode.loss_ce', 'sr.loss_sisr'} <= set(losses)
 
 
 def test_custom_imports_that_may_fail_still_may():
@@ -198,11 +294,11 @@ def test_group_norm_gets_groups_that_divide_the_stacks_channels():
 
 def test_shipped_config_is_written_whole(tmp_path):
     out = tmp_path / 'psp.py'
-    main([SHIPPED, '-o', str(out), '--scale-factor', '4', '--no-fa'])
+    main([SHIPPED, '-o', str(out), '--scale-factor', '4', '--form', 'paper'])
     assert '_base_' not in out.read_text()
     cfg = Config.fromfile(out)
     stock = Config.fromfile(find_config(SHIPPED))
-    assert (cfg.model.scale_factor, cfg.model.sr_aux.fa) == (4, None)
+    assert (cfg.model.scale_factor, cfg.model.sr_aux.fa.type) == (4, 'FALoss')
     assert cfg.train_dataloader == stock.train_dataloader and cfg.optim_wrapper == stock.optim_wrapper
 
 
@@ -220,3 +316,43 @@ def test_bad_requests_leave_no_file(tmp_path, capsys):
     with pytest.raises(SystemExit, match='exists already'):
         main([SHIPPED, '-o', str(out)])
     assert out.read_text() == 'mine'
+
+
+def difference(converted, shipped, where: str = 'model') -> set[str]:
+    """The keys at which two model configs differ, but for ``requires_grad=True``, the default of normalizations."""
+    if not isinstance(converted, dict) or not isinstance(shipped, dict):
+        return set() if converted == shipped else {where}
+    keys = (converted.keys() | shipped.keys()) - {'requires_grad'}
+    return set().union(*(difference(converted.get(key), shipped.get(key), f'{where}.{key}') for key in keys))
+
+
+BASES = Path(__file__).parents[2] / 'configs/_base_/models'
+#: Small networks have narrower stacks and SISR heads than the default, so as not to add a tenth to their operations.
+NARROW = {'model.decode_head.upsampler.channels'}
+BY_HAND = dict(
+    bisenetv1_r18_dsrl={'model.sr_aux.head.in_index', 'model.sr_aux.head.in_channels'},  # the fused features
+    dabnet_dsrl=NARROW,
+    dabnet_early=NARROW,
+    deeplabv3plus_efficientnet_lite0_dsrl=NARROW | {'model.sr_aux.head.channels'},
+    deeplabv3plus_efficientnet_lite0_early=NARROW | {'model.sr_aux.head.channels'},
+    deeplabv3plus_r101_dsrl=set(),
+    espnetv2_dsrl=NARROW,
+    pspnet_r101_dsrl=set(),
+    pspnet_r18_dsrl=set(),
+)
+
+
+def test_every_shipped_form_is_compared():
+    shipped = {path.stem for path in BASES.glob('*.py') if path.stem.endswith(('_dsrl', '_early'))}
+    assert shipped - BY_HAND.keys() == {'hrnet_w32_dsrl', 'hrnet_narrow_dsrl'}
+
+
+@pytest.mark.parametrize('name', BY_HAND)
+def test_shipped_models_are_what_the_tool_writes(name):
+    network, _, suffix = name.rpartition('_')
+    if 'efficientnet' in network:
+        pytest.importorskip('timm')
+    cfg = Config.fromfile(BASES / f'{network}.py')
+    cfg.model = ConfigDict({**cfg.model, 'type': 'EncoderDecoder'})
+    converted = to_dsrl(cfg, form='paper' if suffix == 'dsrl' else suffix).model
+    assert difference(converted, Config.fromfile(BASES / f'{name}.py').model) == BY_HAND[name]
