@@ -1,7 +1,6 @@
 """Two processes (gloo, CPU), forked or started by the shell scripts, against one."""
 
 import json
-import multiprocessing
 import os
 import socket
 import subprocess
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy_data import REPO, call, write_camvid, write_config
+from toy_data import REPO, call, fork, write_camvid, write_config
 
 from dsrl_mm import cli
 
@@ -49,8 +48,8 @@ def run_script(name: str, *args) -> subprocess.CompletedProcess:
 
 
 def run_forked(command: Callable, *args) -> list[int]:
-    """Run a command in two processes forked from this one, in which everything is imported; give their exit codes."""
-    port, context = free_port(), multiprocessing.get_context('fork')
+    """Run a command in two processes forked from this one, and give their exit codes."""
+    port = free_port()
 
     def work(rank: int) -> None:
         os.environ.update(
@@ -58,9 +57,7 @@ def run_forked(command: Callable, *args) -> list[int]:
         )
         call(command, *args, '--launcher', 'pytorch')
 
-    processes = [context.Process(target=work, args=(rank,), daemon=True) for rank in range(2)]
-    for process in processes:
-        process.start()
+    processes = [fork(work, rank) for rank in range(2)]
     for process in processes:
         process.join(300)
     return [process.exitcode for process in processes]

@@ -1,12 +1,11 @@
 """A training killed at any moment goes on from its last complete checkpoint, as if nothing had happened."""
 
-import multiprocessing
 import os
 import signal
 
 import pytest
 import torch
-from toy_data import call, logged, write_camvid, write_config
+from toy_data import call, fork, logged, write_camvid, write_config
 
 from dsrl_mm import cli
 
@@ -44,9 +43,7 @@ def uninterrupted(config, tmp_path_factory) -> dict:
 
 
 def test_killed_while_saving(config, tmp_path, uninterrupted):
-    args = (config, '--work-dir', tmp_path, *ITERATIONS)
-    process = multiprocessing.get_context('fork').Process(target=killed_while_saving, args=args)
-    process.start()
+    process = fork(killed_while_saving, config, '--work-dir', tmp_path, *ITERATIONS)
     process.join(300)
     assert process.exitcode == -signal.SIGKILL
     assert (tmp_path / 'iter_6.pth.partial').stat().st_size == 1000

@@ -1,11 +1,13 @@
 """A tiny made-up data set on disk in CamVid's layout, and a tiny config file that trains on it in seconds."""
 
 import json
+import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
+import torch
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.visualization import Visualizer
 from mmseg.visualization import SegLocalVisualizer
@@ -82,3 +84,18 @@ def logged(work_dir: Path) -> list[dict]:
     """What the newest run in a work dir logged: one dict per training iteration or evaluation."""
     newest = max(work_dir.glob('*/vis_data/scalars.json'))
     return [json.loads(line) for line in newest.read_text().splitlines()]
+
+
+def fork(function: Callable, *args) -> multiprocessing.Process:
+    """Start a function in a process forked from this one, in which everything is imported.
+
+    It has one thread: OpenMP's do not survive a fork.
+    """
+
+    def run():
+        torch.set_num_threads(1)
+        function(*args)
+
+    process = multiprocessing.get_context('fork').Process(target=run, daemon=True)
+    process.start()
+    return process

@@ -1,5 +1,7 @@
 """The benchmark of the affinity loss: both losses are equal, and one that does not fit is not run."""
 
+import multiprocessing
+
 import pytest
 import torch
 
@@ -20,6 +22,8 @@ def test_both_sides_compute_the_same(q):
 def test_table_and_picture(tmp_path, monkeypatch, capsys):
     # Room for the naive loss at 512 positions (4 MiB), not at 1024 (16 MiB).
     monkeypatch.setattr(benchmark, '_free_memory', lambda device: 10 * 2**20)
+    # New processes would import torch again, one for every figure.
+    monkeypatch.setattr(multiprocessing, 'get_context', lambda method, fork=multiprocessing.get_context('fork'): fork)
     options = ['--positions', '512', '1024', '--channels', '4', '--repeats', '1']
     benchmark.main([*options, '--picture', str(tmp_path / 'benchmark.png')])
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith('|')]
