@@ -4,6 +4,7 @@ import re
 import runpy
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import mmseg
@@ -13,9 +14,10 @@ import torch
 import toy
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
-from mmseg.registry import MODELS
+from mmseg.registry import MODELS, TASK_UTILS
 
 from dsrl_mm import cli
+from dsrl_mm.engine.config import read_config
 
 REPO = Path(__file__).parents[1]
 EXAMPLES = REPO / 'docs/examples'
@@ -116,6 +118,14 @@ def test_my_config_dsrl(tmp_path):
     assert {'decode.loss_ce', 'aux.loss_ce', 'sr.loss_sisr'} <= losses.keys()
     assert [hook.type for hook in cfg.custom_hooks] == ['LabelCheckHook', 'NonFiniteLossHook']
     assert cfg.default_hooks.checkpoint.type == 'SafeCheckpointHook'
+
+
+def test_my_class_weights(tmp_path):
+    for name in ('my_data.py', 'my_class_weights.py'):
+        (tmp_path / name).write_text((EXAMPLES / name).read_text().replace("'./configs/", f"'{REPO}/configs/"))
+    cfg = read_config(tmp_path / 'my_class_weights.py')
+    head = SimpleNamespace(num_classes=cfg.model.decode_head.decode_head.num_classes)
+    assert TASK_UTILS.build(dict(cfg.model.decode_head.decode_head.sampler, context=head)).weights.shape == (3,)
 
 
 def test_prepare_camvid(tmp_path, monkeypatch):
