@@ -1,4 +1,4 @@
-"""DSRL for a config nobody here wrote: any MMSegmentation ``EncoderDecoder`` config becomes a DSRL config."""
+"""Conversion of MMSegmentation ``EncoderDecoder`` configs to DSRL configs."""
 
 import argparse
 import copy
@@ -26,11 +26,11 @@ from .sssr_head import check_wrappable
 
 __all__ = ['find_config', 'main', 'to_dsrl', 'write_dsrl_config']
 
-#: Which parts of DSRL a converted config has: see :func:`to_dsrl`.
+#: Forms of DSRL, see :func:`to_dsrl`.
 FORMS = ('early', 'paper')
-#: Side of the network input on which a config is tried, in pixels: a multiple of every stride and window in use.
+#: Side of the network input for the trial run, in pixels: a multiple of common strides and windows.
 _SIDE = 128
-#: Hidden channels of the upsampling stacks and of the SISR head, their defaults.
+#: Default hidden channels of the upsampling stacks and of the SISR head.
 _CHANNELS = 64
 #: The grid of SSSR's prediction: 1/4 of the canvas on each side, from where it is enlarged bilinearly.
 _SSSR_STRIDE = 4
@@ -38,14 +38,14 @@ _SSSR_STRIDE = 4
 _SISR_STRIDE = 4
 #: The grid of FA: 1/8 of the canvas on each side (Sec. 3.3 of the paper).
 _AFFINITY_STRIDE = 8
-#: Normalisations that suit the (B, C, H, W) features of the upsampling stacks; others in a config are a backbone's.
+#: Normalizations for the (B, C, H, W) features of the upsampling stacks.
 _NORMS = ('BN', 'BN2d', 'SyncBN', 'GN', 'IN', 'IN2d')
 
 
 def find_config(name: str | Path) -> Path:
-    """Where a config lies: a path, or ``mmseg::FOLDER/NAME.py`` for one that MMSegmentation ships.
+    """Find a config by its path, or by ``mmseg::FOLDER/NAME.py`` if MMSegmentation ships it.
 
-    MMEngine's own ``mmseg::`` does not work with every distribution of MMSegmentation; this one does.
+    MMEngine's own ``mmseg::`` does not work with every distribution of MMSegmentation.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -94,7 +94,7 @@ def _check_segmentor(model: ConfigDict) -> None:
 
 
 def _reduced_img_size(backbone: ConfigDict, scale_factor: int) -> dict:
-    """Transformers are told their input's size, which is now the network's, not the canvas's."""
+    """Return the reduced ``img_size`` of a transformer, which is that of the network input."""
     size = backbone.get('img_size')
     if size is None:
         return {}
@@ -103,7 +103,7 @@ def _reduced_img_size(backbone: ConfigDict, scale_factor: int) -> dict:
 
 
 def _build(model: ConfigDict) -> nn.Module:
-    """The model, its weights random: nothing is downloaded. Its input needs no preprocessing."""
+    """Build the model with random weights and without preprocessing. Nothing is downloaded."""
     try:
         return MODELS.build(dict(model, data_preprocessor=None)).eval()
     except KeyError as error:
@@ -183,7 +183,7 @@ class _Early:
 
 @torch.no_grad()
 def _first_stage(probe: _Probe, backbone: ConfigDict) -> _Early | None:
-    """The backbone's first stage, if ``out_indices`` can add it before the outputs, which are coarser."""
+    """Return the backbone's first stage, if ``out_indices`` can add it before the outputs and it is finer."""
     cls = MODELS.get(backbone.type) if isinstance(backbone.type, str) else backbone.type
     parameter = inspect.signature(cls).parameters.get('out_indices')
     out_indices = backbone.get('out_indices', parameter and parameter.default)
@@ -204,7 +204,7 @@ def _moved(in_index: int | Sequence[int], move: Callable[[int], int]) -> int | l
 
 @torch.no_grad()
 def _finest_output(probe: _Probe) -> _Early | None:
-    """The finest of the backbone's outputs, if the wrapped head works without it."""
+    """Return the finest of the backbone's outputs, if the wrapped head works without it."""
     stride = min(probe.strides)
     index, head = probe.strides.index(stride), probe.segmentor.decode_head.decode_head
     others = [feat for i, feat in enumerate(probe.feats) if i != index]
@@ -221,7 +221,7 @@ def _finest_output(probe: _Probe) -> _Early | None:
 
 
 def _early(probe: _Probe, backbone: ConfigDict, factors: Sequence[int]) -> _Early | str:
-    """The finest feature map that the backbone can give, or the reason why SSSR's stack reads none."""
+    """Return the finest feature map that the backbone can give, or the reason why SSSR's stack reads none."""
     if probe.segmentor.with_neck:
         return 'the head reads the outputs of a neck'
     if not probe.feats:
@@ -238,7 +238,7 @@ def _early(probe: _Probe, backbone: ConfigDict, factors: Sequence[int]) -> _Earl
 def _sr_aux(
     probe: _Probe, backbone: ConfigDict, scale_factor: int, sssr_stride: int, norm_cfg: dict, shift: int, fa: bool
 ) -> dict:
-    """The SISR head on the finest and the last of the backbone's outputs, and FA on 1/8 of the canvas.
+    """Configure the SISR head on the finest and the last of the backbone's outputs, and FA on 1/8 of the canvas.
 
     Outputs that are finer than 1/8 of the canvas are left to SSSR: they cost more and did not pay.
     """
@@ -268,10 +268,7 @@ def _sr_aux(
 
 
 def _difference(cfg: Config, scale_factor: int, sisr: bool, form: str) -> tuple[dict, str | None]:
-    """What a DSRL config says beyond the stock one, and why SSSR reads no early feature map where it does not.
-
-    Of the backbone and the wrapped head, only the keys that change.
-    """
+    """Return the differences to the stock config, and the reason if SSSR reads no early feature map."""
     stock = cfg.model
     _check_segmentor(stock)
     head = stock.decode_head
@@ -365,7 +362,7 @@ def to_dsrl(cfg: Config | str | Path, scale_factor: int = 2, sisr: bool = True, 
         stock one.
 
     Raises:
-        ValueError: if ``scale_factor`` is not an integer of at least 2, or there is no such form.
+        ValueError: if ``scale_factor`` is not an integer of at least 2, or the form is unknown.
         TypeError: if the model cannot be converted: a cascade, a head that does not end in ``cls_seg`` or has losses of
             its own, mask classification, another segmentor. The message says which.
         ImportError: if a package that the config needs is missing.
@@ -376,9 +373,9 @@ def to_dsrl(cfg: Config | str | Path, scale_factor: int = 2, sisr: bool = True, 
 
 
 def _inherits(cfg: Config, source: Path) -> bool:
-    """Whether the written config may name ``source`` as its base.
+    """Return whether the written config can name ``source`` as its base.
 
-    It may not where an update of a package would move it, nor where classes stand for names (``read_base()``), which
+    It cannot if an update of a package may move the file, or if the config is in pure Python (``read_base()``), which
     MMEngine does not mix with the other kind of config.
     """
     packages = ('site-packages', 'dist-packages')
@@ -409,8 +406,8 @@ def write_dsrl_config(
 ) -> Path:
     """Write the DSRL config of a stock one, as a difference from it that names it as its base.
 
-    A config that MMSegmentation ships is written out whole instead, since its place changes with the installation; so
-    is one in pure Python (``read_base()``).
+    A config that MMSegmentation ships is written as a whole, because its location depends on the installation. So is a
+    config in pure Python (``read_base()``).
 
     Args:
         source (str | Path): a config's path, or ``mmseg::FOLDER/NAME.py``.
@@ -441,7 +438,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument('config', help='a path, or mmseg::FOLDER/NAME.py for one that MMSegmentation ships')
     parser.add_argument('-o', '--out', type=Path, required=True, help='the file to write')
-    parser.add_argument('--scale-factor', type=int, default=2, help='canvas over network input')
+    parser.add_argument('--scale-factor', type=int, default=2, help='canvas size over input size')
     parser.add_argument('--no-sisr', dest='sisr', action='store_false', help='only the upsampling head')
     parser.add_argument(
         '--form',
