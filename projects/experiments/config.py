@@ -16,7 +16,7 @@ from dsrl_mm.engine.task import evaluators
 
 from .grid import Row, nearest
 
-__all__ = ['ROOT', 'compose', 'differences', 'read_text', 'to_text']
+__all__ = ['ROOT', 'compose', 'differences', 'new_options', 'read_text', 'to_text']
 
 #: The repository, in which rows name their configs.
 ROOT = Path(__file__).parents[2]
@@ -36,12 +36,13 @@ def compose(row: Row, amp: bool) -> Config:
     Raises:
         ValueError: if an option sets nothing that a training reads.
     """
-    cfg = _with_options(row, row.options)
+    base = _read(row)
+    cfg = _merge(base, row.options)
     for key in row.options:
         others = {other: value for other, value in row.options.items() if other != key}
-        if not differences(_with_options(row, others), cfg):
+        if not differences(_merge(base, others), cfg):
             names = _flat({name: cfg[name] for name in cfg.keys() & READ})
-            raise ValueError(f'the option {key} changes nothing that is read; did you mean {nearest(key, names)}?')
+            raise ValueError(f'the option {key} changes nothing that a training reads, such as {nearest(key, names)}')
     if amp:
         use_amp(cfg)
     ignored = {key: value for metric in evaluators(cfg) for key, value in metric.items() if key == 'ignore_index'}
@@ -49,8 +50,21 @@ def compose(row: Row, amp: bool) -> Config:
     return cfg
 
 
-def _with_options(row: Row, options: dict[str, Any]) -> Config:
-    cfg = Config.fromfile(ROOT / row.config, use_environment_variables=False)
+def new_options(row: Row) -> list[str]:
+    """Name the options that have no value in the config itself, each with the nearest name that has one."""
+    if not (ROOT / row.config).exists():
+        return []
+    names = _flat(_read(row).to_dict())
+    new = (key for key in row.options if not any(f'{name}.'.startswith(f'{key}.') for name in names))
+    return [f'{key}; the nearest name that it has is {nearest(key, names)}' for key in new]
+
+
+def _read(row: Row) -> Config:
+    return Config.fromfile(ROOT / row.config, use_environment_variables=False)
+
+
+def _merge(base: Config, options: dict[str, Any]) -> Config:
+    cfg = copy.deepcopy(base)
     cfg.merge_from_dict(copy.deepcopy(options))
     return cfg
 

@@ -1,4 +1,4 @@
-"""Command that checks a grid, then trains and tests the runs without a record, several at a time."""
+"""The command: check a whole grid, then train and test what has no record yet, several runs at a time."""
 
 import argparse
 import gc
@@ -21,7 +21,7 @@ from dsrl_mm.apis.compare import quiet
 from dsrl_mm.engine.config import type_name
 from dsrl_mm.engine.loading import without_pretrained
 
-from .config import ROOT, compose, differences, read_text, to_text
+from .config import ROOT, compose, differences, new_options, read_text, to_text
 from .cost import measure
 from .grid import Grid, Row, load_grid
 from .log import read_log
@@ -63,19 +63,29 @@ def _check(cfg: Config) -> None:
         model(**model.data_preprocessor(next(iter(Runner.build_dataloader(loader))), training=True), mode='loss')
 
 
-def _checked(grid: Grid, row: Row) -> str:
-    """Return the text of a row's config after checking it."""
+def _prepare(grid: Grid, row: Row, seeds: Collection[int], work_dir: Path, records: Path) -> list[Run]:
+    """Check a row and give its runs.
+
+    Raises:
+        ValueError: if the row cannot be trained, or a run was begun with another config.
+    """
     print(f'Checking "{row.title}"', flush=True)
     try:
-        text = to_text(compose(row, grid.amp))
-        _check(read_text(text, here=True))
+        cfg = compose(row, grid.amp)
+        runs = [Run(row.id, seed, to_text(cfg), work_dir, records, grid.name) for seed in seeds]
+        for run in runs:
+            if run.config.exists() and (differ := differences(read_text(run.config.read_text()), cfg)):
+                told = '\n  '.join(differ)
+                raise ValueError(f'{run.folder} was begun with another config: remove it, or change the id\n  {told}')
+        _check(read_text(runs[0].text, here=True))
     except Exception as error:
-        raise ValueError(f'{grid.name}: row {row.title!r}: {error}') from error
-    return text
+        new = ''.join(f'\nThe config itself has no {option}' for option in new_options(row))
+        raise ValueError(f'{grid.name}: row {row.title!r}: {error}{new}') from error
+    return runs
 
 
 def _note_differences(grid: Grid, row: Row, record: dict) -> None:
-    """Print how the config of a record differs from the current config of its row. The record remains valid."""
+    """Print in what the config of a record differs from its row's of today. The record counts all the same."""
     try:
         differ = differences(read_text('\n'.join(record['config'])), compose(row, grid.amp))
     except (OSError, ValueError) as error:
@@ -85,7 +95,7 @@ def _note_differences(grid: Grid, row: Row, record: dict) -> None:
 
 
 class Watch:
-    """Show the progress of runs from their logs: a bar in a terminal, otherwise a line per minute.
+    """Show how far runs are, read off their logs: one bar in a terminal, a line a minute elsewhere.
 
     Args:
         runs (Sequence[Run]): all that there is to do.
@@ -102,7 +112,7 @@ class Watch:
         self.task = self.bar.add_task('', total=sum(self.totals.values()), completed=done)
 
     def _look(self) -> tuple[int, dict[Run, str]]:
-        """Return the iterations of all runs, and the progress of each."""
+        """Iterations of all runs together, and how far each is."""
         done, states = 0, {}
         for run, total in self.totals.items():
             log = read_log(run.folder / 'train')
@@ -112,7 +122,7 @@ class Watch:
         return int(done), states
 
     def __call__(self, working: Collection[Run]) -> None:
-        """Show the running trainings."""
+        """Show the runs at work."""
         if time.monotonic() - self.shown < self.every:
             return
         self.shown = time.monotonic()
@@ -129,8 +139,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser('python -m projects.experiments', description=main.__doc__)
     parser.add_argument('grid', help='YAML file, see projects/experiments/grids')
     parser.add_argument('--jobs', type=int, default=2, help='runs at a time, on one device')
-    parser.add_argument('--only', nargs='+', metavar='ROW', help='titles or ids of the rows to train')
-    parser.add_argument('--seeds', nargs='+', type=int, help="seeds to train, of the grid's")
+    parser.add_argument('--only', nargs='+', metavar='ROW', help='titles or ids of rows; the others wait')
+    parser.add_argument('--seeds', nargs='+', type=int, help="of the grid's; the others wait")
     parser.add_argument('--out', type=Path, default=FOLDER, help='folder of the records')
     parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/experiments', help='for checkpoints')
     args = parser.parse_args(argv)
@@ -145,7 +155,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Train and test every row of a grid with every seed, and record the results. The same command resumes."""
+    """Train and test every row of a grid with every seed, and record what came out; the same command resumes."""
     args = _parse(argv)
     grid, out, work_dir = args.grid, args.out.resolve(), args.work_dir.resolve()
     records, runs = read_records(out), []
@@ -156,10 +166,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         record = records.get(row.id, dict(config=[], runs={}))
         if record['runs']:
             _note_differences(grid, row, record)
-        left = [seed for seed in args.seeds or grid.seeds if str(seed) not in record['runs']]
-        if left:
-            text = _checked(grid, row)
-            runs += [Run(row.id, seed, text, work_dir, out, grid.name) for seed in left]
+        if left := [seed for seed in args.seeds or grid.seeds if str(seed) not in record['runs']]:
+            runs += _prepare(grid, row, left, work_dir, out)
     runs.sort(key=lambda run: grid.seeds.index(run.seed))  # every row of a seed before the next seed
     if 'cost' in grid.show and {row.id for row in grid.rows} - read_costs(out, grid.name)['rows'].keys():
         measured = measure({row.id: compose(row, grid.amp) for row in grid.rows})  # while the machine is quiet

@@ -1,4 +1,4 @@
-"""Runs as processes: train, test the last checkpoint and record the result."""
+"""Runs as processes, several at a time: train, test the last checkpoint, and record what came out."""
 
 import fcntl
 import json
@@ -10,14 +10,10 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from io import TextIOBase
 from pathlib import Path
-from threading import Event
+from typing import Any
 
 import mmengine
 import mmseg
@@ -40,7 +36,7 @@ def device_name() -> str:
 
 
 def _commit() -> str:
-    """Return the commit, with a '+' if files that training reads differ from it; empty outside git."""
+    """The commit, with a '+' where what a training reads differs from it; empty outside git."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(['git', '-C', str(ROOT), *arguments], capture_output=True, text=True).stdout.strip()
@@ -50,7 +46,7 @@ def _commit() -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """Training run of a row with a seed."""
+    """A row's training with a seed."""
 
     id: str
     seed: int
@@ -68,89 +64,67 @@ class Run:
         return self.work_dir / self.name
 
     @property
+    def config(self) -> Path:
+        """The file to train."""
+        return self.folder / f'{self.id}.py'
+
+    @property
     def iterations(self) -> int:
         return read_text(self.text).train_cfg.max_iters
 
 
-def _execute(run: Run, call: Callable[..., float]) -> None:
-    """Train or resume, test the last checkpoint, record the run, and remove the other checkpoints.
+def _steps(run: Run) -> Generator[subprocess.Popen, float, None]:
+    """Start what is left to do of a run, one process after the other, record the run, and remove old checkpoints.
 
-    Args:
-        run (Run): what to do.
-        call (Callable): runs one of the tools with arguments, and returns the most memory that it took, in MiB.
+    Yields each process, and takes the most memory that it had, in MiB.
+
+    Raises:
+        BlockingIOError: if another runner's processes are at it.
     """
-    if str(run.seed) in read_records(run.records).get(run.id, dict(runs=()))['runs']:
-        return  # another process was faster
-    config, notes, train = run.folder / f'{run.id}.py', run.folder / 'sessions.json', run.folder / 'train'
-    config.write_text(run.text, encoding='utf-8')
-    checkpoint = train / f'iter_{run.iterations}.pth'
-    sessions = read_json(notes) if notes.exists() else []
-    if not checkpoint.exists():
-        versions = dict(torch=torch.__version__, mmseg=mmseg.__version__, mmengine=mmengine.__version__)
-        sessions.append(dict(commit=_commit(), versions=versions, device=device_name()))
-        write_json(notes, sessions)
-        seed = f'randomness.seed={run.seed}'
-        memory = call('train.py', config, '--work-dir', train, '--resume', '--cfg-options', seed)
-        sessions[-1]['peak_memory_mib'] = read_log(train)['memory'].fillna(memory).max()  # on a GPU, MMEngine logs it
-        write_json(notes, sessions)
-    tested_by = _commit()
-    rebuilds = (read_text(run.text).model.get('sr_aux') or {}).get('head')
-    call('test.py', config, checkpoint, '--work-dir', run.folder / 'test', *['--sr-metrics'] * bool(rebuilds))
-    metrics = json.loads(max(run.folder.glob('test/*/*.json')).read_text())
-    metrics = {key: value for key, value in metrics.items() if not key.endswith('time')}
-    result = dict(metrics=metrics, **course(read_log(train)), sessions=sessions, tested_by=tested_by)
-    add_run(run.records, run.grid, run.id, run.seed, run.text, result)
-    for other in {*train.glob('*.pth')} - {checkpoint}:
-        other.unlink()
-
-
-class _Processes:
-    """Running processes, to be stopped together."""
-
-    def __init__(self):
-        self.running, self.stopped = set(), Event()
-
-    def call(self, lock: TextIOBase, out: TextIOBase, tool: str, *arguments: object) -> float:
-        """Run a tool and return its peak memory in MiB."""
-        process = subprocess.Popen(
-            [sys.executable, str(ROOT / 'tools' / tool), *map(str, arguments)],
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            env={'OMP_NUM_THREADS': '1', **os.environ},
-            start_new_session=True,  # what it starts in turn is stopped with it
-            pass_fds=[lock.fileno()],  # if this process is killed, the folder stays locked
-        )
-        self.running.add(process)
-        if self.stopped.is_set():
-            self.stop()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        self.running.discard(process)
-        if process.returncode:
-            raise subprocess.CalledProcessError(process.returncode, tool)
-        return usage.ru_maxrss / (2**20 if sys.platform == 'darwin' else 2**10)  # macOS counts bytes, Linux KiB
-
-    def stop(self) -> None:
-        """Stop all processes, and every later one."""
-        self.stopped.set()
-        for process in [*self.running]:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-
-
-def _alone(run: Run, processes: _Processes) -> None:
-    """Execute a run with its folder locked. Raise BlockingIOError if another process executes it."""
     run.folder.mkdir(parents=True, exist_ok=True)
     with open(run.folder / 'lock', 'w') as lock, open(run.folder / 'log.txt', 'a') as out:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _execute(run, partial(processes.call, lock, out))
+        if str(run.seed) in read_records(run.records).get(run.id, dict(runs=()))['runs']:
+            return  # another runner was faster
+
+        def start(tool: str, *arguments: object) -> subprocess.Popen:
+            return subprocess.Popen(
+                [sys.executable, str(ROOT / 'tools' / tool), str(run.config), *map(str, arguments)],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env={'OMP_NUM_THREADS': '1', **os.environ},
+                start_new_session=True,  # what it starts in turn can be stopped with it
+                pass_fds=[lock.fileno()],  # if this runner is killed, the folder stays locked
+            )
+
+        notes, train = run.folder / 'sessions.json', run.folder / 'train'
+        run.config.write_text(run.text, encoding='utf-8')
+        checkpoint = train / f'iter_{run.iterations}.pth'
+        sessions = read_json(notes) if notes.exists() else []
+        if not checkpoint.exists():
+            versions = dict(torch=torch.__version__, mmseg=mmseg.__version__, mmengine=mmengine.__version__)
+            sessions.append(dict(commit=_commit(), versions=versions, device=device_name()))
+            write_json(notes, sessions)
+            seed = f'randomness.seed={run.seed}'
+            memory = yield start('train.py', '--work-dir', train, '--resume', '--cfg-options', seed)
+            sessions[-1]['peak_memory_mib'] = read_log(train).memory.fillna(memory).max()  # a GPU's is in the log
+            write_json(notes, sessions)
+        tested_by = _commit()
+        rebuilds = (read_text(run.text).model.get('sr_aux') or {}).get('head')
+        yield start('test.py', checkpoint, '--work-dir', run.folder / 'test', *['--sr-metrics'] * bool(rebuilds))
+        metrics = json.loads(max(run.folder.glob('test/*/*.json')).read_text())
+        metrics = {key: value for key, value in metrics.items() if not key.endswith('time')}
+        result = dict(metrics=metrics, **course(read_log(train)), sessions=sessions, tested_by=tested_by)
+        add_run(run.records, run.grid, run.id, run.seed, run.text, result)
+        for other in {*train.glob('*.pth')} - {checkpoint}:
+            other.unlink()
 
 
 def run_all(runs: Sequence[Run], jobs: int, watch: Callable[[Collection[Run]], None], pause: float = 2) -> list[Run]:
-    """Execute runs in order. A failed run does not stop others; all processes stop with this function.
+    """Do runs in their order; one that fails stops no other. Whatever ends this function ends what it started.
 
     Args:
-        runs (Sequence[Run]): what to do. Those that another process is at come last.
+        runs (Sequence[Run]): what to do. Those that another runner is at come last.
         jobs (int): how many at a time.
         watch (Callable): called after every pause with the runs at work.
         pause (float): seconds. Defaults to 2.
@@ -158,24 +132,40 @@ def run_all(runs: Sequence[Run], jobs: int, watch: Callable[[Collection[Run]], N
     Returns:
         list[Run]: those that failed.
     """
-    waiting, working, failed, processes = deque(runs), {}, [], _Processes()
-    with ThreadPoolExecutor(jobs) as pool:
+    waiting, working, failed = deque(runs), {}, []
+
+    def go_on(run: Run, steps: Generator, resume: Callable, value: Any = None) -> None:
         try:
-            while waiting or working:
-                while waiting and len(working) < jobs:
-                    run = waiting.popleft()
-                    working[pool.submit(_alone, run, processes)] = run
-                time.sleep(pause)
-                watch(working.values())
-                for future in [future for future in working if future.done()]:
-                    run, error = working.pop(future), future.exception()
-                    if isinstance(error, BlockingIOError):
-                        waiting.append(run)
-                    elif error:
-                        failed.append(run)
-                        out = run.folder / 'log.txt'
-                        end = out.read_text(errors='replace').splitlines()[-15:]
-                        print(f'{run.name} failed: {error}. The end of {out}:', *end, sep='\n', flush=True)
-        finally:
-            processes.stop()
+            working[resume(value)] = run, steps
+        except StopIteration:
+            return
+        except BlockingIOError:
+            waiting.append(run)
+        except Exception as error:
+            failed.append(run)
+            log = run.folder / 'log.txt'
+            end = log.read_text(errors='replace').splitlines()[-15:]
+            print(f'{run.name} failed: {error}. The end of {log}:', *end, sep='\n', flush=True)
+
+    try:
+        while waiting or working:
+            for run in [waiting.popleft() for _ in range(min(jobs - len(working), len(waiting)))]:
+                steps = _steps(run)
+                go_on(run, steps, steps.send)
+            time.sleep(pause)
+            watch([run for run, _ in working.values()])
+            for process in [*working]:
+                ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+                if ended:
+                    run, steps = working.pop(process)
+                    process.returncode = os.waitstatus_to_exitcode(status)
+                    if process.returncode:
+                        go_on(run, steps, steps.throw, subprocess.CalledProcessError(process.returncode, process.args))
+                    else:
+                        unit = 2**20 if sys.platform == 'darwin' else 2**10  # bytes; Linux counts KiB
+                        go_on(run, steps, steps.send, usage.ru_maxrss / unit)
+    finally:
+        for process in working:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
     return failed
