@@ -1,4 +1,4 @@
-"""The command: check a whole grid, then train and test what has no record yet, several runs at a time."""
+"""Command that checks a grid, then trains and tests the runs without a record, several at a time."""
 
 import argparse
 import gc
@@ -64,7 +64,7 @@ def _check(cfg: Config) -> None:
 
 
 def _prepare(grid: Grid, row: Row, seeds: Collection[int], work_dir: Path, records: Path) -> list[Run]:
-    """Check a row and give its runs.
+    """Check a row and return its runs.
 
     Raises:
         ValueError: if the row cannot be trained, or a run was begun with another config.
@@ -85,7 +85,7 @@ def _prepare(grid: Grid, row: Row, seeds: Collection[int], work_dir: Path, recor
 
 
 def _note_differences(grid: Grid, row: Row, record: dict) -> None:
-    """Print in what the config of a record differs from its row's of today. The record counts all the same."""
+    """Print how the config of a record differs from the current config of its row. The record remains valid."""
     try:
         differ = differences(read_text('\n'.join(record['config'])), compose(row, grid.amp))
     except (OSError, ValueError) as error:
@@ -95,7 +95,7 @@ def _note_differences(grid: Grid, row: Row, record: dict) -> None:
 
 
 class Watch:
-    """Show how far runs are, read off their logs: one bar in a terminal, a line a minute elsewhere.
+    """Show the progress of runs from their logs: a bar in a terminal, otherwise a line per minute.
 
     Args:
         runs (Sequence[Run]): all that there is to do.
@@ -112,7 +112,7 @@ class Watch:
         self.task = self.bar.add_task('', total=sum(self.totals.values()), completed=done)
 
     def _look(self) -> tuple[int, dict[Run, str]]:
-        """Iterations of all runs together, and how far each is."""
+        """Return the iterations of all runs, and the progress of each."""
         done, states = 0, {}
         for run, total in self.totals.items():
             log = read_log(run.folder / 'train')
@@ -122,7 +122,7 @@ class Watch:
         return int(done), states
 
     def __call__(self, working: Collection[Run]) -> None:
-        """Show the runs at work."""
+        """Show the running trainings."""
         if time.monotonic() - self.shown < self.every:
             return
         self.shown = time.monotonic()
@@ -139,8 +139,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser('python -m projects.experiments', description=main.__doc__)
     parser.add_argument('grid', help='YAML file, see projects/experiments/grids')
     parser.add_argument('--jobs', type=int, default=2, help='runs at a time, on one device')
-    parser.add_argument('--only', nargs='+', metavar='ROW', help='titles or ids of rows; the others wait')
-    parser.add_argument('--seeds', nargs='+', type=int, help="of the grid's; the others wait")
+    parser.add_argument('--only', nargs='+', metavar='ROW', help='titles or ids of the rows to train')
+    parser.add_argument('--seeds', nargs='+', type=int, help="seeds to train, of the grid's")
     parser.add_argument('--out', type=Path, default=FOLDER, help='folder of the records')
     parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/experiments', help='for checkpoints')
     args = parser.parse_args(argv)
@@ -155,7 +155,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Train and test every row of a grid with every seed, and record what came out; the same command resumes."""
+    """Train and test every row of a grid with every seed, and record the results. The same command resumes."""
     args = _parse(argv)
     grid, out, work_dir = args.grid, args.out.resolve(), args.work_dir.resolve()
     records, runs = read_records(out), []

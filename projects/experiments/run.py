@@ -1,4 +1,4 @@
-"""Runs as processes, several at a time: train, test the last checkpoint, and record what came out."""
+"""Runs as processes, several at a time: train, test the last checkpoint and record the result."""
 
 import fcntl
 import json
@@ -36,7 +36,7 @@ def device_name() -> str:
 
 
 def _commit() -> str:
-    """The commit, with a '+' where what a training reads differs from it; empty outside git."""
+    """Return the commit, with a '+' if files that training reads differ from it; empty outside git."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(['git', '-C', str(ROOT), *arguments], capture_output=True, text=True).stdout.strip()
@@ -46,7 +46,7 @@ def _commit() -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """A row's training with a seed."""
+    """Training run of a row with a seed."""
 
     id: str
     seed: int
@@ -74,12 +74,12 @@ class Run:
 
 
 def _steps(run: Run) -> Generator[subprocess.Popen, float, None]:
-    """Start what is left to do of a run, one process after the other, record the run, and remove old checkpoints.
+    """Train or resume, test the last checkpoint, record the run, and remove the other checkpoints.
 
-    Yields each process, and takes the most memory that it had, in MiB.
+    Yields each process after starting it, and is sent its peak memory in MiB.
 
     Raises:
-        BlockingIOError: if another runner's processes are at it.
+        BlockingIOError: if processes of another runner hold the lock of the folder.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
     with open(run.folder / 'lock', 'w') as lock, open(run.folder / 'log.txt', 'a') as out:
@@ -121,12 +121,12 @@ def _steps(run: Run) -> Generator[subprocess.Popen, float, None]:
 
 
 def run_all(runs: Sequence[Run], jobs: int, watch: Callable[[Collection[Run]], None], pause: float = 2) -> list[Run]:
-    """Do runs in their order; one that fails stops no other. Whatever ends this function ends what it started.
+    """Execute runs in order. A failed run does not stop others; all processes stop with this function.
 
     Args:
-        runs (Sequence[Run]): what to do. Those that another runner is at come last.
+        runs (Sequence[Run]): to execute. Those that another runner executes come last.
         jobs (int): how many at a time.
-        watch (Callable): called after every pause with the runs at work.
+        watch (Callable): called after every pause with the running ones.
         pause (float): seconds. Defaults to 2.
 
     Returns:

@@ -22,7 +22,7 @@ README_ROWS = ['baseline', '+ SSSR + SISR + FA', '+ SSSR early', '+ SSSR early +
 
 
 class Results:
-    """What the runs of a grid came to.
+    """Results of the runs of a grid.
 
     Args:
         grid (Grid): whose rows and seeds count.
@@ -50,23 +50,23 @@ class Results:
         self.costs['series'] = [row.series for row in grid.rows]
 
     def mean(self, name: str, digits: int = 2) -> pd.Series:
-        """Give the mean of a metric over seeds, by row, as text."""
+        """Format the mean of a metric over seeds, by row."""
         return self.runs[name].groupby(level=0).mean().map(f'{{:.{digits}f}}'.format, na_action='ignore')
 
     def spread(self, name: str, gains: bool = False, digits: int = 2) -> pd.Series:
-        """Give mean and standard deviation of a metric, or of its gains, over seeds, by row, as text."""
+        """Format mean and standard deviation of a metric, or of its gains, over seeds, by row."""
         sign, seeds = '+' * gains, (self.gains if gains else self.runs)[name].groupby(level=0)
         spread = seeds.std().map(lambda std: '' if std != std else f' ± {std:.{digits}f}')
         return seeds.mean().map(f'{{:{sign}.{digits}f}}'.format) + spread
 
     def markdown(self, columns: dict[str, pd.Series] | pd.DataFrame) -> str:
-        """Give a table of texts, with the rows in the grid's order."""
+        """Make a table of texts with the rows in the grid's order."""
         table = pd.DataFrame(columns).reindex(self.rows).dropna(how='all').fillna('')
         return table.to_markdown(disable_numparse=True, colalign=['left'] + ['right'] * len(table.columns)) + '\n'
 
 
 def accuracy(results: Results) -> str:
-    """Tabulate the scores of every row, their gains over the first row, and what training took."""
+    """Tabulate the scores of every row, their gains over the first row, and the cost of training."""
     columns = dict(mIoU=results.spread('mIoU'), gain=results.spread('mIoU', gains=True), mBF=results.spread('mBF'))
     columns['mBF gain'] = results.spread('mBF', gains=True)
     for head, name in {'PSNR (dB)': 'sr/PSNR', 'SSIM': 'sr/SSIM'}.items():
@@ -89,7 +89,7 @@ def _classes(results: Results) -> str:
 
 
 def _cost(results: Results) -> str:
-    """Tabulate what inference costs."""
+    """Tabulate the cost of inference."""
     costs = results.costs.assign(parameters=results.costs.parameters / 1e6, flops=results.costs.flops / 1e9)
     heads = dict(input='input size', parameters='parameters (M)', flops='GFLOPs', milliseconds='latency (ms)')
     costs[[*heads][1:3]] = costs[[*heads][1:3]].map('{:.2f}'.format)
@@ -98,7 +98,7 @@ def _cost(results: Results) -> str:
 
 
 def _class_gains(results: Results) -> pd.DataFrame:
-    """The first row's scores of every class, and the other rows' mean gains."""
+    """Return the scores of every class in the first row, and the mean gains of the other rows."""
     first, gains = (runs.filter(regex=r'^(IoU|BF)\.').groupby(level=0).mean() for runs in (results.runs, results.gains))
     return pd.concat([first.loc[results.rows[:1]], gains.reindex(results.rows[1:])]).dropna(how='all')
 
@@ -116,7 +116,7 @@ def _draw_classes(data: pd.DataFrame) -> Figure:
 
 
 def _sizes(results: Results) -> pd.DataFrame:
-    """Scores and input of the rows of a series."""
+    """Return the scores and the input size of every row of a series."""
     scores = results.runs[['mIoU', 'mBF']].groupby(level=0).mean().reindex(results.rows)
     data = scores.join(results.costs[['series', 'input']]).query('series != ""').dropna()
     return data.assign(pixels=data.input.str.split('x', expand=True).astype(int).prod(axis=1))
@@ -140,7 +140,7 @@ PICTURES = dict(classes=(_class_gains, _draw_classes), sizes=(_sizes, _draw_size
 
 
 def generate(grid: Grid, records: Path) -> dict[str, str]:
-    """Give the tables of a grid, and the data of its pictures as CSV, by the name of the file; none without runs."""
+    """Return the tables of a grid, and the data of its pictures as CSV, by file name; none without runs."""
     results = Results(grid, records)
     if results.runs.empty:
         return {}
@@ -154,7 +154,7 @@ def generate(grid: Grid, records: Path) -> dict[str, str]:
 
 
 def readme(grids: dict[str, Grid], records: Path, document: str) -> str:
-    """Put the table of the README into it."""
+    """Return the README with its table."""
     columns = []
     for name, network in README.items():
         results = Results(grids[name], records)
