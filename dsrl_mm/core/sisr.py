@@ -107,7 +107,7 @@ class SISRAuxHead(BaseModule):
         return self.upsampler(self.merge(merged))
 
     def rebuild(self, image: Tensor, reduced: Tensor, size: Sequence[int]) -> Tensor:
-        """The canvas, from what the network makes of its reduced version.
+        """Rebuild the canvas from the prediction of the branch.
 
         A strided network rounds sizes up or down, so the image may be larger than the canvas by a border, which is cut
         off, or smaller, where its own border is repeated.

@@ -92,7 +92,7 @@ class SRAux(BaseModule):
     def _compared(
         self, seg: tuple[Tensor, Tensor], sr: tuple[Tensor, Tensor], labels: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """What FA compares: of the super-resolution head, before the transform, and of its guide."""
+        """Return what FA compares: features of the super-resolution head, before the transform, and of the guide."""
         if self.fa_on == 'features':
             return seg[0], sr[0]
         if self.fa_on == 'outputs':

@@ -16,7 +16,7 @@ __all__ = ['DSRLTopdown']
 
 
 def _text(size: Sequence[int]) -> str:
-    """A size as codecs and pipelines write it, (width, height)."""
+    """Format a size as codecs and pipelines write it, (width, height)."""
     return f'({int(size[0])}, {int(size[1])})'
 
 
@@ -94,7 +94,7 @@ class DSRLTopdown(TopdownPoseEstimator):
             )
 
     def _network_input(self, inputs: Tensor) -> Tensor:
-        """What the network reads, (B, 3, h, w), of crops (B, 3, H, W).
+        """Reduce crops (B, 3, H, W) to the network input (B, 3, h, w).
 
         Raises:
             ValueError: if ``scale_factor`` does not divide H and W.
@@ -183,7 +183,7 @@ class DSRLTopdown(TopdownPoseEstimator):
         return losses
 
     def predict(self, inputs: Tensor, data_samples: list[PoseDataSample]) -> list[PoseDataSample]:
-        """The stock step, flip test included: keypoints in pixels of the image that the crop was cut from.
+        """Predict keypoints in pixels of the image that the crop was cut from, with the stock flip test.
 
         Args:
             inputs (Tensor): the canvas, (B, 3, H, W), normalised.

@@ -94,7 +94,7 @@ class SSSRHeatmapHead(HeatmapHead):
     def loss_and_features(
         self, feats: Sequence[Tensor], batch_data_samples: list[PoseDataSample], train_cfg: dict
     ) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
-        """The stock head's losses, and what FA compares: (hidden features, heatmaps).
+        """Compute the stock head's losses, and return what FA compares: (hidden features, heatmaps).
 
         Args:
             feats (Sequence[Tensor]): what the stock head reads.

@@ -268,7 +268,10 @@ def _sr_aux(
 
 
 def _difference(cfg: Config, scale_factor: int, sisr: bool, form: str) -> tuple[dict, str | None]:
-    """Return the differences to the stock config, and the reason if SSSR reads no early feature map."""
+    """Return the differences to the stock config, and the reason if SSSR reads no early feature map.
+
+    For the backbone and the wrapped head, the differences are only the keys that change.
+    """
     stock = cfg.model
     _check_segmentor(stock)
     head = stock.decode_head

@@ -104,7 +104,7 @@ class DSRLSegmentor(EncoderDecoder):
         self._register_load_state_dict_pre_hook(check_architecture, with_module=True)
 
     def forward(self, inputs: Tensor, data_samples: OptSampleList = None, mode: str = 'tensor'):
-        """The stock entrance to modes 'loss', 'predict' and 'tensor'.
+        """Run the stock forward pass in mode 'loss', 'predict' or 'tensor'.
 
         Raises:
             ValueError: if the images, or the batch, are too small for one of the network's layers.
@@ -119,13 +119,13 @@ class DSRLSegmentor(EncoderDecoder):
             raise ValueError(explanation) from error
 
     def _network_input(self, inputs: Tensor) -> Tensor:
-        """What the network reads, (B, 3, h, w), of images (B, 3, H, W)."""
+        """Reduce images (B, 3, H, W) to the network input (B, 3, h, w)."""
         if not self.low_res_input:
             inputs = area_downsample(pad_to_multiple(inputs, self.scale_factor), self.scale_factor)
         return inputs.contiguous(memory_format=torch.channels_last) if self.channels_last else inputs
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """What the heads read, of canvases (B, 3, H, W); with ``low_res_input``, of LR frames."""
+        """Extract the features for the heads from canvases (B, 3, H, W); with ``low_res_input``, from LR frames."""
         return super().extract_feat(self._network_input(inputs))
 
     def loss(self, inputs: Tensor, data_samples: SampleList) -> dict[str, Tensor]:
@@ -235,7 +235,7 @@ class DSRLSegmentor(EncoderDecoder):
         return results
 
     def postprocess_result(self, seg_logits: Tensor, data_samples: OptSampleList = None) -> SampleList:
-        """The stock step, from padded canvas to ``ori_shape``; LR frames' metas are first brought to the canvas."""
+        """Resize logits from the padded canvas to ``ori_shape``. Metas of LR frames are first scaled to the canvas."""
         if self.low_res_input and data_samples is not None:
             data_samples = [sample.new(metainfo=self._on_canvas(sample.metainfo)) for sample in data_samples]
         return super().postprocess_result(seg_logits, data_samples)

@@ -152,7 +152,7 @@ class SSSRHead(BaseModule):
     def loss_and_features(
         self, inputs: Sequence[Tensor], data_samples: SampleList
     ) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
-        """The wrapped head's losses on the full-size labels, and what FA compares: (features, logits).
+        """Compute the wrapped head's losses on the full-size labels, and return what FA compares: (features, logits).
 
         Args:
             inputs (Sequence[Tensor]): the backbone's or neck's features, each (B, C_i, H_i, W_i).
@@ -162,7 +162,7 @@ class SSSRHead(BaseModule):
         return self.decode_head.loss_by_feat(logits, data_samples), (feat, logits)
 
     def loss(self, inputs: Sequence[Tensor], batch_data_samples: SampleList, train_cfg: dict) -> dict[str, Tensor]:
-        """The stock interface of :meth:`loss_and_features`."""
+        """Compute the losses; the stock interface of :meth:`loss_and_features`."""
         return self.loss_and_features(inputs, batch_data_samples)[0]
 
     def predict(self, inputs: Sequence[Tensor], batch_img_metas: list[dict], test_cfg: dict) -> Tensor:
