@@ -66,5 +66,5 @@ def _grid(rows: list[dict[str, np.ndarray]], metainfo: dict) -> Figure:
         Patch(facecolor=[channel / 255 for channel in colour], edgecolor='0.5', linewidth=0.5, label=name)
         for name, colour in colours.items()
     ]
-    figure.legend(handles=patches, loc='outside lower center', ncols=min(len(patches), 12), frameon=False)
+    figure.legend(handles=patches, loc='outside lower center', ncols=min(len(patches), 2 * columns), frameon=False)
     return figure

@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     os.environ['STREET_SCENES_ROOT'] = str(data)
     train(args.out, args.iters, args.seed)
     entries = {name: Trained(CONFIGS[name], args.out / name / f'iter_{args.iters}.pth') for name in CONFIGS}
-    table = summarize(compare_models(entries, args.out))
+    table = summarize(compare_models(entries, args.out, pictures=2))
     (args.out / 'comparison.md').write_text(table)
     print(f'\n{table}\nPicture: {args.out / "comparison.png"}. {time.monotonic() - start:.0f} s in all.')
 
