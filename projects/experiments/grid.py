@@ -14,7 +14,7 @@ __all__ = ['GRIDS', 'Grid', 'Row', 'load_grid', 'nearest']
 #: The committed grids.
 GRIDS = Path(__file__).parent / 'grids'
 #: Tables and pictures that a grid can have in addition to its table of accuracy.
-SHOWN = ('seeds', 'classes', 'cost', 'sizes')
+SHOWN = ('seeds', 'classes', 'cost', 'curves', 'sizes')
 Kind = TypeVar('Kind')
 
 

@@ -31,18 +31,21 @@ class Results:
     Attributes:
         runs (pd.DataFrame): a line per run, by row and seed: its metrics, and the ``hours`` and ``GiB`` of training.
         gains (pd.DataFrame): the same, less the first row's run of the same seed.
+        curves (pd.DataFrame): a line per validation: ``row``, ``seed``, ``iteration`` and ``mIoU``.
         costs (pd.DataFrame): a line per row, see :func:`~projects.experiments.cost.measure`.
     """
 
     def __init__(self, grid: Grid, records: Path):
-        self.rows, found, lines = [row.title for row in grid.rows], read_records(records), {}
+        self.rows, found, lines, curves = [row.title for row in grid.rows], read_records(records), {}, []
         for row in grid.rows:
             for seed, run in found.get(row.id, dict(runs={}))['runs'].items():
                 memory = [session.get('peak_memory_mib', 0) for session in run['sessions']]
                 training = dict(hours=run['train_seconds'] / 3600, GiB=max(memory) / 1024)
                 lines[row.title, int(seed)] = run['metrics'] | training
+                curves += [(row.title, int(seed), *point) for point in run['curve']]
         index = pd.MultiIndex.from_arrays([*zip(*lines)] or [[], []], names=['', 'seed'])
         self.runs = pd.DataFrame([*lines.values()], index, dtype=float).query(f'seed in {grid.seeds}')
+        self.curves = pd.DataFrame(curves, columns=['row', 'seed', 'iteration', 'mIoU']).query(f'seed in {grid.seeds}')
         first = self.runs.index.get_level_values(0) == self.rows[0]
         self.gains = self.runs[~first].sub(self.runs[first].droplevel(0), level='seed').dropna(how='all')
         costs = read_costs(records, grid.name)['rows']
@@ -115,6 +118,15 @@ def _draw_classes(data: pd.DataFrame) -> Figure:
     return figure
 
 
+def _draw_curves(data: pd.DataFrame) -> Figure:
+    figure = Figure(figsize=(9, 4.5), layout='constrained')
+    axes = figure.subplots()
+    sns.lineplot(data, x='iteration', y='mIoU', hue='row', palette='colorblind', errorbar=None, marker='o', ax=axes)
+    axes.set(ylabel='mIoU on the validation set (%), mean over seeds')
+    sns.despine(figure)
+    return figure
+
+
 def _sizes(results: Results) -> pd.DataFrame:
     """Return the scores and the input size of every row of a series."""
     scores = results.runs[['mIoU', 'mBF']].groupby(level=0).mean().reindex(results.rows)
@@ -136,7 +148,11 @@ def _draw_sizes(data: pd.DataFrame) -> Figure:
 #: By the name that a grid's ``show`` has for them.
 TABLES = dict(seeds=_seeds, classes=_classes, cost=_cost)
 #: The data of a picture, and how to draw it.
-PICTURES = dict(classes=(_class_gains, _draw_classes), sizes=(_sizes, _draw_sizes))
+PICTURES = dict(
+    classes=(_class_gains, _draw_classes),
+    curves=(lambda results: results.curves, _draw_curves),
+    sizes=(_sizes, _draw_sizes),
+)
 
 
 def generate(grid: Grid, records: Path) -> dict[str, str]:

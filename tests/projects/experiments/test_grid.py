@@ -41,7 +41,7 @@ def row(**keys) -> dict:
         (dict(seeds=[0, 0]), 'seeds must be different whole numbers'),
         (dict(seeds=[True]), 'seeds must be different whole numbers'),
         (dict(amp='no'), 'amp must be a bool'),
-        (dict(show=['size']), 'show must list some of seeds, classes, cost, sizes'),
+        (dict(show=['size']), 'show must list some of seeds, classes, cost, curves, sizes'),
     ],
 )
 def test_mistakes_are_named(tmp_path, keys, message):

@@ -26,7 +26,7 @@ def records(tmp_path):
 
 
 def test_numbers_by_hand(tmp_path, records):
-    texts = generate(make_grid(tmp_path, show=['seeds', 'classes']), records)
+    texts = generate(make_grid(tmp_path, show=['seeds', 'classes', 'curves']), records)
     assert cells(texts['toy.md']) == [
         ['', 'mIoU', 'gain', 'mBF', 'mBF gain', 'PSNR (dB)', 'SSIM', 'seeds', 'hours', 'GiB'],
         # The deviation is of the sample: 2 sqrt(2).
@@ -41,6 +41,11 @@ def test_numbers_by_hand(tmp_path, records):
         ',IoU.road,BF.road,IoU.pole',
         'baseline,52.00,26.00,52.00',
         'DSRL,1.00,0.50,-14.00',
+    ]
+    assert texts['toy_curves.png'].splitlines()[1:] == [
+        '0,baseline,0,2,50.00',
+        '1,baseline,1,2,54.00',
+        '3,DSRL,1,2,55.00',
     ]
 
 
