@@ -150,9 +150,9 @@ def test_mmpose_is_compiled_for_the_numpy_that_is_there():
     assert {Requirement(r).name for r in in_file('pose')} >= {'cython', 'setuptools'}  # there is no build isolation
 
 
-def test_readme_and_makefile_install_mmpose_alike():
+def test_documents_and_makefile_install_mmpose_alike():
     line = 'pip install --no-deps --no-build-isolation -r requirements/mmpose.txt'
-    for name in ('README.md', 'Makefile', 'requirements/mmpose.txt'):
+    for name in ('docs/get_started.md', 'Makefile', 'requirements/mmpose.txt'):
         assert line in (ROOT / name).read_text(), name
 
 
