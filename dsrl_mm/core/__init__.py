@@ -8,7 +8,7 @@ from .affinity import affinity_loss  # noqa: E402
 from .fa_loss import FALoss, StructureDistillationLoss  # noqa: E402
 from .resample import area_downsample, check_scale_factor, nearest_downsample, pad_to_multiple  # noqa: E402
 from .sisr import SISRAuxHead  # noqa: E402
-from .sr_aux import SRAux  # noqa: E402
+from .sr_aux import Shared, SRAux  # noqa: E402
 from .upsample import DeconvUpsampler, SubPixelUpsampler  # noqa: E402
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     'FALoss',
     'SISRAuxHead',
     'SRAux',
+    'Shared',
     'StructureDistillationLoss',
     'SubPixelUpsampler',
     'affinity_loss',

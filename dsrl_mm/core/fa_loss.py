@@ -121,7 +121,7 @@ class _StructureLoss(nn.Module, ABC):
         """Compute the loss of features (B, C1, H', W') and (B, C2, H', W'), a sample of ``population`` positions."""
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class FALoss(_StructureLoss):
     """Feature affinity loss (Eq. 4 of the paper): aligns the affinities of segmentation features with SISR features.
 
@@ -129,7 +129,6 @@ class FALoss(_StructureLoss):
 
     Args:
         loss_weight (float): w2. Defaults to 1.0, as in the paper; its slides say 0.1.
-        p (float): norm that features are divided by. Defaults to 2.
         q (int): norm of the difference, 1 or 2. Defaults to 1.
         subsample (int): ratio of the sides of the finer feature map and the compared grid. Defaults to 8, the paper's
             "1/8", for features on the output's grid. SSSR features are usually on a quarter of it, and need 2. With
@@ -137,7 +136,6 @@ class FALoss(_StructureLoss):
         sampling (str): 'pool' averages over cells; 'stride' takes every ``subsample``-th position; 'random' draws as
             many positions at each step, for an unbiased estimate of the loss without subsampling. Defaults to 'pool',
             which sees thin structures at every step without noise.
-        eps (float): lower bound on the norms. Defaults to 1e-6.
         center (bool): whether to subtract each branch's mean feature over an image, so that affinities are
             correlations. Post-ReLU features are non-negative, so their cosines cluster near 1 regardless of content.
             Not in the paper. Defaults to False.
@@ -146,17 +144,15 @@ class FALoss(_StructureLoss):
         loss_name (str): name in the log. Defaults to 'loss_fa'.
 
     Raises:
-        ValueError: for an invalid q, p, subsample or sampling.
+        ValueError: for an invalid q, subsample or sampling.
     """
 
     def __init__(
         self,
         loss_weight: float = 1.0,
-        p: float = 2,
         q: int = 1,
         subsample: int = 8,
         sampling: str = 'pool',
-        eps: float = 1e-6,
         center: bool = False,
         detach_guide: bool = False,
         loss_name: str = 'loss_fa',
@@ -164,44 +160,29 @@ class FALoss(_StructureLoss):
         super().__init__(loss_weight, subsample, sampling, detach_guide, loss_name, center)
         if q not in (1, 2):
             raise ValueError(f'FALoss: q must be 1 or 2, got {q!r}')
-        if not p >= 1:
-            raise ValueError(f'FALoss: p must be at least 1 to be a norm, got {p!r}')
-        self.p, self.q, self.eps = p, q, eps
+        self.q = q
 
     def compare(self, seg_feat: Tensor, sr_feat: Tensor, population: int) -> Tensor:
         """Compute Eq. 4, see :func:`~dsrl_mm.core.affinity_loss`."""
         sampled = population > seg_feat.shape[-2] * seg_feat.shape[-1]
-        return affinity_loss(seg_feat, sr_feat, self.p, self.q, self.eps, population if sampled else None)
+        return affinity_loss(seg_feat, sr_feat, q=self.q, population=population if sampled else None)
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class StructureDistillationLoss(_StructureLoss):
     """Structure distillation loss of ISDNet (Guo et al., CVPR 2022): ``||F_seg' F_seg - F_sr' F_sr||``.
 
     The Frobenius norm over N, i.e. the root mean square over pairs, averaged over the batch. Unlike :class:`FALoss`
-    with q = 2, it takes the root, does not normalize features, and detaches the guide by default. Its cost is
-    O(N C^2), so it compares every position by default.
+    with q = 2, it takes the root, does not normalize features, and detaches the guide. Its cost is O(N C^2), so it
+    compares every position of the coarser feature map.
 
     Args:
         loss_weight (float): weight of the loss. Defaults to 1.0.
-        subsample (int): see :class:`FALoss`. Defaults to 1.
-        sampling (str): see :class:`FALoss`; the root of a random sample is not unbiased. Defaults to 'pool'.
-        detach_guide (bool): see :class:`FALoss`. Defaults to True.
         loss_name (str): name in the log. Defaults to 'loss_structure'.
-
-    Raises:
-        ValueError: for an invalid subsample or sampling.
     """
 
-    def __init__(
-        self,
-        loss_weight: float = 1.0,
-        subsample: int = 1,
-        sampling: str = 'pool',
-        detach_guide: bool = True,
-        loss_name: str = 'loss_structure',
-    ):
-        super().__init__(loss_weight, subsample, sampling, detach_guide, loss_name)
+    def __init__(self, loss_weight: float = 1.0, loss_name: str = 'loss_structure'):
+        super().__init__(loss_weight, subsample=1, sampling='pool', detach_guide=True, loss_name=loss_name)
 
     def compare(self, seg_feat: Tensor, sr_feat: Tensor, population: int) -> Tensor:
         """Compute the root mean square over pairs of the difference of F_i . F_j between the branches."""

@@ -15,7 +15,7 @@ from .upsample import SubPixelUpsampler
 __all__ = ['SISRAuxHead']
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class SISRAuxHead(BaseModule):
     """Rebuilds the high-resolution image from the shared features, by the sub-pixel design of Shi et al. (CVPR 2016).
 
@@ -36,7 +36,6 @@ class SISRAuxHead(BaseModule):
         pixel_loss (dict): a registered loss, or a class by its dotted name, called as ``loss(prediction, target)``.
             Defaults to the mean squared error, as in the paper.
         norm_cfg (dict): normalization of the hidden layer. Defaults to batch norm.
-        loss_name (str): name in the log. Defaults to 'loss_sisr'.
     """
 
     def __init__(
@@ -50,7 +49,6 @@ class SISRAuxHead(BaseModule):
         loss_weight: float = 0.1,
         pixel_loss: dict = dict(type='torch.nn.MSELoss'),
         norm_cfg: dict = dict(type='BN'),
-        loss_name: str = 'loss_sisr',
     ):
         super().__init__()
         self.in_channels = (in_channels,) if isinstance(in_channels, int) else tuple(in_channels)
@@ -58,22 +56,15 @@ class SISRAuxHead(BaseModule):
         if len(self.in_channels) != len(self.in_index):
             raise ValueError(f'SISRAuxHead: in_channels={in_channels} and in_index={in_index} must be equally long')
         self.upscale_factor, self.channels, self.residual = upscale_factor, channels, residual
-        self.loss_weight, self.loss_name = loss_weight, loss_name
+        self.loss_weight = loss_weight
         self.pixel_loss = MODELS.build(pixel_loss)
         self.squeeze = nn.ModuleList(nn.Conv2d(c, channels, 1, bias=False) for c in self.in_channels)
         self.merge = nn.Sequential(build_norm_layer(norm_cfg, channels)[1], nn.ReLU(inplace=True))
         self.upsampler = SubPixelUpsampler(
             channels, out_channels, channels, (upscale_factor,), kernel_size=3, norm_cfg=norm_cfg
         )
-        self._start_from_enlarged()
-
-    def init_weights(self) -> None:
-        super().init_weights()
-        self._start_from_enlarged()
-
-    def _start_from_enlarged(self) -> None:
-        if self.residual:
-            self.upsampler.init_prediction_to_zero()
+        if residual:
+            self.upsampler.start_at_zero()
 
     def _select(self, feats: Sequence[Tensor]) -> list[Tensor]:
         found = [feat.shape[1] for feat in feats]
@@ -148,7 +139,7 @@ class SISRAuxHead(BaseModule):
             target (Tensor): the canvas, (B, out_channels, H, W), normalised as the network's input is.
 
         Returns:
-            dict[str, Tensor]: ``loss_weight`` times the pixel loss under ``loss_name``.
+            dict[str, Tensor]: ``loss_sisr``, ``loss_weight`` times the pixel loss.
         """
         image = self.rebuild(image.float(), reduced, target.shape[-2:])
-        return {self.loss_name: self.loss_weight * self.pixel_loss(image, target)}
+        return {'loss_sisr': self.loss_weight * self.pixel_loss(image, target)}

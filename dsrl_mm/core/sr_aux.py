@@ -1,19 +1,36 @@
 """All that exists only while training: the SISR head, the feature transform, and the FA loss."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor
 
-__all__ = ['SRAux']
+__all__ = ['SRAux', 'Shared']
+
+
+class Shared(NamedTuple):
+    """One run of the feature extractor that the branches share."""
+
+    image: Tensor  # what it reads, the reduced canvas: (B, 3, H', W')
+    feats: Sequence[Tensor]  # what it gives, each (B, C_i, H_i, W_i)
 
 
 def _blank(feat: Tensor, valid: Tensor) -> Tensor:
     """Features (B, C, h, w) with zeros in the padding, whose pairs then neither cost nor teach anything."""
     return feat * (F.adaptive_avg_pool2d(valid, feat.shape[-2:]) > 0.5)
+
+
+def _one_hot(labels: Sequence[Tensor], num_classes: int) -> Tensor:
+    """(B, K, H, W): 1 for the class of a pixel, 0 for all others, and for every class where the id is none of them."""
+    label = torch.stack(list(labels)).long()
+    label = label.where((label >= 0) & (label < num_classes), num_classes)[:, None]
+    one_hot = torch.zeros(len(label), num_classes + 1, *label.shape[2:], device=label.device)
+    return one_hot.scatter_(1, label, 1)[:, :num_classes]
 
 
 class SRAux(BaseModule):
@@ -24,13 +41,16 @@ class SRAux(BaseModule):
         fa (dict, optional): config of the affinity loss, e.g. :class:`~dsrl_mm.core.FALoss`. Defaults to None:
             without FA (row "SSSR + SISR" of the paper's Table 1).
         fa_on (str): what FA compares: 'features', the last before each branch's prediction layer, as the authors
-            answered in their tracker; 'outputs', the logits and the image; or 'labels', the SSSR features with what
-            every pixel is labelled, whose affinities are 1 within a class and 0 between two (the "ideal affinity map"
-            of Yu et al., CVPR 2020, https://arxiv.org/abs/2004.01547); with the loss's ``center``, the correlations of
-            these labels. Defaults to 'features'.
+            answered in their tracker; 'outputs', the SSSR branch's prediction and the rebuilt image; or 'labels', the
+            SSSR features with every pixel's label, whose affinities are 1 within a class and 0 between two (the "ideal
+            affinity map" of Yu et al., CVPR 2020, https://arxiv.org/abs/2004.01547). Defaults to 'features'.
         norm_cfg (dict): of the feature transform. Defaults to batch norm.
-        seg_channels (int, optional): channels of what :meth:`loss` is given as ``seg``; set by the model.
-            None where there is no SSSR head, and then no FA.
+        stack_channels (tuple[int, int], optional): of the SSSR stack's hidden features and of its prediction; set by
+            the model. None where there is no SSSR head, and then no FA.
+        num_classes (int, optional): K, of the labels; set by the model. None where pixels have no class.
+
+    Raises:
+        ValueError: for an unknown ``fa_on``, FA without an SSSR head, and ``fa_on='labels'`` without classes.
     """
 
     def __init__(
@@ -39,63 +59,65 @@ class SRAux(BaseModule):
         fa: dict | None = None,
         fa_on: str = 'features',
         norm_cfg: dict = dict(type='BN'),
-        seg_channels: int | None = None,
+        stack_channels: tuple[int, int] | None = None,
+        num_classes: int | None = None,
     ):
         super().__init__()
         if fa_on not in ('features', 'outputs', 'labels'):
             raise ValueError(f"sr_aux: fa_on must be 'features', 'outputs' or 'labels', got {fa_on!r}")
+        if fa_on == 'labels' and num_classes is None:
+            raise ValueError("sr_aux: fa_on='labels' needs the class of every pixel, which this model does not learn")
         self.head = MODELS.build(head)
-        self.fa_on = fa_on
+        self.fa_on, self.num_classes = fa_on, num_classes
         self.fa = self.transform = None
         if fa is not None:
-            if seg_channels is None:
+            if stack_channels is None:
                 raise ValueError(
-                    'sr_aux: FA compares the features of a super-resolution head with those of the SISR '
-                    'head, but this model has a plain head. Use type="SSSRHead" (segmentation) or '
-                    '"SSSRHeatmapHead" (pose), or set sr_aux.fa=None.'
+                    'sr_aux: FA compares the features of an SSSR head with those of the SISR head, but this model has '
+                    "a plain head. Use the task's head whose type begins with SSSR, or set sr_aux.fa=None."
                 )
             self.fa = MODELS.build(fa)
-            self.transform = ConvModule(seg_channels, self.head.channels, 1, norm_cfg=norm_cfg)
+            channels = stack_channels[1 if fa_on == 'outputs' else 0]
+            self.transform = ConvModule(channels, self.head.channels, 1, norm_cfg=norm_cfg)
 
     def loss(
         self,
-        feats: Sequence[Tensor],
-        seg: tuple[Tensor, Tensor] | None,
-        reduced: Tensor,
-        target: Tensor,
-        valid: Tensor,
-        labels: Tensor | None = None,
+        shared: Shared,
+        canvas: Tensor,
+        made: tuple[Tensor, Tensor] | None = None,
+        valid: Tensor | None = None,
+        labels: Sequence[Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Compute the SISR loss and, where configured, the FA loss.
 
         Args:
-            feats (Sequence[Tensor]): the backbone's outputs, each (B, C_i, H_i, W_i).
-            seg (tuple[Tensor, Tensor], optional): the super-resolution head's features (B, C, h, w) and its output.
-            reduced (Tensor): what the network read, (B, 3, H', W').
-            target (Tensor): the canvas, (B, 3, H, W), normalised as the network's input is.
-            valid (Tensor): (B, 1, H, W), 1 where the canvas holds an image, 0 where it is padded, of which
-                FA takes no notice; SISR rebuilds it, too.
-            labels (Tensor, optional): (B, K, H, W), 1 for the class of a pixel and 0 else, for ``fa_on='labels'``.
+            shared (Shared): the run of the shared feature extractor.
+            canvas (Tensor): what to rebuild, (B, 3, H, W), normalised as the network's input is.
+            made (tuple[Tensor, Tensor], optional): the SSSR head's hidden features, (B, C, h, w), and its prediction.
+                Only FA reads it.
+            valid (Tensor, optional): (B, 1, H, W), 1 where the canvas holds an image, 0 where it is padded, which FA
+                leaves out; SISR rebuilds it, too. Defaults to None: all of it is image.
+            labels (Sequence[Tensor], optional): B times (H, W), class ids, all others for pixels without a class. Only
+                ``fa_on='labels'`` reads them; it leaves out pixels without a class.
 
         Returns:
             dict[str, Tensor]: the weighted losses by name; all names start with ``loss_``.
         """
-        sr = self.head(feats)
-        losses = self.head.loss_by_feat(sr[1], reduced, target)
+        sr = self.head(shared.feats)
+        losses = self.head.loss_by_feat(sr[1], shared.image, canvas)
         if self.fa is not None:
-            feat, guide = self._compared(seg, sr, labels)
+            index = 1 if self.fa_on == 'outputs' else 0
+            feat, guide = made[index], sr[index]
             if self.fa_on == 'labels':
-                valid = labels.sum(1, keepdim=True)
-            losses[self.fa.loss_name] = self.fa(_blank(self.transform(feat), valid), _blank(guide, valid))
+                # A cell of several classes is like each of them, by its share.
+                one_hot = _one_hot(labels, self.num_classes)
+                guide, valid = F.adaptive_avg_pool2d(one_hot, feat.shape[-2:]), one_hot.sum(1, keepdim=True)
+            feat = self.transform(feat)
+            if valid is not None:
+                feat, guide = _blank(feat, valid), _blank(guide, valid)
+            losses[self.fa.loss_name] = self.fa(feat, guide)
         return losses
 
-    def _compared(
-        self, seg: tuple[Tensor, Tensor], sr: tuple[Tensor, Tensor], labels: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Return what FA compares: features of the super-resolution head, before the transform, and of the guide."""
-        if self.fa_on == 'features':
-            return seg[0], sr[0]
-        if self.fa_on == 'outputs':
-            return seg[1], sr[1]
-        # A cell of several classes is like each of them, by its share.
-        return seg[0], F.adaptive_avg_pool2d(labels, seg[0].shape[-2:])
+    def rebuild(self, shared: Shared, size: Sequence[int]) -> Tensor:
+        """Rebuild the canvas, (B, 3, H, W), normalised as the network's input is; ``size`` is H and W in pixels."""
+        return self.head.rebuild(self.head(shared.feats)[1], shared.image, size)

@@ -22,10 +22,19 @@ __all__ = ['DeconvUpsampler', 'SubPixelUpsampler']
 
 
 class _Upsampler(BaseModule):
-    """Base of both stacks: ``body`` computes the hidden features, ``predict`` the output."""
+    """Base of both stacks: ``body`` computes the hidden features, ``predict`` the output; ``factor`` is r."""
 
     body: nn.Module
     predict: nn.Module
+
+    def __init__(self, channels: int, out_channels: int, factors: Sequence[int]):
+        super().__init__()
+        if not factors or any(factor < 2 for factor in factors):
+            raise ValueError(
+                f'{type(self).__name__}: factors must be numbers of at least 2, one or more, got {tuple(factors)}'
+            )
+        self.channels, self.out_channels, self.factor = channels, out_channels, prod(factors)
+        self._starts_at_zero = False
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Enlarge features of shape (B, C_in, H, W).
@@ -36,18 +45,18 @@ class _Upsampler(BaseModule):
         feat = self.body(x)
         return feat, self.predict(feat)
 
-    def init_prediction_to_zero(self) -> None:
-        """Set the prediction layer to zero, so that a learned residual starts at 0."""
+    def init_weights(self) -> None:
+        super().init_weights()
+        if self._starts_at_zero:
+            self.start_at_zero()
+
+    def start_at_zero(self) -> None:
+        """Set the prediction layer to zero, now and after ``init_weights``, so that a learned residual starts at 0."""
+        self._starts_at_zero = True
         for module in self.predict.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.zeros_(module.weight)
                 nn.init.zeros_(module.bias)
-
-
-def _enlargement(name: str, factors: Sequence[int]) -> int:
-    if not factors or any(factor < 2 for factor in factors):
-        raise ValueError(f'{name}: factors must be numbers of at least 2, one or more, got {tuple(factors)}')
-    return prod(factors)
 
 
 def _deconv(in_channels: int, out_channels: int, factor: int, norm_cfg: dict) -> nn.Sequential:
@@ -68,7 +77,7 @@ def _deconv(in_channels: int, out_channels: int, factor: int, norm_cfg: dict) ->
     return nn.Sequential(deconv, build_norm_layer(norm_cfg, out_channels)[1], nn.ReLU(inplace=True))
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class DeconvUpsampler(_Upsampler):
     """Upsampling stack of the paper (Sec. 3.1): transposed convolutions, each followed by batch norm and ReLU.
 
@@ -99,8 +108,7 @@ class DeconvUpsampler(_Upsampler):
         skip_channels: int | None = None,
         norm_cfg: dict = dict(type='BN'),
     ):
-        super().__init__()
-        self.channels, self.factor = channels, _enlargement('DeconvUpsampler', factors)
+        super().__init__(channels, out_channels, factors)
         self.body = nn.Sequential(
             ConvModule(in_channels, channels, 1, norm_cfg=norm_cfg),
             *(_deconv(channels, channels, factor, norm_cfg) for factor in factors),
@@ -142,7 +150,7 @@ def _start_without_checkerboard(conv: nn.Conv2d, factor: int) -> None:
             parameter.copy_(parameter[:: factor**2].repeat_interleave(factor**2, dim=0))
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class SubPixelUpsampler(_Upsampler):
     """Sub-pixel upsampling stack (Shi et al., CVPR 2016), cheaper because it works at low resolution.
 
@@ -172,8 +180,7 @@ class SubPixelUpsampler(_Upsampler):
         kernel_size: int = 1,
         norm_cfg: dict = dict(type='BN'),
     ):
-        super().__init__()
-        self.channels, self.factor = channels, _enlargement('SubPixelUpsampler', factors)
+        super().__init__(channels, out_channels, factors)
         self.body = ConvModule(in_channels, channels, kernel_size, padding=kernel_size // 2, norm_cfg=norm_cfg)
         conv = nn.Conv2d(channels, out_channels * self.factor**2, 3, padding=1)
         _start_without_checkerboard(conv, self.factor)

@@ -51,7 +51,7 @@ def last_checkpoint(work_dir: Path) -> Path | None:
     return max(numbered, key=lambda file: int(file.stem.split('_')[1]), default=None)
 
 
-@HOOKS.register_module()
+@HOOKS.register_module(force=True)
 class SafeCheckpointHook(CheckpointHook):
     """MMEngine's ``CheckpointHook`` for trainings that can be killed at any moment.
 

@@ -19,7 +19,7 @@ def _remedy(runner) -> str:
     )
 
 
-@HOOKS.register_module()
+@HOOKS.register_module(force=True)
 class NonFiniteLossHook(Hook):
     """Hook that stops training at the first NaN or infinite loss, with its name and the batch's files.
 

@@ -70,9 +70,6 @@ def check_architecture(model: nn.Module, state_dict: dict, prefix: str, *_) -> N
             testing would silently start from random weights. The tensors of both count, because a deep ResNet has
             nearly all tensors of a shallow one.
     """
-    for name, part in model.named_children():
-        if hasattr(part, '_adopt_stock_checkpoint'):
-            part._adopt_stock_checkpoint(state_dict, f'{prefix}{name}.')
     match = match_checkpoint(
         model, {name[len(prefix) :]: value for name, value in state_dict.items() if name.startswith(prefix)}
     )
@@ -184,7 +181,7 @@ def load_for_inference(model: nn.Module, checkpoint: str | Path, also: tuple[str
     return model.eval()
 
 
-@HOOKS.register_module()
+@HOOKS.register_module(force=True)
 class CompleteCheckpointHook(Hook):
     """Hook that stops a test if the checkpoint lacks weights that inference needs."""
 

@@ -13,7 +13,7 @@ from ..core.resample import area_downsample, check_scale_factor, pad_to_multiple
 __all__ = ['SRMetric']
 
 
-@METRICS.register_module()
+@METRICS.register_module(force=True)
 class SRMetric(BaseMetric):
     """PSNR (dB) and SSIM of the rebuilt image and the canvas, averaged over images.
 

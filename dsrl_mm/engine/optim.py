@@ -28,7 +28,7 @@ def _is_depthwise(input: Tensor, weight: Tensor, *args, groups: int = 1, **kwarg
     return groups > 1 and weight.shape[1] == 1
 
 
-@OPTIM_WRAPPERS.register_module()
+@OPTIM_WRAPPERS.register_module(force=True)
 class BFloat16OptimWrapper(OptimWrapper):
     """Optimizer wrapper with bfloat16 autocast on any device; weights and optimizer state are in float32.
 

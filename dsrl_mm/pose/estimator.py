@@ -8,11 +8,10 @@ from mmpose.registry import MODELS
 from mmpose.structures import PoseDataSample
 from torch import Tensor
 
-from ..core import SRAux, area_downsample, check_scale_factor
-from ..engine.loading import check_architecture
+from ..engine.super_resolution import SuperResolutionMixin
 from .heatmap_head import SSSRHeatmapHead
 
-__all__ = ['DSRLTopdown']
+__all__ = ['DSRLTopdown', 'check_crop']
 
 
 def _text(size: Sequence[int]) -> str:
@@ -20,8 +19,27 @@ def _text(size: Sequence[int]) -> str:
     return f'({int(size[0])}, {int(size[1])})'
 
 
-@MODELS.register_module()
-class DSRLTopdown(TopdownPoseEstimator):
+def check_crop(size: Sequence[int], input_size: Sequence[int], what: str) -> None:
+    """Refuse crops of another size than keypoints are decoded for: these would lie elsewhere, silently.
+
+    Args:
+        size (Sequence[int]): width and height of a crop, in pixels.
+        input_size (Sequence[int]): the same of the head's codec.
+        what (str): what crops, for the message.
+
+    Raises:
+        ValueError: if the two differ.
+    """
+    if tuple(size) != tuple(input_size):
+        raise ValueError(
+            f'{what} crops persons to {_text(size)} pixels (width, height), but the head decodes keypoints for '
+            f'model.head.decoder.input_size={_text(input_size)}. Give TopdownAffine and GenerateTarget the codec of '
+            'model.head.decoder.'
+        )
+
+
+@MODELS.register_module(force=True)
+class DSRLTopdown(SuperResolutionMixin, TopdownPoseEstimator):
     """A top-down estimator whose network reads ``1 / scale_factor`` of the person crop on each side.
 
     The crop is the canvas: boxes, affine transforms, flips, codecs, metas and predictions are all in its pixels, so a
@@ -29,8 +47,9 @@ class DSRLTopdown(TopdownPoseEstimator):
     counts sizes as the network's input: its 256x192 is a canvas of 512x384.
 
     Args:
-        *args, **kwargs: those of :class:`mmpose.models.TopdownPoseEstimator`. ``head`` is an
-            :class:`~dsrl_mm.pose.SSSRHeatmapHead`, or any stock head: the baseline twin.
+        backbone, neck, head, train_cfg, test_cfg, data_preprocessor, init_cfg, metainfo: those of
+            :class:`mmpose.models.TopdownPoseEstimator`. ``head`` is an :class:`~dsrl_mm.pose.SSSRHeatmapHead`, or any
+            stock head: the baseline twin.
         scale_factor (int): canvas over network input. Defaults to 2.
         sr_aux (dict, optional): arguments of :class:`~dsrl_mm.core.SRAux`: all that exists only while training.
             Defaults to None.
@@ -41,26 +60,37 @@ class DSRLTopdown(TopdownPoseEstimator):
             head, or FA with labels.
     """
 
-    def __init__(self, *args, scale_factor: int = 2, sr_aux: dict | None = None, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.scale_factor = check_scale_factor(scale_factor)
-        self.sr_aux = None
-        if sr_aux is not None:
-            if sr_aux.get('fa_on') == 'labels':
-                raise ValueError("DSRLTopdown: sr_aux.fa_on='labels' is for segmentation, whose labels are of pixels")
-            channels = None
-            if isinstance(self.head, SSSRHeatmapHead):
-                outputs = sr_aux.get('fa_on') == 'outputs'
-                channels = self.head.out_channels if outputs else self.head.upsampler.channels
-            self.sr_aux = SRAux(**sr_aux, seg_channels=channels)
-        self._register_load_state_dict_pre_hook(check_architecture, with_module=True)
-        if hasattr(getattr(self.head, 'decoder', None), 'heatmap_size'):
+    def __init__(
+        self,
+        backbone: dict,
+        neck: dict | None = None,
+        head: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+        metainfo: dict | None = None,
+        *,
+        scale_factor: int = 2,
+        sr_aux: dict | None = None,
+    ):
+        super().__init__(backbone, neck, head, train_cfg, test_cfg, data_preprocessor, init_cfg, metainfo)
+        stack = self.head.upsampler if isinstance(self.head, SSSRHeatmapHead) else None
+        self.init_super_resolution(scale_factor, sr_aux, stack)
+        self.codec = getattr(self.head, 'decoder', None)
+        if hasattr(self.codec, 'input_size') and any(side % scale_factor for side in self.codec.input_size):
+            raise ValueError(
+                f'DSRLTopdown: scale_factor={scale_factor} does not divide crops of {_text(self.codec.input_size)} '
+                "pixels (width, height). Set the codec's input_size, which is TopdownAffine's, to multiples of it: "
+                'the canvas, scale_factor times what the network reads.'
+            )
+        if hasattr(self.codec, 'heatmap_size'):
             self._check_grid()
 
     @torch.no_grad()
     def _check_grid(self) -> None:
         """Run the network once on an empty crop: decoding on another grid would give wrong keypoints, silently."""
-        (width, height), wanted = self.head.decoder.input_size, tuple(self.head.decoder.heatmap_size)
+        (width, height), wanted = self.codec.input_size, tuple(self.codec.heatmap_size)
         parameter = next(self.parameters())
         channels = len(getattr(self.data_preprocessor, 'mean', (0, 0, 0)))
         crop = torch.zeros(1, channels, height, width, dtype=parameter.dtype, device=parameter.device)
@@ -93,63 +123,23 @@ class DSRLTopdown(TopdownPoseEstimator):
                 'deconv_out_channels).'
             )
 
-    def _network_input(self, inputs: Tensor) -> Tensor:
-        """Reduce crops (B, 3, H, W) to the network input (B, 3, h, w).
-
-        Raises:
-            ValueError: if ``scale_factor`` does not divide H and W.
-        """
-        if any(side % self.scale_factor for side in inputs.shape[-2:]):
-            raise ValueError(
-                f'DSRLTopdown: scale_factor={self.scale_factor} does not divide crops of {_text(inputs.shape[:1:-1])} '
-                "pixels (width, height). Set the codec's input_size, which is TopdownAffine's, to multiples of it: "
-                'the canvas, scale_factor times what the network shall read.'
-            )
-        return area_downsample(inputs, self.scale_factor)
-
     def _check_samples(self, inputs: Tensor, data_samples: list[PoseDataSample]) -> None:
-        """Compare what the pipeline gives with the head's codec: keypoints would be decoded elsewhere, silently.
+        """Compare what the pipeline gives with the head's codec.
 
         Raises:
-            ValueError: if the crops' size or the number of keypoints differ.
+            ValueError: if the crops' size or, in training, the targets' grid is another.
         """
-        decoder = getattr(self.head, 'decoder', None)
-        if not hasattr(decoder, 'heatmap_size'):
-            return
-        crop, canvas = tuple(inputs.shape[:1:-1]), tuple(decoder.input_size)
-        if crop != canvas:
-            raise ValueError(
-                f'DSRLTopdown: the pipeline crops persons to {_text(crop)} pixels (width, height), but the head '
-                f"decodes for the codec's input_size={_text(canvas)}. Give TopdownAffine and GenerateTarget the codec "
-                'of model.head.decoder.'
-            )
-        # 'combined' heatmaps have two offsets beside each keypoint's own.
-        per_keypoint = 3 if getattr(decoder, 'heatmap_type', None) == 'combined' else 1
-        keypoints = len(data_samples[0].metainfo.get('flip_indices', ())) * per_keypoint
-        picked = self.test_cfg.get('output_keypoint_indices')  # a head of more keypoints, of which some are tested
-        if keypoints and picked is None and keypoints != self.head.out_channels:
-            raise ValueError(
-                f'DSRLTopdown: the head predicts {self.head.out_channels} heatmaps, but the data set has '
-                f'{keypoints // per_keypoint} keypoints. Set model.head.out_channels={keypoints}, or use the data set '
-                '(dataset.type, dataset.metainfo) that the head is for.'
-            )
-
-    def _check_targets(self, data_samples: list[PoseDataSample]) -> None:
-        """Raise a ValueError if the targets' grid is not that of the head's codec."""
-        decoder, fields = getattr(self.head, 'decoder', None), data_samples[0].get('gt_fields')
-        if not hasattr(decoder, 'heatmap_size') or fields is None or 'heatmaps' not in fields:
-            return
-        grid, wanted = tuple(fields.heatmaps.shape[:0:-1]), tuple(decoder.heatmap_size)
-        if grid != wanted:
-            raise ValueError(
-                f'DSRLTopdown: GenerateTarget draws heatmaps of {_text(grid)} cells (width, height), but the head '
-                f"makes {_text(wanted)}. Its encoder must be the codec of model.head.decoder: DSRL's grid is finer "
-                "than the baseline's."
-            )
-
-    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Features that the head reads, of crops (B, 3, H, W): flip test and mode 'tensor' come through here."""
-        return super().extract_feat(self._network_input(inputs))
+        if hasattr(self.codec, 'input_size'):
+            check_crop(inputs.shape[:1:-1], self.codec.input_size, 'DSRLTopdown: the pipeline')
+        targets = data_samples[0].get('gt_fields', ())
+        if hasattr(self.codec, 'heatmap_size') and 'heatmaps' in targets:
+            grid, wanted = tuple(targets.heatmaps.shape[:0:-1]), tuple(self.codec.heatmap_size)
+            if grid != wanted:
+                raise ValueError(
+                    f'DSRLTopdown: GenerateTarget draws heatmaps of {_text(grid)} cells (width, height), but the head '
+                    f"makes {_text(wanted)}. Its encoder must be the codec of model.head.decoder: DSRL's grid is finer "
+                    "than the baseline's."
+                )
 
     def loss(self, inputs: Tensor, data_samples: list[PoseDataSample]) -> dict[str, Tensor]:
         """All losses of one step.
@@ -164,21 +154,16 @@ class DSRLTopdown(TopdownPoseEstimator):
             configured.
         """
         self._check_samples(inputs, data_samples)
-        self._check_targets(data_samples)
-        reduced = self._network_input(inputs)
-        shared = feats = self.backbone(reduced)
-        if self.with_neck:
-            feats = self.neck(shared)
-        sssr = None
+        shared = self.run_backbone(inputs)
+        feats, made = self.run_neck(shared), None
         if isinstance(self.head, SSSRHeatmapHead):
-            losses, sssr = self.head.loss_and_features(feats, data_samples, self.train_cfg)
+            losses, made = self.head.loss_and_features(feats, data_samples, self.train_cfg)
         else:
             losses = self.head.loss(feats, data_samples, train_cfg=self.train_cfg)
         if self.sr_aux is not None:
-            # What of a crop lies outside its image is black there and black in what the SISR head shall rebuild, so
-            # every pixel counts. The data samples do not say where the image ends.
-            valid = inputs.new_ones(len(inputs), 1, *inputs.shape[-2:])
-            sr = self.sr_aux.loss(shared, sssr, reduced, inputs, valid)
+            # What of a crop lies outside its image is black there and in what the SISR head learns to rebuild, so every
+            # pixel counts. The data samples do not say where the image ends.
+            sr = self.sr_aux.loss(shared, inputs, made)
             losses.update({f'sr.{name}': loss for name, loss in sr.items()})
         return losses
 
@@ -191,23 +176,3 @@ class DSRLTopdown(TopdownPoseEstimator):
         """
         self._check_samples(inputs, data_samples)
         return super().predict(inputs, data_samples)
-
-    def reconstruct(self, inputs: Tensor) -> Tensor:
-        """Rebuild the canvas by the SISR branch.
-
-        Args:
-            inputs (Tensor): the canvas, (B, 3, H, W), normalised; only its reduced version is read.
-
-        Returns:
-            Tensor: (B, 3, H, W), normalised as ``inputs``.
-
-        Raises:
-            RuntimeError: if the model has no ``sr_aux``.
-        """
-        if self.sr_aux is None:
-            raise RuntimeError(
-                'This model has no SISR branch (sr_aux=None), so it cannot rebuild images. Use a config and a '
-                'checkpoint with sr_aux.'
-            )
-        reduced = self._network_input(inputs)
-        return self.sr_aux.head.rebuild(self.sr_aux.head(self.backbone(reduced))[1], reduced, inputs.shape[-2:])

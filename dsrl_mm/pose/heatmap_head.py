@@ -20,7 +20,7 @@ class _Made:
     heatmaps: Tensor
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class SSSRHeatmapHead(HeatmapHead):
     """The stock head, and an upsampling stack on the features that enter its ``final_layer``.
 
@@ -34,8 +34,9 @@ class SSSRHeatmapHead(HeatmapHead):
     Shapes: B batch, K keypoints (``out_channels``), h x w the stock head's grid, r the stack's enlargement.
 
     Args:
-        *args, **kwargs: those of :class:`mmpose.models.HeatmapHead`. ``decoder`` is on the fine grid: its
-            ``heatmap_size`` is r times the stock head's.
+        in_channels, out_channels, deconv_out_channels, deconv_kernel_sizes, conv_out_channels, conv_kernel_sizes,
+            final_layer, loss, decoder, init_cfg: those of :class:`mmpose.models.HeatmapHead`. ``decoder`` is on the
+            fine grid: its ``heatmap_size`` is r times the stock head's.
         upsampler (dict): config of the stack, without ``in_channels`` and ``out_channels``. Defaults to the paper's
             :class:`~dsrl_mm.core.DeconvUpsampler`, to twice the grid; :class:`~dsrl_mm.core.SubPixelUpsampler` is
             cheaper.
@@ -44,8 +45,33 @@ class SSSRHeatmapHead(HeatmapHead):
         ValueError: for ``final_layer=None``: without a prediction layer there is nothing to be refined.
     """
 
-    def __init__(self, *args, upsampler: dict = dict(type='DeconvUpsampler'), **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        in_channels: int | Sequence[int],
+        out_channels: int,
+        deconv_out_channels: Sequence[int] | None = (256, 256, 256),
+        deconv_kernel_sizes: Sequence[int] | None = (4, 4, 4),
+        conv_out_channels: Sequence[int] | None = None,
+        conv_kernel_sizes: Sequence[int] | None = None,
+        final_layer: dict = dict(kernel_size=1),
+        loss: dict = dict(type='KeypointMSELoss', use_target_weight=True),
+        decoder: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+        *,
+        upsampler: dict = dict(type='DeconvUpsampler'),
+    ):
+        super().__init__(
+            in_channels,
+            out_channels,
+            deconv_out_channels,
+            deconv_kernel_sizes,
+            conv_out_channels,
+            conv_kernel_sizes,
+            final_layer,
+            loss,
+            decoder,
+            init_cfg,
+        )
         if not hasattr(self.final_layer, 'in_channels'):
             raise ValueError(
                 'SSSRHeatmapHead: final_layer=None leaves no layer that predicts the heatmaps which the upsampling '
@@ -54,11 +80,7 @@ class SSSRHeatmapHead(HeatmapHead):
         self.upsampler = MODELS.build(
             dict(upsampler, in_channels=self.final_layer.in_channels, out_channels=self.out_channels)
         )
-        self.upsampler.init_prediction_to_zero()
-
-    def init_weights(self) -> None:
-        super().init_weights()
-        self.upsampler.init_prediction_to_zero()
+        self.upsampler.start_at_zero()
 
     def parts(self, feats: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Run both halves.

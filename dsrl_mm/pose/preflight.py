@@ -3,7 +3,7 @@
 import gc
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +16,7 @@ from mmpose.registry import DATASETS
 from PIL import Image, UnidentifiedImageError
 
 from ..engine.config import plain_datasets
+from .estimator import check_crop
 
 __all__ = ['check_data']
 
@@ -258,20 +259,15 @@ def _check_head(model: dict, dataset: BaseCocoStyleDataset, pipeline: list[dict]
         )
 
 
-def _check_crops(cfg: dict, scale_factor: int, key: str) -> None:
-    """Check the pipelines of a data loader or data set, including those in wrappers."""
+def _check_crops(cfg: dict, input_size: Sequence[int], key: str) -> None:
+    """Check the pipelines of a data loader or data set, including those in wrappers, against the codec's crops."""
     for i, transform in enumerate(cfg.get('pipeline', ())):
-        size = transform.get('input_size')
-        if size is not None and any(side % scale_factor for side in size):
-            fitting = 'x'.join(str(-(-side // scale_factor) * scale_factor) for side in size)
-            raise ValueError(
-                f'{key}.pipeline.{i}.input_size is {size[0]}x{size[1]} pixels, and model.scale_factor={scale_factor} '
-                f'does not divide it. Take {fitting}, in every pipeline and in the codec.'
-            )
+        if 'input_size' in transform:
+            check_crop(transform['input_size'], input_size, f'{key}.pipeline.{i}')
     for i, inner in enumerate(cfg.get('datasets', ())):
-        _check_crops(inner, scale_factor, f'{key}.datasets.{i}')
+        _check_crops(inner, input_size, f'{key}.datasets.{i}')
     if 'dataset' in cfg:
-        _check_crops(cfg['dataset'], scale_factor, f'{key}.dataset')
+        _check_crops(cfg['dataset'], input_size, f'{key}.dataset')
 
 
 def _check_evaluators(cfg: Config, phase: str) -> None:
@@ -309,13 +305,14 @@ def check_data(cfg: Config, phases: tuple[str, ...]) -> None:
         FileNotFoundError: if an annotation file, a file of boxes or images are missing.
         ValueError: if a file is not JSON or not COCO's; if nothing in it can be used; if keypoints differ in number or
             order between file, data set and model; if one of the images looked into is none or has another size than
-            its annotations say; if the model's ``scale_factor`` does not divide a crop.
+            its annotations say; if crops are of another size than the head's codec decodes for.
     """
     init_default_scope(cfg.get('default_scope', 'mmpose'))
-    checked = []
+    checked, input_size = [], ((cfg.model.get('head') or {}).get('decoder') or {}).get('input_size')
     for phase in phases:
         loader_key, loader = f'{phase}_dataloader', cfg.get(f'{phase}_dataloader') or {}
-        _check_crops(loader, cfg.model.get('scale_factor', 1), loader_key)
+        if input_size is not None:
+            _check_crops(loader, input_size, loader_key)
         for key, dataset_cfg in plain_datasets(loader, loader_key, 'ann_file'):
             dataset = _coco_dataset(dataset_cfg)
             if dataset is None:

@@ -8,7 +8,7 @@ from mmpose.visualization import PoseLocalVisualizer
 __all__ = ['TruthBesideVisualizer']
 
 
-@VISUALIZERS.register_module()
+@VISUALIZERS.register_module(force=True)
 class TruthBesideVisualizer(PoseLocalVisualizer):
     """Visualizer that draws the ground truth on the left of the prediction, if the data sample has it.
 

@@ -18,7 +18,7 @@ def _weights_of(name: str) -> Sequence[float]:
     return dataset.METAINFO['class_weights']
 
 
-@TASK_UTILS.register_module()
+@TASK_UTILS.register_module(force=True)
 class ClassWeightSampler(BasePixelSampler):
     """Sampler of a decode head that weights each pixel by its class, and ignored pixels by 0.
 

@@ -4,11 +4,12 @@ import torch
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 from mmseg.utils import OptSampleList, SampleList, add_prefix
 from torch import Tensor
 
-from ..core import SRAux, area_downsample, check_scale_factor, nearest_downsample, pad_to_multiple
-from ..engine.loading import check_architecture
+from ..core import nearest_downsample, pad_to_multiple
+from ..engine.super_resolution import SuperResolutionMixin
 from .checks.size_errors import explain_size_error
 from .sssr_head import SSSRHead
 
@@ -17,8 +18,8 @@ __all__ = ['DSRLSegmentor']
 _RENAMED = dict(lr_input='low_res_input', lr_labels='low_res_labels')
 
 
-@MODELS.register_module()
-class DSRLSegmentor(EncoderDecoder):
+@MODELS.register_module(force=True)
+class DSRLSegmentor(SuperResolutionMixin, EncoderDecoder):
     """An ``EncoderDecoder`` whose network reads ``1 / scale_factor`` of the canvas on each side.
 
     Images, labels, metas and predictions all have the canvas's size, so pipelines, padding, crops, sliding windows,
@@ -81,27 +82,25 @@ class DSRLSegmentor(EncoderDecoder):
             pretrained,
             init_cfg,
         )
-        has_sssr = isinstance(self.decode_head, SSSRHead)
-        self.scale_factor = check_scale_factor(scale_factor, least=2 if has_sssr or sr_aux else 1)
+        stack = self.decode_head.upsampler if isinstance(self.decode_head, SSSRHead) else None
+        self.init_super_resolution(scale_factor, sr_aux, stack, self.num_classes)
         self.low_res_input, self.low_res_labels, self.channels_last = low_res_input, low_res_labels, channels_last
+        self.swaps_channels = any((data_preprocessor or {}).get(key) for key in ('bgr_to_rgb', 'rgb_to_bgr'))
         if low_res_input and self.test_cfg.get('mode', 'whole') == 'slide':
             raise ValueError(
                 'DSRLSegmentor: low_res_input=True takes whole LR frames, but test_cfg.mode is "slide", whose '
                 'windows are cut from the canvas. Set model.test_cfg.mode="whole".'
             )
-        if low_res_labels and has_sssr:
+        if low_res_labels and stack is not None:
             raise ValueError(
                 'DSRLSegmentor: low_res_labels=True trains on reduced labels, which leaves an SSSRHead nothing to '
                 'learn. Leave it out, or use the stock decode head: the baseline.'
             )
-        self.sr_aux = None
-        if sr_aux is not None:
-            seg_channels = None
-            if has_sssr:
-                outputs = sr_aux.get('fa_on') == 'outputs'
-                seg_channels = self.out_channels if outputs else self.decode_head.upsampler.channels
-            self.sr_aux = SRAux(**sr_aux, seg_channels=seg_channels)
-        self._register_load_state_dict_pre_hook(check_architecture, with_module=True)
+
+    def _before_loading(self, state_dict: dict, prefix: str, *_) -> None:
+        if isinstance(self.decode_head, SSSRHead):
+            self.decode_head.adopt_stock_checkpoint(state_dict, f'{prefix}decode_head.')
+        super()._before_loading(state_dict, prefix)
 
     def forward(self, inputs: Tensor, data_samples: OptSampleList = None, mode: str = 'tensor'):
         """Run the stock forward pass in mode 'loss', 'predict' or 'tensor'.
@@ -118,15 +117,15 @@ class DSRLSegmentor(EncoderDecoder):
                 raise
             raise ValueError(explanation) from error
 
-    def _network_input(self, inputs: Tensor) -> Tensor:
-        """Reduce images (B, 3, H, W) to the network input (B, 3, h, w)."""
-        if not self.low_res_input:
-            inputs = area_downsample(pad_to_multiple(inputs, self.scale_factor), self.scale_factor)
-        return inputs.contiguous(memory_format=torch.channels_last) if self.channels_last else inputs
+    def network_input(self, inputs: Tensor) -> Tensor:
+        """Give what the network reads, (B, 3, H', W'), of canvases or, with ``low_res_input``, of LR frames."""
+        image = inputs if self.low_res_input else super().network_input(inputs)
+        return image.contiguous(memory_format=torch.channels_last) if self.channels_last else image
 
-    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Extract the features for the heads from canvases (B, 3, H, W); with ``low_res_input``, from LR frames."""
-        return super().extract_feat(self._network_input(inputs))
+    def canvas_size(self, inputs: Tensor) -> tuple[int, int]:
+        """Give H and W, in pixels, of the canvas: of ``inputs``, or of what LR frames are enlarged to."""
+        factor = self.scale_factor if self.low_res_input else 1
+        return tuple(side * factor for side in inputs.shape[-2:])
 
     def loss(self, inputs: Tensor, data_samples: SampleList) -> dict[str, Tensor]:
         """All losses of one step.
@@ -143,32 +142,21 @@ class DSRLSegmentor(EncoderDecoder):
                 'DSRLSegmentor: low_res_input=True is for inference. Train with low_res_input=False, on images '
                 "of the canvas's size."
             )
-        self._fit_labels(data_samples)
-        reduced = self._network_input(inputs)
-        shared = feats = self.backbone(reduced)
-        if self.with_neck:
-            feats = self.neck(shared)
-        seg = None
+        data_samples = [self._with_fitting_label(sample) for sample in data_samples]
+        shared = self.run_backbone(inputs)
+        feats, made = self.run_neck(shared), None
         if isinstance(self.decode_head, SSSRHead):
-            loss_decode, seg = self.decode_head.loss_and_features(feats, data_samples)
+            loss_decode, made = self.decode_head.loss_and_features(feats, data_samples)
             losses = add_prefix(loss_decode, 'decode')
         else:
             losses = self._decode_head_forward_train(feats, data_samples)
         if self.with_auxiliary_head:
             losses.update(self._auxiliary_head_forward_train(feats, data_samples))
         if self.sr_aux is not None:
-            valid = self._valid(inputs, data_samples)
-            guided = self.sr_aux.fa is not None and self.sr_aux.fa_on == 'labels'
-            labels = self._one_hot(data_samples) if guided else None
-            losses.update(add_prefix(self.sr_aux.loss(shared, seg, reduced, inputs, valid, labels), 'sr'))
+            labels = [sample.gt_sem_seg.data[0] for sample in data_samples]
+            losses_sr = self.sr_aux.loss(shared, inputs, made, self._valid(inputs, data_samples), labels)
+            losses.update(add_prefix(losses_sr, 'sr'))
         return losses
-
-    def _one_hot(self, data_samples: SampleList) -> Tensor:
-        """1 for the class of a pixel, 0 else and where it is ignored, (B, K, H, W)."""
-        label = torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples]).long()
-        label = label.where(label != self.decode_head.ignore_index, self.num_classes)[:, None]
-        one_hot = torch.zeros(len(label), self.num_classes + 1, *label.shape[2:], device=label.device)
-        return one_hot.scatter_(1, label, 1)[:, : self.num_classes]
 
     @staticmethod
     def _valid(inputs: Tensor, data_samples: SampleList) -> Tensor:
@@ -179,19 +167,20 @@ class DSRLSegmentor(EncoderDecoder):
             mask[:, :height, :width] = 1
         return valid
 
-    def _fit_labels(self, data_samples: SampleList) -> None:
-        """Bring the labels to the ground that the logits cover: the padded canvas, reduced with ``low_res_labels``."""
-        for sample in data_samples:
-            label = sample.gt_sem_seg.data
-            if any(side % self.scale_factor for side in label.shape[-2:]):
-                # As float: without ignore_index the border's labels are repeated, which not every device does to
-                # integers.
-                padded = pad_to_multiple(label[None].float(), self.scale_factor, self.decode_head.ignore_index)[0]
-                label = padded.to(label.dtype)
-            if self.low_res_labels:
-                label = nearest_downsample(label, self.scale_factor)
-            if label is not sample.gt_sem_seg.data:
-                sample.gt_sem_seg = PixelData(data=label)
+    def _with_fitting_label(self, sample: SegDataSample) -> SegDataSample:
+        """A sample whose label covers what the logits do: the padded canvas, reduced with ``low_res_labels``."""
+        label = sample.gt_sem_seg.data
+        if any(side % self.scale_factor for side in label.shape[-2:]):
+            # As float: without ignore_index the border's labels are repeated, which not every device does to integers.
+            padded = pad_to_multiple(label[None].float(), self.scale_factor, self.decode_head.ignore_index)[0]
+            label = padded.to(label.dtype)
+        if self.low_res_labels:
+            label = nearest_downsample(label, self.scale_factor)
+        if label is sample.gt_sem_seg.data:
+            return sample
+        fitting = sample.new()  # the caller's is left as it is
+        fitting.gt_sem_seg = PixelData(data=label)
+        return fitting
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits of the canvas's size.
@@ -226,13 +215,26 @@ class DSRLSegmentor(EncoderDecoder):
 
         Returns:
             SampleList: with ``pred_sem_seg`` and ``seg_logits`` of each image's ``ori_shape`` (times ``scale_factor``
-            with ``low_res_input``), and ``sr_img``, the rebuilt image, with ``test_cfg.with_sr``.
+            with ``low_res_input``), and, with ``test_cfg.with_sr``, ``sr_img``: the rebuilt image, (3, H, W) of the
+            canvas, in the units and the channel order of the images that the pipeline loads (BGR, 0 to 255), not
+            clipped.
         """
-        results = super().predict(inputs, data_samples)
-        if self.test_cfg.get('with_sr', False):
-            for sample, image in zip(results, self.reconstruct(inputs)):
-                sample.sr_img = PixelData(data=image)
+        if not self.test_cfg.get('with_sr', False):
+            return super().predict(inputs, data_samples)
+        with self.watch_backbone() as last:
+            results = super().predict(inputs, data_samples)
+        # Sliding windows are parts of the canvas; its image is rebuilt from all of it.
+        whole = self.test_cfg.get('mode', 'whole') == 'whole'
+        for sample, image in zip(results, self._as_loaded(self.reconstruct(inputs, last[0] if whole else None))):
+            sample.sr_img = PixelData(data=image)
         return results
+
+    def _as_loaded(self, image: Tensor) -> Tensor:
+        """Normalised images (B, 3, H, W) in the units and the channel order that the pipeline loads (BGR, 0 to 255)."""
+        mean, std = (getattr(self.data_preprocessor, name, None) for name in ('mean', 'std'))
+        if mean is not None:
+            image = image * std + mean
+        return image.flip(1) if self.swaps_channels else image
 
     def postprocess_result(self, seg_logits: Tensor, data_samples: OptSampleList = None) -> SampleList:
         """Resize logits from the padded canvas to ``ori_shape``. Metas of LR frames are first scaled to the canvas."""
@@ -245,31 +247,3 @@ class DSRLSegmentor(EncoderDecoder):
         lengths = ('ori_shape', 'img_shape', 'pad_shape', 'padding_size', 'img_padding_size')
         scaled = {key: tuple(n * self.scale_factor for n in meta[key]) for key in lengths if key in meta}
         return meta | scaled
-
-    def reconstruct(self, inputs: Tensor) -> Tensor:
-        """Rebuild the canvas by the SISR branch.
-
-        Args:
-            inputs (Tensor): the canvas, (B, 3, H, W), normalised; only its reduced version is read.
-
-        Returns:
-            Tensor: (B, 3, H, W), in the units and the channel order of the images the pipeline loads (BGR, 0 to 255),
-            not clipped.
-
-        Raises:
-            RuntimeError: if the model has no ``sr_aux``.
-        """
-        if self.sr_aux is None:
-            raise RuntimeError(
-                'This model has no SISR branch (sr_aux=None), so it cannot rebuild images. Leave '
-                'test_cfg.with_sr at False, or use a config and a checkpoint with sr_aux.'
-            )
-        size = [side * (self.scale_factor if self.low_res_input else 1) for side in inputs.shape[-2:]]
-        reduced = self._network_input(inputs)
-        image = self.sr_aux.head.rebuild(self.sr_aux.head(self.backbone(reduced))[1], reduced, size)
-        preprocessor = self.data_preprocessor
-        if preprocessor._enable_normalize:
-            image = image * preprocessor.std + preprocessor.mean
-        # The continuation's name, and the original's.
-        swapped = any(getattr(preprocessor, name, False) for name in ('_channel_conversion', 'channel_conversion'))
-        return image.flip(1) if swapped else image

@@ -47,7 +47,7 @@ class _Skip(NamedTuple):
     in_channels: int
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class SSSRHead(BaseModule):
     """Adds an upsampling stack to a decode head: logits = wrapped head's logits, enlarged, + a learned residual.
 
@@ -82,20 +82,19 @@ class SSSRHead(BaseModule):
         self.upsampler = MODELS.build(
             dict(upsampler, in_channels=head.channels, out_channels=head.out_channels, **early)
         )
-        self.upsampler.init_prediction_to_zero()
+        self.upsampler.start_at_zero()
         # Shadows the method: the wrapped head's forward now ends with the features that enter cls_seg.
         head.cls_seg = _identity
-        self._register_load_state_dict_pre_hook(self._adopt_stock_checkpoint)
+        self._register_load_state_dict_pre_hook(self.adopt_stock_checkpoint)
         # What segmentors, test-time augmentation and hooks read off a decode head.
         self.num_classes, self.out_channels, self.threshold = head.num_classes, head.out_channels, head.threshold
         self.align_corners, self.ignore_index = head.align_corners, head.ignore_index
 
-    def init_weights(self) -> None:
-        super().init_weights()
-        self.upsampler.init_prediction_to_zero()
+    def adopt_stock_checkpoint(self, state_dict: dict, prefix: str, *_) -> None:
+        """Rename a stock head's keys (``PREFIX.x``) to the wrapped head's (``PREFIX.decode_head.x``), in place.
 
-    def _adopt_stock_checkpoint(self, state_dict: dict, prefix: str, *_) -> None:
-        """Rename a stock head's keys (``PREFIX.x``) to the wrapped head's (``PREFIX.decode_head.x``)."""
+        Runs before the head's weights are loaded. Other checkpoints are left as they are.
+        """
         stock = [key for key in state_dict if key.startswith(prefix)]
         if not stock or any(key.startswith((f'{prefix}decode_head.', f'{prefix}upsampler.')) for key in stock):
             return

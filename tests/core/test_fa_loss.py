@@ -31,8 +31,6 @@ def test_loss_weight_name_and_guide():
     [
         (dict(q=3), 'q must be 1 or 2, got 3'),
         (dict(q=0), 'q must be'),
-        (dict(p=0), 'p must be at least 1'),
-        (dict(p=float('nan')), 'p must be at least 1'),
         (dict(subsample=0), 'subsample must be'),
         (dict(subsample=2.0), 'subsample must be'),
         (dict(subsample=True), 'subsample must be'),
@@ -119,14 +117,6 @@ def test_random_sampling_of_all_positions_is_the_whole_loss():
     torch.testing.assert_close(FALoss(subsample=1, sampling='random')(seg, sr), FALoss(subsample=1)(seg, sr))
 
 
-def test_norm_and_least_norm_are_the_affinities():
-    seg, sr = features(2, 4, 3, 5), features(2, 4, 3, 5, seed=1)
-    for arguments in (dict(p=1), dict(p=3), dict(eps=2.0)):
-        expected = naive_affinity_loss(seg, sr, **arguments)
-        torch.testing.assert_close(FALoss(subsample=1, **arguments)(seg, sr), expected)
-        assert abs(expected - naive_affinity_loss(seg, sr)) > 0.01
-
-
 @pytest.mark.parametrize('center', [False, True])
 def test_random_positions_estimate_the_loss_of_all(center):
     seg, sr = features(2, 3, 6, 6, grad=False), features(2, 4, 6, 6, seed=1, grad=False)
@@ -147,11 +137,10 @@ def test_structure_distillation_by_hand():
 def test_structure_distillation_equals_its_definition():
     seg, sr = features(3, 5, 6, 7), features(3, 2, 6, 7, seed=1)
     expected = loss_and_gradients(naive_structure_distance, seg, sr)
-    got = loss_and_gradients(StructureDistillationLoss(detach_guide=False), seg, sr)
-    for ours, naive in zip(got, expected):
+    loss = StructureDistillationLoss()(seg, sr)
+    loss.backward()
+    for ours, naive in zip((loss.detach(), seg.grad), expected):
         torch.testing.assert_close(ours, naive, rtol=1e-4, atol=1e-6)
-    StructureDistillationLoss()(seg, sr).backward()
-    assert seg.grad is not None
     assert sr.grad is None  # the guide
 
 

@@ -97,11 +97,11 @@ def test_loss_is_the_weighted_mean_square_by_hand():
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_other_pixel_losses(pixel_loss, expected, dtype):
     # Errors 2, 0, 0, 4. L1: 6 / 4. Huber, linear beyond 1: (2 - 1/2 + 4 - 1/2) / 4.
-    head = SISRAuxHead(8, 4, out_channels=1, loss_weight=1, pixel_loss=dict(type=pixel_loss), loss_name='loss_pixel')
+    head = SISRAuxHead(8, 4, out_channels=1, loss_weight=1, pixel_loss=dict(type=pixel_loss))
     image = torch.tensor([[[[2.0, 1.0], [1.0, 5.0]]]], dtype=dtype, requires_grad=True)
     losses = head.loss_by_feat(image, REDUCED, torch.tensor([[[[0.0, 1.0], [1.0, 1.0]]]]))
-    losses['loss_pixel'].backward()
-    assert losses['loss_pixel'].item() == pytest.approx(expected)
+    losses['loss_sisr'].backward()
+    assert losses['loss_sisr'].item() == pytest.approx(expected)
     assert image.grad.tolist() == [[[[0.25, 0], [0, 0.25]]]]
 
 

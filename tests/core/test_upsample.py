@@ -34,7 +34,7 @@ def test_zero_prediction_can_be_learned(stack):
     upsampler = stack(5, 3, channels=8, factors=(2,))
     x = torch.randn(2, 5, 6, 6)
     assert upsampler(x)[1].abs().min() > 0
-    upsampler.init_prediction_to_zero()
+    upsampler.start_at_zero()
     for scale in (1, 1e3):
         assert not upsampler(scale * x)[1].any()
 

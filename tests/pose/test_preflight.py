@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmpose.registry import DATASETS
 from PIL import Image
-from toy_coco import BOX, CROP, coco_config, coco_content, keypoint_names, write_coco, write_json
+from toy_coco import BOX, coco_config, coco_content, keypoint_names, write_coco, write_json
 
 from dsrl_mm.pose.preflight import check_data
 
@@ -22,8 +22,8 @@ def data(tmp_path) -> Path:
     return write_coco(tmp_path / 'coco')
 
 
-def config(data_root: Path, phase: str = 'train', scale_factor: int | None = None, **dataset) -> Config:
-    cfg = Config(coco_config(data_root, scale_factor))
+def config(data_root: Path, phase: str = 'train', **dataset) -> Config:
+    cfg = Config(coco_config(data_root))
     cfg[f'{phase}_dataloader'].dataset.update(dataset)
     return cfg
 
@@ -314,25 +314,33 @@ def test_a_missing_file_of_detections_names_the_other_way(data):
 # --- crops ---
 
 
-@pytest.mark.parametrize(('scale_factor', 'fitting'), [(3, '33x66'), (5, '35x65')])
-def test_the_scale_factor_must_divide_the_crop(data, scale_factor, fitting):
-    message = rf'^{KEY}.pipeline.2.input_size is 32x64 pixels, .*scale_factor={scale_factor} .* Take {fitting}'
+@pytest.mark.parametrize('phase', ['train', 'val'])
+def test_crops_must_be_of_the_size_that_is_decoded_for(data, phase):
+    cfg = config(data)
+    check_data(cfg, ('train', 'val'))
+    cfg[f'{phase}_dataloader'].dataset.pipeline[2].input_size = (64, 64)
+    message = (
+        rf'^{phase}_dataloader.dataset.pipeline.2 crops persons to \(64, 64\) pixels .*decoder.input_size=\(32, 64\)'
+    )
     with pytest.raises(ValueError, match=message):
-        check_data(config(data, scale_factor=scale_factor), ('train',))
+        check_data(cfg, ('train', 'val'))
 
 
 def test_crops_of_wrappers_are_checked(data):
-    cfg = config(data, scale_factor=7)
+    cfg = config(data)
     inner = cfg.train_dataloader.dataset
     pipeline = inner.pop('pipeline')
+    pipeline[2].input_size = (64, 64)
     cfg.train_dataloader.dataset = dict(type='CombinedDataset', datasets=[inner], pipeline=pipeline)
-    with pytest.raises(ValueError, match=rf'^{KEY}.pipeline.2.input_size'):
+    with pytest.raises(ValueError, match=rf'^{KEY}.pipeline.2 crops'):
         check_data(cfg, ('train',))
 
 
-def test_crops_that_divide_pass(data):
-    check_data(config(data, scale_factor=16), ('train', 'val'))
-    assert CROP == (32, 64)
+def test_models_without_a_codec_take_any_crop(data):
+    cfg = config(data)
+    cfg.train_dataloader.dataset.pipeline[2].input_size = (64, 64)
+    cfg.model.head.decoder = None
+    check_data(cfg, ('train',))
 
 
 # --- which data sets ---

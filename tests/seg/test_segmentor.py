@@ -67,6 +67,15 @@ def logits_of(samples):
     return torch.stack([sample.seg_logits.data for sample in samples])
 
 
+def learned_labels(model, data, monkeypatch):
+    """The labels, (1, H, W) each, that a training step compares a decode head's logits with."""
+    head, seen = getattr(model.decode_head, 'decode_head', model.decode_head), []
+    stock = head.loss_by_feat
+    monkeypatch.setattr(head, 'loss_by_feat', lambda logits, samples: seen.extend(samples) or stock(logits, samples))
+    losses(model, data)
+    return [sample.gt_sem_seg.data for sample in seen]
+
+
 class TestModes:
     @pytest.mark.parametrize('dsrl', [True, False], ids=['dsrl', 'baseline'])
     @pytest.mark.parametrize('name', NETWORKS)
@@ -215,18 +224,29 @@ class TestWhatTheNetworkReads:
         model = build(cfg)
         assert losses(model, odd) == losses(model, even)
 
-    def test_padded_labels_repeat_where_nothing_is_ignored(self):
+    def test_padded_labels_repeat_where_nothing_is_ignored(self, monkeypatch):
         data = batch((47, 63))
         for sample in data['data_samples']:
             sample.gt_sem_seg.data.clamp_(max=NUM_CLASSES - 1)
         head = head_cfg(ignore_index=None, loss_decode=dict(type='DiceLoss', ignore_index=None))
-        cfg = model_cfg(head=head, data_preprocessor=preprocessor_cfg(size=(1, 1)))
-        model = build(cfg)
-        data = model.data_preprocessor(data, True)
-        model(**data, mode='loss')
-        label = data['data_samples'][0].gt_sem_seg.data
+        model = build(model_cfg(head=head, data_preprocessor=preprocessor_cfg(size=(1, 1))))
+        label = learned_labels(model, data, monkeypatch)[0]
         assert label.shape == (1, 48, 64) and label.dtype == torch.int64
+        assert torch.equal(label[..., :-1, :-1], data['data_samples'][0].gt_sem_seg.data)
         assert torch.equal(label[..., -1, :], label[..., -2, :])
+
+
+@pytest.mark.parametrize('overrides', [{}, dict(dsrl=False, low_res_labels=True)])
+@pytest.mark.parametrize('size', [SIZE, (47, 63)])
+def test_loss_leaves_its_samples_alone(size, overrides):
+    model = build(model_cfg(data_preprocessor=preprocessor_cfg(size=(1, 1)), norm_cfg=GN, **overrides))
+    data = model.data_preprocessor(batch(size), True)
+    before = copy.deepcopy(data['data_samples'])
+    first, second = (model(**data, mode='loss') for _ in range(2))
+    assert first == second
+    for sample, kept in zip(data['data_samples'], before, strict=True):
+        assert sample.keys() == kept.keys() and sample.metainfo == kept.metainfo
+        assert torch.equal(sample.gt_sem_seg.data, kept.gt_sem_seg.data)
 
 
 class TestLRLabels:
@@ -239,20 +259,18 @@ class TestLRLabels:
         ]
         values = model(**data, mode='loss')
         # As stock MMSegmentation learns the reduced image with the reduced label.
-        logits = model.decode_head(model.backbone(model._network_input(data['inputs'])))
+        logits = model.decode_head(model.backbone(model.network_input(data['inputs'])))
         expected = model.decode_head.loss_by_feat(logits, small)
         assert values['decode.loss_ce'] == expected['loss_ce'] and values['decode.acc_seg'] == expected['acc_seg']
         on_the_canvas = losses(build(model_cfg(dsrl=False)), batch())
         assert values['decode.loss_ce'] != on_the_canvas['decode.loss_ce']
 
-    def test_of_a_canvas_that_nothing_divides(self):
+    def test_of_a_canvas_that_nothing_divides(self, monkeypatch):
         model = build(model_cfg(dsrl=False, low_res_labels=True, data_preprocessor=preprocessor_cfg(size=(1, 1))))
-        data = model.data_preprocessor(batch((47, 63)), True)
-        label = data['data_samples'][0].gt_sem_seg.data.clone()
-        model(**data, mode='loss')
-        reduced = data['data_samples'][0].gt_sem_seg.data
+        data = batch((47, 63))
+        reduced = learned_labels(model, data, monkeypatch)[0]
         assert reduced.shape == (1, 24, 32)
-        assert torch.equal(reduced[..., :-1, :-1], label[..., 1::2, 1::2])
+        assert torch.equal(reduced[..., :-1, :-1], data['data_samples'][0].gt_sem_seg.data[..., 1::2, 1::2])
         assert (reduced[..., -1, :] == 255).all() and (reduced[..., -1] == 255).all()
 
     def test_predictions_have_the_canvas_s_size(self):
@@ -267,11 +285,6 @@ class TestLRLabels:
 def test_labels_can_guide_affinity():
     model = build(model_cfg(sr_aux=dict(sr_aux_cfg(), fa_on='labels')))
     data = model.data_preprocessor(batch(), True)
-    one_hot = model._one_hot(data['data_samples'])
-    label = torch.stack([sample.gt_sem_seg.data[0] for sample in data['data_samples']])
-    assert (label == 255).any()
-    assert torch.equal(one_hot.sum(1), (label != 255).float())
-    assert torch.equal(one_hot.argmax(1)[label != 255], label[label != 255])
     before = model(**data, mode='loss')['sr.loss_fa']
     for sample in data['data_samples']:
         sample.gt_sem_seg.data.fill_(255)
@@ -282,7 +295,7 @@ def test_extract_feat_takes_the_canvas():
     model = build(model_cfg()).eval()
     canvas = torch.randn(1, 3, 47, 64)
     found = model.extract_feat(canvas)
-    expected = model.backbone(model._network_input(canvas))
+    expected = model.backbone(model.network_input(canvas))
     assert [feat.shape[-2:] for feat in found] == [(6, 8), (3, 4), (3, 4), (3, 4)]
     assert all(torch.equal(a, b) for a, b in zip(found, expected))
 
@@ -579,6 +592,21 @@ class TestRebuiltImage:
 
     def test_is_left_out_by_default(self):
         assert 'sr_img' not in trained(model_cfg()).test_step(batch(n=1))[0]
+
+    @pytest.mark.parametrize('low_res_input', [False, True])
+    def test_costs_no_second_run_of_the_backbone(self, low_res_input):
+        model = self.model(0.5, low_res_input=low_res_input)
+        runs = []
+        model.backbone.register_forward_hook(lambda *_: runs.append(1))
+        model.test_step(batch(n=1))
+        assert len(runs) == 1
+
+    def test_of_sliding_windows_is_that_of_the_whole(self):
+        cfg = model_cfg(test_cfg=dict(mode='whole', with_sr=True))
+        whole = trained(cfg)
+        slide = trained(cfg | dict(test_cfg=dict(mode='slide', crop_size=(32, 40), stride=(16, 24), with_sr=True)))
+        images = [model.test_step(batch(n=1))[0].sr_img.data for model in (whole, slide)]
+        assert torch.equal(*images)
 
     def test_needs_the_sisr_branch(self):
         model = trained(model_cfg(sr_aux=None, test_cfg=dict(mode='whole', with_sr=True)))

@@ -46,10 +46,9 @@ def agreement(feat: Tensor, label: Tensor, near: int | None = None) -> float:
 def _features(model: torch.nn.Module, batch: dict) -> tuple[dict[str, Tensor], Tensor]:
     """Return the features of one image that FA could compare, by name, and the labels on their grid."""
     data = model.data_preprocessor(batch, False)
-    reduced = model._network_input(data['inputs'])
-    shared = model.backbone(reduced)
-    hidden = model.decode_head.parts(model.neck(shared) if model.with_neck else shared)[1]
-    guide, subsample = model.sr_aux.head(shared)[0], model.sr_aux.fa.subsample
+    shared = model.run_backbone(data['inputs'])
+    hidden = model.decode_head.parts(model.run_neck(shared))[1]
+    guide, subsample = model.sr_aux.head(shared.feats)[0], model.sr_aux.fa.subsample
     seg, guide, _ = common_positions(hidden, guide, subsample, 'pool')
     transformed, _, _ = common_positions(model.sr_aux.transform(hidden), guide, 1, 'pool')
     grid = seg.shape[-2:]

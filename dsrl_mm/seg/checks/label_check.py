@@ -16,7 +16,7 @@ def _plain(model: nn.Module) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
 
 
-@HOOKS.register_module()
+@HOOKS.register_module(force=True)
 class LabelCheckHook(Hook):
     """Hook that checks every training label on the CPU, in one pass over its pixels.
 
