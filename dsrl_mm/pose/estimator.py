@@ -123,23 +123,22 @@ class DSRLTopdown(SuperResolutionMixin, TopdownPoseEstimator):
                 'deconv_out_channels).'
             )
 
-    def _check_samples(self, inputs: Tensor, data_samples: list[PoseDataSample]) -> None:
-        """Compare what the pipeline gives with the head's codec.
-
-        Raises:
-            ValueError: if the crops' size or, in training, the targets' grid is another.
-        """
+    def _check_crops(self, inputs: Tensor) -> None:
         if hasattr(self.codec, 'input_size'):
             check_crop(inputs.shape[:1:-1], self.codec.input_size, 'DSRLTopdown: the pipeline')
+
+    def _check_targets(self, data_samples: list[PoseDataSample]) -> None:
+        """Raise a ValueError if the targets' grid differs from the grid of the head's codec."""
         targets = data_samples[0].get('gt_fields', ())
-        if hasattr(self.codec, 'heatmap_size') and 'heatmaps' in targets:
-            grid, wanted = tuple(targets.heatmaps.shape[:0:-1]), tuple(self.codec.heatmap_size)
-            if grid != wanted:
-                raise ValueError(
-                    f'DSRLTopdown: GenerateTarget draws heatmaps of {_text(grid)} cells (width, height), but the head '
-                    f"makes {_text(wanted)}. Its encoder must be the codec of model.head.decoder: DSRL's grid is finer "
-                    "than the baseline's."
-                )
+        if not hasattr(self.codec, 'heatmap_size') or 'heatmaps' not in targets:
+            return
+        grid, wanted = tuple(targets.heatmaps.shape[:0:-1]), tuple(self.codec.heatmap_size)
+        if grid != wanted:
+            raise ValueError(
+                f'DSRLTopdown: GenerateTarget draws heatmaps of {_text(grid)} cells (width, height), but the head '
+                f"makes {_text(wanted)}. Its encoder must be the codec of model.head.decoder: DSRL's grid is finer "
+                "than the baseline's."
+            )
 
     def loss(self, inputs: Tensor, data_samples: list[PoseDataSample]) -> dict[str, Tensor]:
         """All losses of one step.
@@ -153,7 +152,8 @@ class DSRLTopdown(SuperResolutionMixin, TopdownPoseEstimator):
             dict[str, Tensor]: the head's (``loss_kpt``, ``acc_pose``), and ``sr.loss_sisr`` and ``sr.loss_fa`` where
             configured.
         """
-        self._check_samples(inputs, data_samples)
+        self._check_crops(inputs)
+        self._check_targets(data_samples)
         shared = self.run_backbone(inputs)
         feats, made = self.run_neck(shared), None
         if isinstance(self.head, SSSRHeatmapHead):
@@ -174,5 +174,5 @@ class DSRLTopdown(SuperResolutionMixin, TopdownPoseEstimator):
             inputs (Tensor): the canvas, (B, 3, H, W), normalised.
             data_samples (list[PoseDataSample]): with the metas of ``TopdownAffine`` and ``gt_instances.bboxes``.
         """
-        self._check_samples(inputs, data_samples)
+        self._check_crops(inputs)
         return super().predict(inputs, data_samples)
