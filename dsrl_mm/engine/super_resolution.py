@@ -53,16 +53,16 @@ class SuperResolutionMixin:
         return Shared(image, self.backbone(image))
 
     def run_neck(self, shared: Shared) -> Sequence[Tensor]:
-        """Give the features that the task's heads read."""
+        """Return the features for the task's heads."""
         return self.neck(shared.feats) if self.with_neck else shared.feats
 
     def extract_feat(self, inputs: Tensor) -> Sequence[Tensor]:
-        """Give the features that the task's heads read, of canvases (B, 3, H, W)."""
+        """Extract the features for the task's heads from canvases (B, 3, H, W)."""
         return self.run_neck(self.run_backbone(inputs))
 
     @contextmanager
     def watch_backbone(self) -> Iterator[deque[Shared]]:
-        """Keep the last run of the backbone while the block runs, so that its features need not be computed again."""
+        """Keep the last run of the backbone inside the block, so that its features are not computed twice."""
         last = deque(maxlen=1)
         hook = self.backbone.register_forward_hook(lambda _, args, feats: last.append(Shared(args[0], feats)))
         try:
@@ -93,5 +93,5 @@ class SuperResolutionMixin:
         return self.sr_aux.rebuild(shared, self.canvas_size(inputs))
 
     def canvas_size(self, inputs: Tensor) -> Sequence[int]:
-        """Give H and W of the canvas, in pixels."""
+        """Return H and W of the canvas in pixels."""
         return inputs.shape[-2:]

@@ -118,12 +118,12 @@ class DSRLSegmentor(SuperResolutionMixin, EncoderDecoder):
             raise ValueError(explanation) from error
 
     def network_input(self, inputs: Tensor) -> Tensor:
-        """Give what the network reads, (B, 3, H', W'), of canvases or, with ``low_res_input``, of LR frames."""
+        """Reduce canvases to the network input (B, 3, H', W'); with ``low_res_input``, LR frames are that already."""
         image = inputs if self.low_res_input else super().network_input(inputs)
         return image.contiguous(memory_format=torch.channels_last) if self.channels_last else image
 
     def canvas_size(self, inputs: Tensor) -> tuple[int, int]:
-        """Give H and W, in pixels, of the canvas: of ``inputs``, or of what LR frames are enlarged to."""
+        """Return H and W of the canvas in pixels; with ``low_res_input``, it is ``scale_factor`` times the frame."""
         factor = self.scale_factor if self.low_res_input else 1
         return tuple(side * factor for side in inputs.shape[-2:])
 
@@ -168,7 +168,7 @@ class DSRLSegmentor(SuperResolutionMixin, EncoderDecoder):
         return valid
 
     def _with_fitting_label(self, sample: SegDataSample) -> SegDataSample:
-        """A sample whose label covers what the logits do: the padded canvas, reduced with ``low_res_labels``."""
+        """Pad a sample's label to what the logits cover, and reduce it with ``low_res_labels``."""
         label = sample.gt_sem_seg.data
         if any(side % self.scale_factor for side in label.shape[-2:]):
             # As float: without ignore_index the border's labels are repeated, which not every device does to integers.
@@ -178,7 +178,7 @@ class DSRLSegmentor(SuperResolutionMixin, EncoderDecoder):
             label = nearest_downsample(label, self.scale_factor)
         if label is sample.gt_sem_seg.data:
             return sample
-        fitting = sample.new()  # the caller's is left as it is
+        fitting = sample.new()  # the caller's sample stays as it is
         fitting.gt_sem_seg = PixelData(data=label)
         return fitting
 
@@ -230,7 +230,7 @@ class DSRLSegmentor(SuperResolutionMixin, EncoderDecoder):
         return results
 
     def _as_loaded(self, image: Tensor) -> Tensor:
-        """Normalised images (B, 3, H, W) in the units and the channel order that the pipeline loads (BGR, 0 to 255)."""
+        """Convert normalized images to the units and channel order that the pipeline loads (BGR, 0 to 255)."""
         mean, std = (getattr(self.data_preprocessor, name, None) for name in ('mean', 'std'))
         if mean is not None:
             image = image * std + mean
