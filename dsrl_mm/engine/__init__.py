@@ -9,6 +9,7 @@ from .hooks import NonFiniteLossHook  # noqa: E402
 from .loading import CompleteCheckpointHook  # noqa: E402
 from .metrics import SRMetric  # noqa: E402
 from .optim import BFloat16OptimWrapper  # noqa: E402
+from .super_resolution import SuperResolutionMixin  # noqa: E402
 
 __all__ = [
     'AtomicLocalBackend',
@@ -17,4 +18,5 @@ __all__ = [
     'NonFiniteLossHook',
     'SRMetric',
     'SafeCheckpointHook',
+    'SuperResolutionMixin',
 ]

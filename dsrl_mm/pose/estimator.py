@@ -47,9 +47,8 @@ class DSRLTopdown(SuperResolutionMixin, TopdownPoseEstimator):
     counts sizes as the network's input: its 256x192 is a canvas of 512x384.
 
     Args:
-        backbone, neck, head, train_cfg, test_cfg, data_preprocessor, init_cfg, metainfo: those of
-            :class:`mmpose.models.TopdownPoseEstimator`. ``head`` is an :class:`~dsrl_mm.pose.SSSRHeatmapHead`, or any
-            stock head: the baseline twin.
+        backbone, ..., metainfo: those of :class:`mmpose.models.TopdownPoseEstimator`. ``head`` is an
+            :class:`~dsrl_mm.pose.SSSRHeatmapHead`, or any stock head: the baseline twin.
         scale_factor (int): canvas over network input. Defaults to 2.
         sr_aux (dict, optional): arguments of :class:`~dsrl_mm.core.SRAux`: all that exists only while training.
             Defaults to None.

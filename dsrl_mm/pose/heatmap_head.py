@@ -34,9 +34,8 @@ class SSSRHeatmapHead(HeatmapHead):
     Shapes: B batch, K keypoints (``out_channels``), h x w the stock head's grid, r the stack's enlargement.
 
     Args:
-        in_channels, out_channels, deconv_out_channels, deconv_kernel_sizes, conv_out_channels, conv_kernel_sizes,
-            final_layer, loss, decoder, init_cfg: those of :class:`mmpose.models.HeatmapHead`. ``decoder`` is on the
-            fine grid: its ``heatmap_size`` is r times the stock head's.
+        in_channels, ..., init_cfg: those of :class:`mmpose.models.HeatmapHead`. ``decoder`` is on the fine grid: its
+            ``heatmap_size`` is r times the stock head's.
         upsampler (dict): config of the stack, without ``in_channels`` and ``out_channels``. Defaults to the paper's
             :class:`~dsrl_mm.core.DeconvUpsampler`, to twice the grid; :class:`~dsrl_mm.core.SubPixelUpsampler` is
             cheaper.

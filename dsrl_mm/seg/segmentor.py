@@ -27,9 +27,8 @@ class DSRLSegmentor(SuperResolutionMixin, EncoderDecoder):
     are padded inside, and the prediction is cropped back.
 
     Args:
-        backbone, decode_head, neck, auxiliary_head, train_cfg, test_cfg, data_preprocessor, pretrained, init_cfg: those
-            of :class:`mmseg.models.EncoderDecoder`. ``decode_head`` is an :class:`SSSRHead`, or any stock head: the
-            baseline twin. ``test_cfg.with_sr=True`` adds the rebuilt image to predictions.
+        backbone, ..., init_cfg: those of :class:`mmseg.models.EncoderDecoder`. ``decode_head`` is an :class:`SSSRHead`,
+            or any stock head: the baseline twin. ``test_cfg.with_sr=True`` adds the rebuilt image to predictions.
         scale_factor (int): canvas over network input; 1, with a stock head and no ``sr_aux``, for the full-size network
             that others are compared with. Defaults to 2.
         sr_aux (dict, optional): arguments of :class:`~dsrl_mm.core.SRAux`: all that exists only while training.
@@ -85,7 +84,9 @@ class DSRLSegmentor(SuperResolutionMixin, EncoderDecoder):
         stack = self.decode_head.upsampler if isinstance(self.decode_head, SSSRHead) else None
         self.init_super_resolution(scale_factor, sr_aux, stack, self.num_classes)
         self.low_res_input, self.low_res_labels, self.channels_last = low_res_input, low_res_labels, channels_last
-        self.swaps_channels = any((data_preprocessor or {}).get(key) for key in ('bgr_to_rgb', 'rgb_to_bgr'))
+        self.swaps_channels = isinstance(data_preprocessor, dict) and any(
+            data_preprocessor.get(key) for key in ('bgr_to_rgb', 'rgb_to_bgr')
+        )
         if low_res_input and self.test_cfg.get('mode', 'whole') == 'slide':
             raise ValueError(
                 'DSRLSegmentor: low_res_input=True takes whole LR frames, but test_cfg.mode is "slide", whose '
