@@ -3,23 +3,26 @@
 import argparse
 import gc
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+from mmengine.runner import CheckpointLoader, Runner
 from torch.distributed.elastic.multiprocessing.errors import record
 
-import dsrl_mm.engine  # noqa: F401  (registers the hooks and wrappers that the options put into configs)
 from dsrl_mm.apis import save_deploy, task_of
+from dsrl_mm.engine import trust_checkpoints
 from dsrl_mm.engine.checkpoint import last_checkpoint
 from dsrl_mm.engine.config import read_config, type_name
 from dsrl_mm.engine.memory import keep_freed_memory
+from dsrl_mm.engine.resume import make_resumable
 
 __all__ = ['deploy', 'load_config', 'preflight', 'test', 'train', 'training_config', 'use_amp']
 
@@ -27,6 +30,8 @@ _CFG_OPTIONS_HELP = (
     'settings that override the config\'s, as key=value with dots: data.x=1. Lists as "[a,b]" or a,b; '
     'nested ones as "[(a,b),(c,d)]", quoted and without spaces'
 )
+
+_TRUST_HELP = 'read checkpoints that hold more than tensors, which can run code; only for files of your own'
 
 #: The environment variable that holds a process's rank, by launcher.
 _RANK = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
@@ -38,6 +43,7 @@ def _parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument('--work-dir', help='where logs, checkpoints and results go (work_dirs/CONFIG_NAME)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help=_CFG_OPTIONS_HELP)
     parser.add_argument('--launcher', choices=['none', *_RANK], default='none', help='job launcher')
+    parser.add_argument('--trust-checkpoint', action='store_true', help=_TRUST_HELP)
     # torch.distributed.launch passes one of these; torchrun sets the variable itself.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser
@@ -46,6 +52,8 @@ def _parser(description: str) -> argparse.ArgumentParser:
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config that a command line names, with its overrides and its working directory."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if args.trust_checkpoint:
+        trust_checkpoints()
     cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
     if args.work_dir is not None:
@@ -68,9 +76,13 @@ def use_amp(cfg: Config) -> None:
         task_of(cfg).use_bfloat16(cfg)
 
 
+def _is_first_process(cfg: Config) -> bool:
+    return os.environ.get(_RANK.get(cfg.launcher, ''), '0') == '0'
+
+
 def preflight(cfg: Config, phases: tuple[str, ...]) -> None:
     """Check the config and its data, in the first process only."""
-    if os.environ.get(_RANK.get(cfg.launcher, ''), '0') == '0':
+    if _is_first_process(cfg):
         task_of(cfg).check_data(cfg, phases)
 
 
@@ -126,28 +138,51 @@ def training_config(argv: Sequence[str] | None = None) -> Config:
     parser = _parser('Train a model')
     parser.add_argument(
         '--resume',
-        action='store_true',
-        help='continue from the last checkpoint in the work dir; if there is none, start from the beginning',
+        nargs='?',
+        const='newest',
+        metavar='CHECKPOINT',
+        help='continue from a checkpoint, by default the newest in the work dir that can be read; if there is none, '
+        'start from the beginning',
     )
     parser.add_argument('--amp', action='store_true', help='mixed precision: float16 on CUDA, bfloat16 on CPUs')
     args = parser.parse_args(argv)
     cfg = load_config(args)
     if args.amp:
         use_amp(cfg)
-    if args.resume and (checkpoint := last_checkpoint(Path(cfg.work_dir))):
+    make_resumable(cfg)
+    if args.resume and (checkpoint := last_checkpoint(cfg) if args.resume == 'newest' else args.resume):
         cfg.update(resume=True, load_from=str(checkpoint))
+        meta = CheckpointLoader.load_checkpoint(cfg.load_from, 'cpu', logger='silent')['meta']
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=meta.get('seed'))  # before data loaders take it
     return cfg
+
+
+@contextmanager
+def _alone_in(cfg: Config) -> Iterator[None]:
+    """Keep the work dir for this training: another would overwrite its checkpoints."""
+    if not _is_first_process(cfg):
+        yield
+        return
+    Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(Path(cfg.work_dir, '.lock'), timeout=0):
+            yield
+    except Timeout as error:
+        raise RuntimeError(
+            f'Another training runs in {cfg.work_dir}. Wait for it, or set another --work-dir.'
+        ) from error
 
 
 @record
 def train(argv: Sequence[str] | None = None) -> None:
     """Train the model of a config file."""
     cfg = training_config(argv)
-    preflight(cfg, ('train', 'val'))
-    if get_device() == 'cpu':
-        keep_freed_memory()
-    _build_runner(cfg).train()
-    _disconnect_processes()
+    with _alone_in(cfg):
+        preflight(cfg, ('train', 'val'))
+        if get_device() == 'cpu':
+            keep_freed_memory()
+        _build_runner(cfg).train()
+        _disconnect_processes()
 
 
 @record
@@ -208,7 +243,10 @@ def deploy(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--export', nargs=2, type=int, metavar=('H', 'W'), help='export for inputs of H x W pixels')
     parser.add_argument('--fp16', action='store_true', help='halve the size of deploy.pth with float16 weights')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help=_CFG_OPTIONS_HELP)
+    parser.add_argument('--trust-checkpoint', action='store_true', help=_TRUST_HELP)
     args = parser.parse_args(argv)
+    if args.trust_checkpoint:
+        trust_checkpoints()
     if args.lr_input:
         parser.error('--lr-input is now --low-res-input')
     cfg = read_config(args.config, args.cfg_options)

@@ -4,9 +4,9 @@
   source takes minutes. Few models need them, for example deformable attention, but mmseg imports all of them.
 - ``torchvision::nms``: the published torchvision wheel cannot load its C library with a CPU-only torch, and then
   ``import torchvision`` fails although its Python part works.
-- ``mmdet.utils``: one head of mmpose imports a function and a type from it, which need no detection package.
-- Drawn keypoints: MMPose 1.3 with NumPy >= 2.4.
-- Checkpoints: the original mmengine cannot read its own with torch >= 2.6.
+- ``mmdet.utils``: one head of mmpose takes a function and a type from it; no detection package is needed for that.
+- Drawn keypoints: MMPose 1.3 and NumPy >= 2.4.
+- Checkpoints: what MMEngine's own hold besides tensors is allowed in a weights-only load.
 
 The placeholders for compiled operators raise a clear error when they are *used*.
 """
@@ -216,21 +216,11 @@ def _stand_in_for_torchvision_ops() -> None:
 
 
 def _allow_checkpoint_values() -> None:
-    """Allow torch.load to read the values in MMEngine's checkpoints: logged values and NumPy numbers.
+    """Let a weights-only ``torch.load`` take what MMEngine's checkpoints hold besides tensors.
 
-    By default torch >= 2.6 refuses unknown classes. The continuation of mmengine allows most of them itself, but not
-    some NumPy number types, which MMPose's data set metas contain.
+    That is logged values and NumPy's numbers, which MMPose's metas of data sets hold, too.
     """
     import torch
-
-    if torch.__version__ < (2, 6):
-        return
-    from mmengine.runner import checkpoint
-
-    kinds_of_numbers = {type(np.dtype(code)) for code in np.typecodes['All']}
-    torch.serialization.add_safe_globals([*kinds_of_numbers])
-    if hasattr(checkpoint, 'get_torch_safe_globals'):
-        return
     from mmengine.logging import HistoryBuffer
 
     def method_of_history(owner: type, name: str):
@@ -239,7 +229,7 @@ def _allow_checkpoint_values() -> None:
         return getattr(owner, name)
 
     rebuild_array, rebuild_scalar = np.empty(0).__reduce__()[0], np.float64().__reduce__()[0]
-    allowed = [HistoryBuffer, np.ndarray, np.dtype]
+    allowed = [HistoryBuffer, np.ndarray, np.dtype, *{type(np.dtype(code)) for code in np.typecodes['All']}]
     for module in ('numpy._core.multiarray', 'numpy.core.multiarray'):  # as NumPy 2 and 1 write it
         allowed += [(rebuild_array, f'{module}._reconstruct'), (rebuild_scalar, f'{module}.scalar')]
     # A history's statistics are methods, which pickle as getattr(HistoryBuffer, name). Nothing else may use getattr.

@@ -1,10 +1,14 @@
 """A training killed at any moment goes on from its last complete checkpoint, as if nothing had happened."""
 
 import os
+import shutil
 import signal
 
 import pytest
 import torch
+from filelock import FileLock
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
 from toy_data import call, fork, logged, write_camvid, write_config
 
 from dsrl_mm import cli
@@ -17,7 +21,7 @@ def killed_while_saving(*args) -> None:
     fsync, files = os.fsync, []
 
     def kill_at_third(fd):
-        if os.readlink(f'/proc/self/fd/{fd}').endswith('.pth.partial'):
+        if os.readlink(f'/proc/self/fd/{fd}').endswith('.partial'):
             files.append(fd)
         if len(files) == 3:
             os.ftruncate(fd, 1000)
@@ -46,12 +50,14 @@ def test_killed_while_saving(config, tmp_path, uninterrupted):
     process = fork(killed_while_saving, config, '--work-dir', tmp_path, *ITERATIONS)
     process.join(300)
     assert process.exitcode == -signal.SIGKILL
-    assert (tmp_path / 'iter_6.pth.partial').stat().st_size == 1000
+    (partial,) = tmp_path.glob('iter_6.pth.*.partial')
+    assert partial.stat().st_size == 1000
     assert sorted(path.name for path in tmp_path.glob('*.pth')) == ['iter_2.pth', 'iter_4.pth']
     assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'iter_4.pth')
 
     call(cli.train, config, '--work-dir', tmp_path, '--resume', *ITERATIONS)
     assert [entry['iter'] for entry in logged(tmp_path) if 'loss' in entry] == [5, 6, 7, 8]
+    assert not partial.exists()
     final = torch.load(tmp_path / 'iter_8.pth', weights_only=False)
     assert final['meta']['iter'] == 8
     torch.testing.assert_close(final['state_dict'], uninterrupted['state_dict'])
@@ -95,3 +101,124 @@ def test_without_a_checkpoint_of_its_own_starts_from_the_weights_it_shall_start_
 def test_resume_without_a_checkpoint_starts_anew(config, tmp_path):
     call(cli.train, config, '--work-dir', tmp_path, '--resume', '--cfg-options', 'train_cfg.max_iters=1')
     assert [entry['iter'] for entry in logged(tmp_path) if 'loss' in entry] == [1]
+
+
+AUGMENTED = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='RandomResize', scale=(64, 48), ratio_range=(0.75, 1.75), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=(48, 64), cat_max_ratio=0.75),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PhotoMetricDistortion'),
+    dict(type='PackSegInputs'),
+]
+CHANCE = ('model.sr_aux.fa.sampling=random', 'model.decode_head.decode_head.dropout_ratio=0.5')
+
+
+def random_config(folder, workers: int, **overrides):
+    """Everything that can be left to chance: order, augmentations, dropout, FA's positions, the seed itself."""
+    data = write_camvid(folder / 'camvid', 12, 1)
+    loader = dict(
+        batch_size=2,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        sampler=dict(type='InfiniteSampler', shuffle=True),
+        dataset=dict(data_root=str(data), pipeline=AUGMENTED),
+    )
+    return write_config(folder, data, **dict(dict(randomness=dict(seed=None), train_dataloader=loader), **overrides))
+
+
+def weights(file):
+    return torch.load(file, weights_only=False)['state_dict']
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, workers):
+    config = random_config(tmp_path, workers)
+    options = ['--cfg-options', 'train_cfg.max_iters=6', 'default_hooks.checkpoint.interval=3', *CHANCE]
+    call(cli.train, config, '--work-dir', tmp_path / 'whole', *options)
+    (tmp_path / 'cut').mkdir()
+    shutil.copy(tmp_path / 'whole' / 'iter_3.pth', tmp_path / 'cut')
+    call(cli.train, config, '--work-dir', tmp_path / 'cut', '--resume', *options)
+    assert [entry['iter'] for entry in logged(tmp_path / 'cut') if 'loss' in entry] == [4, 5, 6]
+    whole, cut = (weights(tmp_path / name / 'iter_6.pth') for name in ('whole', 'cut'))
+    torch.testing.assert_close(cut, whole, rtol=0, atol=0)
+    call(cli.train, config, '--work-dir', tmp_path / 'other', *options)
+    assert not torch.equal(
+        whole['backbone.stem.0.weight'], weights(tmp_path / 'other' / 'iter_6.pth')['backbone.stem.0.weight']
+    )  # chance it is
+
+
+@HOOKS.register_module()
+class SigtermHook(Hook):
+    """Asks its own process to end in an iteration."""
+
+    def __init__(self, iteration: int):
+        self.iteration = iteration
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter + 1 == self.iteration:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize('by_epoch', [False, True])
+def test_sigterm_saves_and_ends_and_resumes_as_if_uninterrupted(tmp_path, by_epoch):
+    overrides = {}
+    if by_epoch:
+        loader = dict(batch_size=2, sampler=dict(type='DefaultSampler', shuffle=True), dataset=dict(pipeline=AUGMENTED))
+        loader['dataset']['data_root'] = str(tmp_path / 'camvid')
+        overrides = dict(
+            train_dataloader=loader | dict(num_workers=0, persistent_workers=False),
+            train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=2),
+            default_hooks=dict(logger=dict(interval=1), checkpoint=dict(by_epoch=True, interval=1)),
+        )
+    config = random_config(tmp_path, 0, **dict(randomness=dict(seed=1)), **overrides)
+    last = 'epoch_2.pth' if by_epoch else 'iter_4.pth'
+    call(cli.train, config, '--work-dir', tmp_path / 'whole')
+    at = 9 if by_epoch else 3  # of 12, the third of the second epoch
+    config_stopped = tmp_path / 'stopped.py'
+    config_stopped.write_text(f'_base_ = {str(config)!r}\ncustom_hooks = [dict(type="SigtermHook", iteration={at})]\n')
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        call(cli.train, config_stopped, '--work-dir', tmp_path / 'cut')
+    signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == 143
+    call(cli.train, config, '--work-dir', tmp_path / 'cut', '--resume')
+    assert [entry['iter'] for entry in logged(tmp_path / 'cut') if 'loss' in entry][0] == at + 1
+    torch.testing.assert_close(weights(tmp_path / 'cut' / last), weights(tmp_path / 'whole' / last), rtol=0, atol=0)
+
+
+def test_a_checkpoint_can_be_named(config, tmp_path, uninterrupted):
+    torch.save(uninterrupted, tmp_path / 'moved.pth')
+    options = ['--cfg-options', 'train_cfg.max_iters=10']
+    call(cli.train, config, '--work-dir', tmp_path / 'work', '--resume', tmp_path / 'moved.pth', *options)
+    assert [entry['iter'] for entry in logged(tmp_path / 'work') if 'loss' in entry] == [9, 10]
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ('model = dict(decode_head=dict(decode_head=dict(channels=24)))', 'tensors of the model .* differ'),
+        ('optim_wrapper = dict(optimizer=dict(_delete_=True, type="Adam", lr=0.01))', 'another optimizer'),
+    ],
+)
+def test_what_does_not_fit_is_not_resumed(config, tmp_path, uninterrupted, change, message):
+    torch.save(uninterrupted, tmp_path / 'iter_8.pth')
+    changed = tmp_path / 'changed.py'
+    changed.write_text(f'_base_ = {str(config)!r}\n{change}\n')
+    with pytest.raises(ValueError, match=f'--resume: .*{message}'):
+        call(cli.train, changed, '--work-dir', tmp_path, '--resume', '--cfg-options', 'train_cfg.max_iters=10')
+
+
+def test_another_schedule_is_not_resumed_in_silence(tmp_path):
+    config = random_config(tmp_path, 0, param_scheduler=[dict(type='PolyLR', power=0.9, end=4, by_epoch=False)])
+    call(cli.train, config, '--work-dir', tmp_path / 'work')
+    longer = ['--cfg-options', 'train_cfg.max_iters=8', 'param_scheduler.0.end=8']
+    with pytest.raises(ValueError, match=r'param_scheduler\.0 is 7 in the config and 3 in the checkpoint'):
+        call(cli.train, config, '--work-dir', tmp_path / 'work', '--resume', *longer)
+
+
+def test_a_work_dir_is_one_trainings_alone(config, tmp_path):
+    with FileLock(tmp_path / '.lock'), pytest.raises(RuntimeError, match='Another training runs in'):
+        call(cli.train, config, '--work-dir', tmp_path)
+    assert not any(tmp_path.glob('*.pth'))

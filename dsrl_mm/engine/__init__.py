@@ -9,6 +9,8 @@ from .hooks import NonFiniteLossHook  # noqa: E402
 from .loading import CompleteCheckpointHook  # noqa: E402
 from .metrics import SRMetric  # noqa: E402
 from .optim import BFloat16OptimWrapper  # noqa: E402
+from .reader import trust_checkpoints  # noqa: E402
+from .resume import ResumableSampler, ResumableTrainingHook  # noqa: E402
 from .super_resolution import SuperResolutionMixin  # noqa: E402
 
 __all__ = [
@@ -16,7 +18,10 @@ __all__ = [
     'BFloat16OptimWrapper',
     'CompleteCheckpointHook',
     'NonFiniteLossHook',
+    'ResumableSampler',
+    'ResumableTrainingHook',
     'SRMetric',
     'SafeCheckpointHook',
     'SuperResolutionMixin',
+    'trust_checkpoints',
 ]

@@ -1,54 +1,120 @@
 """Checkpoints that survive a kill at any moment: a file is either the complete old or the complete new one."""
 
+import errno
+import logging
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
+from mmengine.config import Config, ConfigDict
+from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
+from mmengine.logging import print_log
 from mmengine.registry import HOOKS
+from mmengine.runner import CheckpointLoader
 
 __all__ = ['AtomicLocalBackend', 'SafeCheckpointHook', 'last_checkpoint', 'write_whole']
 
 
-def write_whole(file: Path, content: bytes, partial: Path) -> None:
-    """Write ``content`` to ``partial``, in the folder of ``file``, and rename it once it is complete on disk."""
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with partial.open('wb') as f:
-            f.write(content)
-            f.flush()
-            os.fsync(f.fileno())
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)  # after a failed write, to free the disk
+#: End of the names of files that are being written.
+PARTIAL = '.partial'
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Write a file so that it appears under its name only once it is complete on disk.
+
+    Raises:
+        OSError: if the disk is full; names the folder.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=file.parent, prefix=f'{file.name}.', suffix=PARTIAL, delete=False) as partial:
+        try:
+            partial.write(content)
+            partial.flush()
+            os.fsync(partial.fileno())
+            os.chmod(partial.name, 0o666 & ~_UMASK)
+            os.replace(partial.name, file)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise OSError(
+                error.errno,
+                f'{os.strerror(error.errno)} in {file.parent}: {file.name} ({len(content) / 2**20:.0f} MiB) was not '
+                'written, and earlier files are whole. Make room and continue with --resume, or set another --work-dir',
+            ) from error
+        finally:
+            Path(partial.name).unlink(missing_ok=True)  # of a failed write; a full disk needs the room
 
 
 class AtomicLocalBackend(LocalBackend):
     """MMEngine's local file backend; a file appears under its name only once it is complete on disk."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write ``obj`` to ``filepath``.partial, then rename it."""
-        write_whole(Path(filepath), obj, Path(f'{filepath}.partial'))
+        """Write ``obj`` to a temporary file next to ``filepath``, then rename it."""
+        write_whole(Path(filepath), obj)
 
 
 register_backend('AtomicLocalBackend', AtomicLocalBackend, force=True)
 
 
-def last_checkpoint(work_dir: Path) -> Path | None:
-    """Find the checkpoint to resume from. Nothing is written, so all processes of a run find the same one.
+def _folder(hook: ConfigDict, work_dir: str) -> Path:
+    """Return the folder that MMEngine's ``CheckpointHook`` writes to."""
+    return Path(hook.out_dir, Path(work_dir).name) if hook.get('out_dir') else Path(work_dir)
 
-    It is the one that MMEngine's file ``last_checkpoint`` names. If that is empty, after a kill, or names a missing
-    file, after the folder was moved, it is the newest ``iter_N.pth`` or ``epoch_N.pth``.
+
+def _numbered(folder: Path, hook: ConfigDict) -> list[Path]:
+    """List the checkpoints of a training, the newest first."""
+    template = hook.get('filename_tmpl') or ('epoch_{}.pth' if hook.get('by_epoch', True) else 'iter_{}.pth')
+    pattern = re.compile(r'(\d+)'.join(re.escape(part) for part in re.split(r'{.*?}', template)))
+    found = [(int(match[1]), file) for file in folder.glob('*') if (match := pattern.fullmatch(file.name))]
+    return [file for _, file in sorted(found, reverse=True)]
+
+
+def last_checkpoint(cfg: Config) -> Path | None:
+    """Find the checkpoint to resume from: the newest that can be read. Nothing is written.
+
+    MMEngine's note ``last_checkpoint`` is not asked: it may be empty, older than the newest file, or hold the path of a
+    folder that has since been moved.
+
+    Args:
+        cfg (Config): of a training, with ``work_dir``.
+
+    Returns:
+        Path | None: None if no checkpoint was written yet.
+
+    Raises:
+        ValueError: if there are checkpoints, but none can be read.
     """
-    note = work_dir / 'last_checkpoint'
-    named = note.read_text().strip() if note.exists() else ''
-    if named and Path(named).exists():
-        return Path(named)
-    numbered = [file for file in work_dir.glob('*.pth') if re.fullmatch(r'(iter|epoch)_\d+', file.stem)]
-    return max(numbered, key=lambda file: int(file.stem.split('_')[1]), default=None)
+    hook = cfg.default_hooks.checkpoint
+    unreadable = []
+    for file in _numbered(_folder(hook, cfg.work_dir), hook):
+        try:
+            meta = CheckpointLoader.load_checkpoint(str(file), 'cpu', logger='silent')['meta']
+        except ValueError as error:
+            unreadable.append(file)
+            print_log(f'{error} Trying the checkpoint before it.', 'current', logging.WARNING)
+            continue
+        counts = cfg.optim_wrapper.get('accumulative_counts', 1)
+        if hook.get('by_epoch', True) or meta['iter'] % counts == 0:
+            return file
+        print_log(
+            f'{file} was written while gradients were accumulated over {counts} iterations. An uninterrupted training '
+            'would go on from an earlier one.',
+            'current',
+            logging.WARNING,
+        )
+    if unreadable:
+        raise ValueError(
+            f'--resume: none of the {len(unreadable)} checkpoints in {unreadable[0].parent} can be read, such as '
+            f'{unreadable[0].name}. Restore one, or train in another --work-dir.'
+        )
+    return None
 
 
 @HOOKS.register_module(force=True)
@@ -84,3 +150,24 @@ class SafeCheckpointHook(CheckpointHook):
             return
         with self._removing_last():
             super()._save_best_checkpoint(runner, metrics)
+
+    def every_n_train_iters(self, runner, n: int, start: int = 0) -> bool:
+        """Whether a checkpoint is due; while gradients are accumulated, not before they have been used."""
+        counts, iterations = runner.optim_wrapper._accumulative_counts, runner.iter + 1
+        if counts == 1:
+            return super().every_n_train_iters(runner, n, start)
+        reached = [(number - start) // n for number in (iterations, iterations - counts)] if n > 0 else [0, 0]
+        return iterations % counts == 0 and iterations >= start + n and reached[0] > reached[1]
+
+    def before_train(self, runner) -> None:
+        """Remove what a kill left: files that were being written, and checkpoints beyond ``max_keep_ckpts``."""
+        super().before_train(runner)
+        folder = Path(self.out_dir)
+        if not is_main_process() or not folder.is_dir():
+            return
+        for partial in folder.glob(f'*{PARTIAL}'):
+            partial.unlink()
+        if runner._resume and self.max_keep_ckpts > 0:
+            hook = ConfigDict(filename_tmpl=self.filename_tmpl)
+            for outdated in _numbered(folder, hook)[self.max_keep_ckpts :]:
+                outdated.unlink()

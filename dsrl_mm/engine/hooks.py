@@ -1,5 +1,7 @@
 """Hooks that stop training at invalid losses or weights."""
 
+from pathlib import Path
+
 import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -13,9 +15,10 @@ def sample_paths(data_batch: dict) -> list[str]:
 
 
 def _remedy(runner) -> str:
+    saved = any(Path(runner.work_dir).glob('*.pth'))
     return (
-        f'The last checkpoint in {runner.work_dir} is from before. Lower the learning rate, clip gradients '
-        '(optim_wrapper.clip_grad) or, with float16, use bfloat16.'
+        f'{"Earlier checkpoints are" if saved else "No checkpoint was saved before"} in {runner.work_dir}. Lower the '
+        'learning rate, clip gradients (optim_wrapper.clip_grad) or, with float16, use bfloat16.'
     )
 
 

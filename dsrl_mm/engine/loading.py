@@ -44,7 +44,7 @@ def _is_for_training(name: str) -> bool:
     return name.split('.')[0] in TRAINING_ONLY
 
 
-def _modules(names: Iterable[str], depth: int = 2) -> str:
+def modules_of(names: Iterable[str], depth: int = 2) -> str:
     """List the modules of tensors, in a form that is easy to read."""
     folded = sorted({'.'.join(name.split('.')[:depth]) for name in names}) or ['none']
     return ', '.join(folded[:8]) + (f', and {len(folded) - 8} more' if len(folded) > 8 else '')
@@ -82,14 +82,14 @@ def check_architecture(model: nn.Module, state_dict: dict, prefix: str, *_) -> N
         raise ValueError(
             f'The checkpoint belongs to another architecture. Of the tensors of the {type(model.backbone).__name__} '
             f'backbone, {len(taken)} are in it with the same name and shape, {len(missing)} are missing '
-            f'({_modules(missing, 3)}), and {len(reshaped)} have another shape ({_modules(reshaped, 3)}); '
-            f'{len(left)} are in it only ({_modules(left, 3)}). Load a checkpoint that this config trained.'
+            f'({modules_of(missing, 3)}), and {len(reshaped)} have another shape ({modules_of(reshaped, 3)}); '
+            f'{len(left)} are in it only ({modules_of(left, 3)}). Load a checkpoint that this config trained.'
         )
     if match.missing or match.reshaped or match.left:
         print_log(
             f'Checkpoint: {len(match.taken)} tensors taken. Not in it, so left as initialised: '
-            f'{_modules(match.missing)}. Of another shape, so not taken: {_modules(match.reshaped)}. In it but not in '
-            f'the model: {_modules(match.left)}.',
+            f'{modules_of(match.missing)}. Of another shape, so not taken: {modules_of(match.reshaped)}. In it but not '
+            f'in the model: {modules_of(match.left)}.',
             logger='current',
         )
 
@@ -144,7 +144,7 @@ def check_complete(model: nn.Module, state_dict: dict, filename: str, also: tupl
                 'images (test_cfg.with_sr, --sr-metrics).'
             )
         raise ValueError(
-            f'{filename} lacks weights that this model predicts with: {_modules(absent, depth=3)}. They would stay '
+            f'{filename} lacks weights that this model predicts with: {modules_of(absent, depth=3)}. They would stay '
             f'random. {remedy}'
         )
 

@@ -1,13 +1,16 @@
 """Checkpoints, through a real runner that is stopped at the worst moments."""
 
+import errno
 import os
 import resource
+import shutil
 import signal
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import BaseMetric
 from mmengine.fileio import get_file_backend
@@ -67,8 +70,21 @@ def test_killed_while_writing(tmp_path, monkeypatch):
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
     assert file.read_bytes() == b'old'
     AtomicLocalBackend().put(b'newer', file)
-    assert [path.name for path in tmp_path.iterdir()] == ['x.pth']
     assert file.read_bytes() == b'newer'
+
+
+def test_two_writers_do_not_disturb_each_other(tmp_path):
+    writers = []
+    for byte in (b'a', b'b'):
+        if (pid := os.fork()) == 0:
+            for _ in range(20):
+                AtomicLocalBackend().put(byte * 2**20, tmp_path / 'x.pth')
+            os._exit(0)
+        writers.append(pid)
+    assert [os.waitpid(pid, 0)[1] for pid in writers] == [0, 0]
+    content = (tmp_path / 'x.pth').read_bytes()
+    assert content in (b'a' * 2**20, b'b' * 2**20)
+    assert [path.name for path in tmp_path.iterdir()] == ['x.pth']
 
 
 class Toy(BaseModel):
@@ -234,22 +250,81 @@ def test_backend_can_be_chosen(tmp_path, writes, request):
     assert SafeCheckpointHook().backend_args == dict(backend='AtomicLocalBackend')
 
 
-@pytest.mark.parametrize(
-    ('saved', 'expected'), [(['iter_8.pth', 'iter_12.pth', 'best_mIoU.pth'], 'iter_12.pth'), ([], None)]
-)
-@pytest.mark.parametrize('note', [None, '', '/where/the/folder/was/iter_12.pth'])
-def test_the_newest_checkpoint_is_resumed_where_the_note_is_wrong(tmp_path, note, saved, expected):
+def test_a_full_disk_names_the_folder(tmp_path, monkeypatch):
+    def full(fd):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(OSError, match=rf'{tmp_path}: x\.pth \(0 MiB\) was not written'):
+        AtomicLocalBackend().put(b'new', tmp_path / 'x.pth')
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_resumed_training_removes_what_a_kill_left(tmp_path, request):
+    """A file that was being written, and a checkpoint that the next one should have replaced."""
+    name = request.node.name
+    runner(tmp_path, name, max_iters=4).train()
+    for left in ('iter_6.pth.x1y2.partial', 'iter_1.pth', 'mine.pth'):
+        shutil.copy(tmp_path / 'iter_4.pth', tmp_path / left)
+    runner(tmp_path, f'{name}-resumed', resume=True).train()
+    kept = sorted(path.name for path in tmp_path.iterdir() if path.suffix in ('.pth', '.partial'))
+    assert kept == ['iter_6.pth', 'iter_8.pth', 'mine.pth']
+
+
+def test_accumulated_gradients_are_used_before_a_checkpoint(tmp_path, request):
+    toy = runner(tmp_path, request.node.name, max_keep_ckpts=-1)
+    toy.optim_wrapper['accumulative_counts'] = 3
+    toy.train()
+    assert checkpoints(tmp_path) == {'iter_3.pth': 3, 'iter_6.pth': 6, 'iter_8.pth': 8}  # the last is the result
+
+
+def config(folder, accumulative_counts=1, **hook):
+    return Config(
+        dict(
+            work_dir=str(folder),
+            default_hooks=dict(checkpoint=dict(by_epoch=False, **hook)),
+            optim_wrapper=dict(accumulative_counts=accumulative_counts),
+        )
+    )
+
+
+def save(file, iteration):
+    file.parent.mkdir(exist_ok=True)
+    torch.save(dict(state_dict={'weight': torch.ones(1)}, meta=dict(iter=iteration)), file)
+
+
+@pytest.mark.parametrize('note', [None, '', '/where/the/folder/was/iter_12.pth', 'iter_8.pth'])
+def test_the_newest_checkpoint_is_resumed_whatever_the_note_says(tmp_path, note):
     if note is not None:
         (tmp_path / 'last_checkpoint').write_text(note)
-    for name in saved:
-        (tmp_path / name).touch()
-    before = {path: path.read_text() for path in tmp_path.iterdir()}
-    assert last_checkpoint(tmp_path) == (tmp_path / expected if expected else None)
-    assert {path: path.read_text() for path in tmp_path.iterdir()} == before  # other processes look, too
+    for name in ('iter_8.pth', 'iter_12.pth', 'best_mIoU_iter_16.pth'):
+        save(tmp_path / name, 1)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert last_checkpoint(config(tmp_path)) == tmp_path / 'iter_12.pth'
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before  # other processes look, too
 
 
-def test_the_noted_checkpoint_is_resumed(tmp_path):
-    for name in ('iter_8.pth', 'iter_12.pth'):
-        (tmp_path / name).touch()
-    (tmp_path / 'last_checkpoint').write_text(f'{tmp_path}/iter_8.pth')
-    assert last_checkpoint(tmp_path) == tmp_path / 'iter_8.pth'
+def test_the_newest_that_can_be_read_is_resumed(tmp_path):
+    assert last_checkpoint(config(tmp_path)) is None
+    for iteration in (8, 12, 16):
+        save(tmp_path / f'iter_{iteration}.pth', iteration)
+    (tmp_path / 'iter_12.pth').write_bytes(b'')
+    (tmp_path / 'iter_16.pth').write_bytes((tmp_path / 'iter_16.pth').read_bytes()[:-1])
+    assert last_checkpoint(config(tmp_path)) == tmp_path / 'iter_8.pth'
+    (tmp_path / 'iter_8.pth').write_bytes(b'')
+    with pytest.raises(ValueError, match='none of the 3 checkpoints .* can be read, such as iter_16.pth'):
+        last_checkpoint(config(tmp_path))
+
+
+def test_checkpoints_may_have_other_names_and_another_folder(tmp_path):
+    save(tmp_path / 'other' / 'model-0008.pt', 8)
+    cfg = config(tmp_path / 'work' / 'run', filename_tmpl='model-{:04d}.pt', out_dir=str(tmp_path / 'other'))
+    assert last_checkpoint(cfg) is None
+    save(tmp_path / 'other' / 'run' / 'model-0012.pt', 12)
+    assert last_checkpoint(cfg) == tmp_path / 'other' / 'run' / 'model-0012.pt'
+
+
+def test_a_checkpoint_amid_accumulated_gradients_is_passed_over(tmp_path):
+    for iteration in (8, 10):
+        save(tmp_path / f'iter_{iteration}.pth', iteration)
+    assert last_checkpoint(config(tmp_path, accumulative_counts=4)) == tmp_path / 'iter_8.pth'

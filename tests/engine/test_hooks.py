@@ -26,7 +26,7 @@ def test_names_the_iteration_the_loss_and_the_files(value):
         after_iter(loss=float(value), decode_loss_ce=2.0, sr_loss_fa=float(value), sr_loss_sisr=1.0)
     message = str(error.value)
     assert message.startswith(f"Iteration 42: sr.loss_fa is {value} for the images ['0.png', '1.png']. ")
-    assert 'The last checkpoint in work is from before.' in message
+    assert 'No checkpoint was saved before in work.' in message
 
 
 def test_names_the_sum_where_only_that_overflows():

@@ -1,0 +1,191 @@
+"""A resumed training is the uninterrupted one: all chance is derived from the seed and the position in the training.
+
+MMEngine saves no random states, and data loader workers could not restore them. So nothing is saved: the augmentations
+of every sample, and the model's own chance in every iteration (dropout, random positions of the affinity loss), start
+from a seed that is computed from the training's seed, the process, and the position.
+"""
+
+import random
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.dist import all_reduce, get_rank, get_world_size
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.model import is_model_wrapper
+from mmengine.registry import DATA_SAMPLERS, HOOKS
+from mmengine.runner import EpochBasedTrainLoop, Runner
+
+from .config import type_name
+from .loading import match_checkpoint, modules_of
+
+__all__ = ['ResumableSampler', 'ResumableTrainingHook', 'make_resumable']
+
+
+def _seed_all(*position: int) -> None:
+    """Seed the generators of Python, NumPy and PyTorch from a position in the training."""
+    seed = int(np.random.SeedSequence(position).generate_state(1)[0])
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+@contextmanager
+def _own_chance() -> Iterator[None]:
+    """Give the generators back as they were: without workers, samples are loaded in the training's own process."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+def _load(dataset: Any, seed: int, drawn: Sequence[tuple[int, int, int]]) -> list:
+    """Load the samples of a batch, each with the chance of its own position."""
+    samples = []
+    with _own_chance():
+        for epoch, position, index in drawn:
+            _seed_all(seed, get_rank(), epoch, position)
+            samples.append(dataset[index])
+    return samples
+
+
+@DATA_SAMPLERS.register_module()
+class ResumableSampler:
+    """Another sampler's order, with each sample's augmentations derived from its position in that order.
+
+    It yields (epoch, position, index), which it teaches the data set to load: PyTorch asks a data set's
+    ``__getitems__`` for the samples of a batch.
+
+    Args:
+        dataset (Dataset): what is sampled; given by MMEngine.
+        sampler (dict): config of the sampler whose order is taken.
+        seed (int): the training's; given by MMEngine.
+    """
+
+    def __init__(self, dataset: Any, sampler: dict, seed: int):
+        self.sampler = DATA_SAMPLERS.build(sampler, default_args=dict(dataset=dataset, seed=seed))
+        self.epoch = self.start = 0
+        dataset.__getitems__ = partial(_load, dataset, seed)
+
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+        start, self.start = self.start, 0
+        for position, index in islice(enumerate(self.sampler), start, None):
+            yield self.epoch, position, index
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Pass the number of the epoch on."""
+        self.epoch = epoch
+        self.sampler.set_epoch(epoch)
+
+    def skip(self, num_samples: int) -> None:
+        """Begin the next pass at a sample of the order, counted from 0, without loading those before."""
+        self.start = num_samples
+
+
+#: What a scheduler counts; its other attributes are its settings.
+_PROGRESS = ('last_step', '_global_step', '_last_value', 'verbose')
+
+
+def _check_fit(runner: Runner, checkpoint: dict) -> None:
+    """Refuse to resume what this config does not train, rather than go on with a part of it.
+
+    Raises:
+        ValueError: if a tensor, the optimizer or the schedule differs.
+    """
+    start = f'To train something else from these weights, start a new training with load_from={runner._load_from}.'
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    match = match_checkpoint(model, checkpoint['state_dict'])
+    if others := match.missing + match.reshaped + match.left:
+        raise ValueError(
+            f'--resume: {len(others)} tensors of the model and of the checkpoint differ ({modules_of(others)}). {start}'
+        )
+    saved, own = checkpoint['optimizer'], runner.optim_wrapper.state_dict()
+    kinds = [
+        [(len(group['params']), *sorted(group.keys() - {'initial_lr'})) for group in state['param_groups']]
+        for state in (saved, own)
+    ]
+    if kinds[0] != kinds[1]:
+        raise ValueError(f'--resume: the checkpoint was written by another optimizer or paramwise_cfg. {start}')
+    schedulers = zip(checkpoint.get('param_schedulers') or (), runner.param_schedulers or ())
+    for i, (state, scheduler) in enumerate(schedulers):
+        for key, value in scheduler.state_dict().items():
+            if key not in _PROGRESS and state.get(key) != value:
+                raise ValueError(
+                    f'--resume: {key} of param_scheduler.{i} is {value!r} in the config and {state.get(key)!r} in the '
+                    f'checkpoint, and the learning rate would follow the checkpoint. Resume with its schedule. {start}'
+                )
+
+
+@HOOKS.register_module()
+class ResumableTrainingHook(Hook):
+    """Makes a training interruptible at any time, and its resumption what would have followed.
+
+    - It seeds the model's own chance before every iteration from the training's seed and the iteration.
+    - It refuses checkpoints that the config does not fit.
+    - At SIGTERM, which clusters send before they kill, it saves a checkpoint after the iteration and ends the process
+      with status 143. It then resumes in the middle of an epoch, too.
+    """
+
+    priority = 'VERY_LOW'  # after the checkpoint hook
+
+    def __init__(self):
+        self.terminated = False
+
+    def _terminate(self, *_) -> None:
+        self.terminated = True
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Check that a resumed training fits its checkpoint, see :func:`_check_fit`."""
+        if runner._resume:
+            _check_fit(runner, checkpoint)
+
+    def before_train(self, runner: Runner) -> None:
+        """Listen for SIGTERM, and skip what was seen of an epoch that is resumed in the middle."""
+        signal.signal(signal.SIGTERM, self._terminate)
+        loader, loop = runner.train_dataloader, runner.train_loop
+        seen = loop.iter - loop.epoch * len(loader)
+        if isinstance(loop, EpochBasedTrainLoop) and seen and isinstance(loader.sampler, ResumableSampler):
+            loader.sampler.skip(seen * loader.batch_size)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Seed the generators of this process."""
+        _seed_all(runner.seed, get_rank(), runner.iter)
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """End after SIGTERM, with a checkpoint."""
+        terminated = torch.tensor(float(self.terminated), device=get_device())
+        if get_world_size() > 1:
+            all_reduce(terminated, 'max')  # the signal reaches the processes in different iterations
+        if not terminated:
+            return
+        for hook in runner.hooks:
+            if isinstance(hook, CheckpointHook):
+                step = runner.epoch if hook.by_epoch else runner.iter + 1
+                hook._save_checkpoint_with_step(runner, step, dict(epoch=runner.epoch, iter=runner.iter + 1))
+        runner.logger.warning('SIGTERM: a checkpoint was saved. Continue with --resume.')
+        sys.exit(128 + signal.SIGTERM)
+
+
+def make_resumable(cfg: Config) -> None:
+    """Let the training of a config go on after an interruption as if there had been none.
+
+    A training with a batch sampler of its own keeps its loader: its augmentations differ after a resume.
+    """
+    loader = cfg.train_dataloader
+    if 'batch_sampler' not in loader and type_name(loader.sampler) != 'ResumableSampler':
+        loader.sampler = dict(type='ResumableSampler', sampler=loader.sampler)
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or ()), dict(type='ResumableTrainingHook')]
