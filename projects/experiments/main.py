@@ -184,6 +184,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             failed = run_all(runs, args.jobs, watch)
     except KeyboardInterrupt:
         sys.exit('Stopped. The same command resumes from the last checkpoints.')
-    print(f'\n{accuracy(Results(grid, out))}')
+    results = Results(grid, out)
+    if not results.runs.empty:
+        print(f'\n{accuracy(results)}')
     if failed:
         sys.exit(f'Failed: {", ".join(run.name for run in failed)}. The same command tries again.')

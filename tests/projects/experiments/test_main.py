@@ -59,7 +59,8 @@ def test_trains_tests_records_and_tabulates(call, tmp_path, capsys, monkeypatch)
     assert trained.splitlines() == record['config'] and "'max_iters': 2" in trained
 
 
-def test_only_what_is_left_is_done(call, tmp_path, begun):
+def test_only_what_is_left_is_done(call, tmp_path, begun, monkeypatch):
+    monkeypatch.setattr(module, '_check', lambda cfg: None)
     write_run(tmp_path / 'records', 'a', 0, 50.0)
     call()
     assert begun == ['b-seed0', 'a-seed1', 'b-seed1']  # all rows of a seed before the next seed
@@ -88,7 +89,7 @@ def test_only_what_is_left_is_done(call, tmp_path, begun):
         (dict(options={'default_hooks.checkpoint.by_epoch': True}), 'by_epoch=False'),
         (dict(options={'default_hooks.checkpoint.type': 'CheckpointHook'}), 'type="SafeCheckpointHook"'),
         (dict(options={'model.sr_aux.head.in_channels': [7, 7]}), "row 'b'"),  # seen once images go through
-        (dict(options={'val_dataloader.dataset.data_root': 'nowhere', 'load_from': 'x'}), 'nowhere'),
+        (dict(options={'train_dataloader.dataset.data_root': 'nowhere'}), 'nowhere'),
         (
             dict(options=dict(train_cfg=dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=1))),
             'train_cfg.max_iters is missing',
@@ -97,7 +98,15 @@ def test_only_what_is_left_is_done(call, tmp_path, begun):
 )
 def test_mistakes_come_before_any_training(call, begun, row, message):
     with pytest.raises(ValueError, match=message):
-        call(rows=dict(a={}, b=row))
+        call('--only', 'b', rows=dict(a={}, b=row))
+    assert begun == []
+
+
+def test_missing_validation_data_come_before_any_training(call, tmp_path, begun):
+    for image in tmp_path.glob('data/images/val/*'):
+        image.unlink()
+    with pytest.raises(ValueError, match="row 'a': val_dataloader"):
+        call()
     assert begun == []
 
 
@@ -120,6 +129,7 @@ def test_a_run_that_was_begun_with_another_config_is_refused(call, tmp_path, beg
 
 def test_failed_runs_are_named_at_the_end(call, begun, monkeypatch):
     monkeypatch.setattr(module, 'run_all', lambda runs, jobs, watch: runs[:1])
+    monkeypatch.setattr(module, '_check', lambda cfg: None)
     with pytest.raises(SystemExit, match='Failed: a-seed0. The same command tries again'):
         call()
 

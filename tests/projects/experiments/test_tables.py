@@ -81,7 +81,7 @@ def test_what_is_committed_is_what_the_command_writes():
     grids = {file.stem: load_grid(file) for file in GRIDS.glob('*.yml')}
     expected = {name: text for grid in grids.values() for name, text in generate(grid, FOLDER).items()}
     found = {}
-    for file in (ROOT / 'docs/_generated').iterdir():
+    for file in (ROOT / 'docs/_generated').glob('camvid_*'):
         found[file.name] = file.read_text() if file.suffix == '.md' else Image.open(file).text['Description']
     assert found == expected, 'type: make tables'
     document = (ROOT / 'README.md').read_text()
