@@ -43,6 +43,8 @@ def test_links_and_gaps(page):
     assert [target for target, _, _ in targets if not (page.parent / target).exists()] == []
     anchors = [(page.parent / target if target else page, anchor) for target, _, anchor in targets if anchor]
     assert [anchor for document, anchor in anchors if anchor not in headings(document)] == []
+    included = re.findall(r'^```\{(?:literal)?include\} (.*)$', text, re.MULTILINE)
+    assert [target for target in included if not (page.parent / target).exists()] == []
     assert re.findall(r'@[A-Z_]{2,}@', text) == []
 
 
