@@ -1,4 +1,4 @@
-"""All that exists only while training: the SISR head, the feature transform, and the FA loss."""
+"""Training-only parts: the SISR head, the feature transform and the FA loss."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,19 +14,19 @@ __all__ = ['SRAux', 'Shared']
 
 
 class Shared(NamedTuple):
-    """One run of the feature extractor that the branches share."""
+    """Input and features of the backbone, which the branches share."""
 
-    image: Tensor  # what it reads, the reduced canvas: (B, 3, H', W')
-    feats: Sequence[Tensor]  # what it gives, each (B, C_i, H_i, W_i)
+    image: Tensor  # network input, the reduced canvas: (B, 3, H', W')
+    feats: Sequence[Tensor]  # outputs of the backbone, each (B, C_i, H_i, W_i)
 
 
 def _blank(feat: Tensor, valid: Tensor) -> Tensor:
-    """Features (B, C, h, w) with zeros in the padding, whose pairs then neither cost nor teach anything."""
+    """Set features (B, C, h, w) to zero in the padding, so that its pairs do not contribute to the loss."""
     return feat * (F.adaptive_avg_pool2d(valid, feat.shape[-2:]) > 0.5)
 
 
 def _one_hot(labels: Sequence[Tensor], num_classes: int) -> Tensor:
-    """(B, K, H, W): 1 for the class of a pixel, 0 for all others, and for every class where the id is none of them."""
+    """Encode labels as (B, K, H, W), 1 for the class of a pixel and 0 for others. Unlabeled pixels are 0 throughout."""
     label = torch.stack(list(labels)).long()
     label = label.where((label >= 0) & (label < num_classes), num_classes)[:, None]
     one_hot = torch.zeros(len(label), num_classes + 1, *label.shape[2:], device=label.device)
@@ -34,7 +34,7 @@ def _one_hot(labels: Sequence[Tensor], num_classes: int) -> Tensor:
 
 
 class SRAux(BaseModule):
-    """The training-only half of DSRL. Leaving it out is all that deploying takes.
+    """Training-only parts of DSRL, which deployment removes.
 
     Args:
         head (dict): config of the SISR head, a :class:`~dsrl_mm.core.SISRAuxHead`.
@@ -44,13 +44,13 @@ class SRAux(BaseModule):
             answered in their tracker; 'outputs', the SSSR branch's prediction and the rebuilt image; or 'labels', the
             SSSR features with every pixel's label, whose affinities are 1 within a class and 0 between two (the "ideal
             affinity map" of Yu et al., CVPR 2020, https://arxiv.org/abs/2004.01547). Defaults to 'features'.
-        norm_cfg (dict): of the feature transform. Defaults to batch norm.
-        stack_channels (tuple[int, int], optional): of the SSSR stack's hidden features and of its prediction; set by
-            the model. None where there is no SSSR head, and then no FA.
-        num_classes (int, optional): K, of the labels; set by the model. None where pixels have no class.
+        norm_cfg (dict): normalization of the feature transform. Defaults to batch norm.
+        stack_channels (tuple[int, int], optional): channels of the SSSR stack's hidden features and of its prediction;
+            set by the model. None without an SSSR head, and then without FA.
+        num_classes (int, optional): number of classes of the labels, K; set by the model. None without labels.
 
     Raises:
-        ValueError: for an unknown ``fa_on``, FA without an SSSR head, and ``fa_on='labels'`` without classes.
+        ValueError: for an unknown ``fa_on``, FA without an SSSR head, or ``fa_on='labels'`` without classes.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What models of every task share: a network that reads the reduced canvas, and a branch that rebuilds the canvas."""
+"""Mixin for the models of every task: a network that reads the reduced canvas, and training-only parts."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -13,25 +13,25 @@ __all__ = ['SuperResolutionMixin']
 
 
 class SuperResolutionMixin:
-    """Reduces the canvas for the network, and holds all that exists only while training in ``sr_aux``.
+    """Mixin that reduces the canvas for the network and builds the training-only parts, ``sr_aux``.
 
-    Stands before the host's class, whose ``backbone`` and ``neck`` it runs. The model calls
+    It comes before the host's class, whose ``backbone`` and ``neck`` it runs. The model calls
     :meth:`init_super_resolution` after the host's constructor, :meth:`run_backbone` and :meth:`run_neck` in ``loss``.
     """
 
     def init_super_resolution(
         self, scale_factor: int, sr_aux: dict | None, stack: nn.Module | None = None, num_classes: int | None = None
     ) -> None:
-        """Build the training-only parts, and have checkpoints of other architectures refused.
+        """Build the training-only parts, and refuse checkpoints of other architectures.
 
         Args:
-            scale_factor (int): canvas over network input.
+            scale_factor (int): canvas size over input size.
             sr_aux (dict, optional): arguments of :class:`~dsrl_mm.core.SRAux`.
             stack (nn.Module, optional): the upsampling stack of the model's SSSR head. Defaults to None: a plain head.
-            num_classes (int, optional): of the pixels' labels. Defaults to None: they have none.
+            num_classes (int, optional): number of classes of the pixels. Defaults to None: no labels.
 
         Raises:
-            ValueError: for a ``scale_factor`` that is no integer, or too small to leave anything to super-resolve.
+            ValueError: if ``scale_factor`` is not an integer or too small.
         """
         self.scale_factor = check_scale_factor(scale_factor, least=1 if stack is None and sr_aux is None else 2)
         self.sr_aux = None
@@ -74,11 +74,11 @@ class SuperResolutionMixin:
         """Rebuild the canvas by the SISR branch.
 
         Args:
-            inputs (Tensor): the canvas, (B, 3, H, W), normalised; only its reduced version is read.
-            shared (Shared, optional): the run of the backbone on ``inputs``. Defaults to None: it is run.
+            inputs (Tensor): the canvas, (B, 3, H, W), normalized; only its reduced version is read.
+            shared (Shared, optional): the run of the backbone on ``inputs``. Defaults to None: it is run again.
 
         Returns:
-            Tensor: (B, 3, H, W), normalised as ``inputs``.
+            Tensor: (B, 3, H, W), normalized as ``inputs``.
 
         Raises:
             RuntimeError: if the model has no ``sr_aux``.

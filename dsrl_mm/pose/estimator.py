@@ -20,7 +20,7 @@ def _text(size: Sequence[int]) -> str:
 
 
 def check_crop(size: Sequence[int], input_size: Sequence[int], what: str) -> None:
-    """Refuse crops of another size than keypoints are decoded for: these would lie elsewhere, silently.
+    """Raise an error for crops of another size than the codec's, whose keypoints would be decoded wrongly.
 
     Args:
         size (Sequence[int]): width and height of a crop, in pixels.
@@ -40,18 +40,18 @@ def check_crop(size: Sequence[int], input_size: Sequence[int], what: str) -> Non
 
 @MODELS.register_module(force=True)
 class DSRLTopdown(SuperResolutionMixin, TopdownPoseEstimator):
-    """A top-down estimator whose network reads ``1 / scale_factor`` of the person crop on each side.
+    """Top-down estimator whose network reads ``1 / scale_factor`` of the person crop on each side.
 
-    The crop is the canvas: boxes, affine transforms, flips, codecs, metas and predictions are all in its pixels, so a
-    stock config's pipelines stay as they are, with the codec's ``input_size`` for the canvas. Table 5 of the paper
-    counts sizes as the network's input: its 256x192 is a canvas of 512x384.
+    The crop is the canvas. Boxes, affine transforms, flips, codecs, metas and predictions are in its pixels, so
+    pipelines of a stock config only need the canvas as the codec's ``input_size``. Table 5 of the paper gives the size
+    of the network input: its 256x192 is a canvas of 512x384.
+
+    The arguments before ``scale_factor`` are those of :class:`mmpose.models.TopdownPoseEstimator`.
 
     Args:
-        backbone, ..., metainfo: those of :class:`mmpose.models.TopdownPoseEstimator`. ``head`` is an
-            :class:`~dsrl_mm.pose.SSSRHeatmapHead`, or any stock head: the baseline twin.
-        scale_factor (int): canvas over network input. Defaults to 2.
-        sr_aux (dict, optional): arguments of :class:`~dsrl_mm.core.SRAux`: all that exists only while training.
-            Defaults to None.
+        head (dict): an :class:`~dsrl_mm.pose.SSSRHeatmapHead`, or a stock head for the baseline.
+        scale_factor (int): canvas size over input size. Defaults to 2.
+        sr_aux (dict, optional): arguments of :class:`~dsrl_mm.core.SRAux`, the training-only parts. Defaults to None.
 
     Raises:
         ValueError: for a ``scale_factor`` that is no integer of at least 2 or does not divide the codec's

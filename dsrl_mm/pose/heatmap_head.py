@@ -22,26 +22,27 @@ class _Made:
 
 @MODELS.register_module(force=True)
 class SSSRHeatmapHead(HeatmapHead):
-    """The stock head, and an upsampling stack on the features that enter its ``final_layer``.
+    """Heatmap head with an upsampling stack on the features that enter its ``final_layer``.
 
-    heatmaps = the stock heatmaps, enlarged + the stack's prediction. The stack's prediction starts at zero, so training
-    starts from the stock head's keypoints: from a finished baseline's where its checkpoint is loaded, whose names are
-    this head's. Losses, accuracy, flip test and decoding are the stock head's.
+    It predicts the sum of the enlarged stock heatmaps and the stack's prediction, which starts at zero. So training
+    starts from the stock head's keypoints, also those of a stock checkpoint. Losses, accuracy, flip test and decoding
+    are the stock head's.
 
-    The enlargement is bilinear and keeps every cell where the codec has it: UDP's grids share their corners; the
-    others' cell i lies at i times the codec's ``scale_factor``, so they share cell 0, and the last cells are repeated.
+    The enlargement is bilinear and keeps every cell where the codec puts it. UDP's grids share their corners. In other
+    codecs, cell i is at i times the codec's ``scale_factor``, so grids share cell 0, and the last cells are repeated.
 
-    Shapes: B batch, K keypoints (``out_channels``), h x w the stock head's grid, r the stack's enlargement.
+    Shapes: B batch, K keypoints (``out_channels``), h x w the stock head's grid, r the stack's upsampling factor.
+
+    The arguments before ``upsampler`` are those of :class:`mmpose.models.HeatmapHead`.
 
     Args:
-        in_channels, ..., init_cfg: those of :class:`mmpose.models.HeatmapHead`. ``decoder`` is on the fine grid: its
-            ``heatmap_size`` is r times the stock head's.
+        decoder (dict, optional): the codec. Its ``heatmap_size`` is r times the stock head's.
         upsampler (dict): config of the stack, without ``in_channels`` and ``out_channels``. Defaults to the paper's
             :class:`~dsrl_mm.core.DeconvUpsampler`, to twice the grid; :class:`~dsrl_mm.core.SubPixelUpsampler` is
             cheaper.
 
     Raises:
-        ValueError: for ``final_layer=None``: without a prediction layer there is nothing to be refined.
+        ValueError: if ``final_layer`` is None.
     """
 
     def __init__(

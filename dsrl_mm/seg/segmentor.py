@@ -1,4 +1,4 @@
-"""The segmentor: high resolution outside, low resolution only inside (``docs/how_it_works.md``)."""
+"""Segmentor with a high-resolution canvas and a low-resolution network (``docs/how_it_works.md``)."""
 
 import torch
 from mmengine.structures import PixelData
@@ -20,32 +20,32 @@ _RENAMED = dict(lr_input='low_res_input', lr_labels='low_res_labels')
 
 @MODELS.register_module(force=True)
 class DSRLSegmentor(SuperResolutionMixin, EncoderDecoder):
-    """An ``EncoderDecoder`` whose network reads ``1 / scale_factor`` of the canvas on each side.
+    """``EncoderDecoder`` whose network reads ``1 / scale_factor`` of the canvas on each side.
 
-    Images, labels, metas and predictions all have the canvas's size, so pipelines, padding, crops, sliding windows,
-    test-time augmentation and metrics of a stock config stay as they are. Sizes that ``scale_factor`` does not divide
-    are padded inside, and the prediction is cropped back.
+    Images, labels, metas and predictions have the canvas's size, so pipelines, padding, crops, sliding windows,
+    test-time augmentation and metrics of a stock config need no change. Sizes that ``scale_factor`` does not divide are
+    padded, and the prediction is cropped.
+
+    The arguments before ``scale_factor`` are those of :class:`mmseg.models.EncoderDecoder`.
 
     Args:
-        backbone, ..., init_cfg: those of :class:`mmseg.models.EncoderDecoder`. ``decode_head`` is an :class:`SSSRHead`,
-            or any stock head: the baseline twin. ``test_cfg.with_sr=True`` adds the rebuilt image to predictions.
-        scale_factor (int): canvas over network input; 1, with a stock head and no ``sr_aux``, for the full-size network
-            that others are compared with. Defaults to 2.
-        sr_aux (dict, optional): arguments of :class:`~dsrl_mm.core.SRAux`: all that exists only while training.
-            Defaults to None.
-        low_res_input (bool): the second entrance, for deployment: images are LR frames straight from a camera, are not
-            reduced, and the mask is ``scale_factor`` times their size. Inference in 'whole' mode only. Defaults to
-            False.
-        low_res_labels (bool): the paper's baseline (Table 1, "256x512 -> 256x512"): a stock head learns masks of the
-            size that the network reads, from labels reduced by nearest neighbour, and only predictions are enlarged.
-            Defaults to False: enlarged logits learn the canvas's labels.
-        channels_last (bool): hand the network its images laid out channels last, which convolutions pass on and most
-            are faster in. PyTorch 2.13 crashes on CPUs in the gradients of a few networks then. Defaults to False.
+        decode_head (dict): an :class:`SSSRHead`, or a stock head for the baseline.
+        test_cfg (dict, optional): as in the stock segmentor; ``with_sr=True`` adds the rebuilt image to predictions.
+        scale_factor (int): canvas size over input size; 1, with a stock head and without ``sr_aux``, is the full-size
+            network. Defaults to 2.
+        sr_aux (dict, optional): arguments of :class:`~dsrl_mm.core.SRAux`, the training-only parts. Defaults to None.
+        low_res_input (bool): for deployment: images are low-resolution (LR) frames that are not reduced, and masks are
+            ``scale_factor`` times larger. Inference in 'whole' mode only. Defaults to False.
+        low_res_labels (bool): for the paper's baseline (Table 1, "256x512 -> 256x512"): a stock head learns labels of
+            the input's size, reduced by nearest neighbor, and only predictions are enlarged. Defaults to False:
+            enlarged logits learn the canvas's labels.
+        channels_last (bool): whether images have the channels-last memory format, which is faster for most networks.
+            On CPUs, PyTorch 2.13 crashes in the gradients of a few. Defaults to False.
 
     Raises:
-        TypeError: for the options' names before version 0.2.
-        ValueError: for a ``scale_factor`` that is no integer, or too small, FA without an SSSR head, ``low_res_input``
-            with sliding windows, or ``low_res_labels`` with an SSSR head.
+        TypeError: for option names of versions before 0.2.
+        ValueError: if ``scale_factor`` is invalid; for FA without an SSSR head, ``low_res_input`` with sliding windows,
+            or ``low_res_labels`` with an SSSR head.
     """
 
     def __init__(

@@ -49,26 +49,27 @@ class _Skip(NamedTuple):
 
 @MODELS.register_module(force=True)
 class SSSRHead(BaseModule):
-    """Adds an upsampling stack to a decode head: logits = wrapped head's logits, enlarged, + a learned residual.
+    """Decode head that adds an upsampling stack's prediction to the enlarged logits of a wrapped head.
 
-    The stack reads the features that enter the wrapped head's ``conv_seg``. The sum is taken on the stack's grid, and
-    enlarged from there to the canvas as the wrapped head does. The stack's prediction starts at zero, so training
-    starts from what the wrapped head predicts: from a finished baseline where its stock checkpoint is loaded, whose
-    keys are renamed while loading. Losses, label handling and class counts are the wrapped head's.
+    The stack reads the features that enter the wrapped head's ``conv_seg``. The sum is computed on the stack's grid and
+    enlarged to the canvas. The stack's prediction starts at zero, so training starts from the wrapped head's
+    prediction, also from that of a stock checkpoint, whose keys are renamed while loading. Losses, label handling and
+    class counts are the wrapped head's.
 
     Args:
-        decode_head (dict): config of the wrapped head: any ``BaseDecodeHead`` whose ``forward`` ends in ``cls_seg``
-            and that keeps the stock steps after it (PSPHead, ASPPHead, DepthwiseSeparableASPPHead, UPerHead, FCNHead,
+        decode_head (dict): config of the wrapped head: a ``BaseDecodeHead`` whose ``forward`` ends in ``cls_seg`` and
+            that does not override the steps after it (PSPHead, ASPPHead, DepthwiseSeparableASPPHead, UPerHead, FCNHead,
             SegformerHead, LightHamHead, ...).
         upsampler (dict): config of the stack, without ``in_channels`` and ``out_channels``. Defaults to the paper's
             :class:`~dsrl_mm.core.DeconvUpsampler`; :class:`~dsrl_mm.core.SubPixelUpsampler` is cheaper.
-        skip (dict, optional): ``in_index`` and ``in_channels`` of an early, fine feature map, among those the head is
-            given, that a :class:`~dsrl_mm.core.DeconvUpsampler` reads as well. The wrapped head does not see it: its
-            ``in_index`` counts the others, as in the baseline's config. Defaults to None.
+        skip (dict, optional): ``in_index`` and ``in_channels`` of an early feature map that the stack, a
+            :class:`~dsrl_mm.core.DeconvUpsampler`, reads, too. The wrapped head does not receive it: its ``in_index``
+            counts the other feature maps. Defaults to None.
 
     Raises:
-        TypeError: if the head is another: a cascade's stage, one with losses or predictions of its own, a mask head.
-        ValueError: if the head is not given the feature map that ``skip`` asks for.
+        TypeError: if the head cannot be wrapped: a stage of a cascade, a head with its own losses or predictions, or
+            one that classifies masks.
+        ValueError: if there is no feature map as ``skip`` describes it.
     """
 
     def __init__(self, decode_head: dict, upsampler: dict = dict(type='DeconvUpsampler'), skip: dict | None = None):
