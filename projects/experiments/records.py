@@ -40,7 +40,7 @@ def _text(value: Any, levels: int) -> str:
 def write_json(file: Path, value: Any) -> None:
     """Write a JSON file atomically. Numbers have five digits; NaN, which JSON does not support, becomes null."""
     value = json.loads(json.dumps(value), parse_float=lambda x: float(f'{float(x):.5g}'), parse_constant=lambda _: None)
-    write_whole(file, f'{_text(value, 5)}\n'.encode(), file.with_suffix(f'.{os.getpid()}.partial'))
+    write_whole(file, f'{_text(value, 5)}\n'.encode())
 
 
 def read_records(folder: Path) -> dict[str, dict]:
