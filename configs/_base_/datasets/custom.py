@@ -1,7 +1,6 @@
 # Images of your own. A config sets these variables, or --cfg-options does.
-data_root = (
-    'data/custom'  # images/{train,val}/NAME.jpg and labels/{train,val}/NAME.png: 8-bit class ids, 255 unlabelled
-)
+# The folder of images/{train,val}/NAME.jpg and labels/{train,val}/NAME.png, 8-bit class ids, 255 where unlabelled.
+data_root = 'data/custom'
 classes = None  # the names of the classes, in the order of their ids: ('road', 'car', 'person')
 palette = []  # an (R, G, B) for each class in pictures; random if empty
 img_suffix = '.jpg'
