@@ -1,4 +1,4 @@
-# As dabnet_camvid.py, but in the form that pays: SSSR also reads the features at stride 2, and there is no FA.
+# As dabnet_camvid.py, but SSSR early + SISR: SSSR also reads the features at stride 2, and there is no FA.
 _base_ = [
     '../_base_/models/dabnet_early.py',
     '../_base_/datasets/camvid.py',

@@ -1,5 +1,5 @@
-# DABNet on images of your own: DSRL in the form that pays. Set data_root, classes and
-# canvas as ../_base_/datasets/custom.py explains.
+# DABNet on images of your own, with DSRL as SSSR early + SISR. Set data_root, classes and canvas as
+# ../_base_/datasets/custom.py explains.
 _base_ = [
     '../_base_/models/dabnet_early.py',
     '../_base_/datasets/custom.py',

@@ -1,5 +1,5 @@
-# As deeplabv3plus_efficientnet_lite0_camvid.py, but in the form that pays: SSSR also reads the features at stride 2,
-# and there is no FA.
+# As deeplabv3plus_efficientnet_lite0_camvid.py, but SSSR early + SISR: SSSR also reads the features at stride 2, and
+# there is no FA.
 _base_ = [
     '../_base_/models/deeplabv3plus_efficientnet_lite0_early.py',
     '../_base_/datasets/camvid.py',

@@ -1,4 +1,4 @@
-# DeepLabV3+ with EfficientNet-Lite0 on images of your own: DSRL in the form that pays. Set data_root, classes and
+# DeepLabV3+ with EfficientNet-Lite0 on images of your own, with DSRL as SSSR early + SISR. Set data_root, classes and
 # canvas as ../_base_/datasets/custom.py explains.
 _base_ = [
     '../_base_/models/deeplabv3plus_efficientnet_lite0_early.py',

@@ -1,4 +1,4 @@
-"""Work with trained models of any task: deploy, export and compare them."""
+"""Deployment, export and comparison of trained models of any task."""
 
 from .compare import Trained, compare_models, evaluate, latencies
 from .deploy import build_deploy_model, deploy_config, export_program, save_deploy

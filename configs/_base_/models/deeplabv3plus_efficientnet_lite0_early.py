@@ -1,5 +1,5 @@
-# DeepLabV3+ with EfficientNet-Lite0 and the form of DSRL that pays: SSSR's stack also reads the features at stride 2,
-# and there is no FA. Options: pspnet_r101_dsrl.py; other numbers: deeplabv3plus_efficientnet_lite0_dsrl.py.
+# DeepLabV3+ with EfficientNet-Lite0 and DSRL as SSSR early + SISR: SSSR also reads the features at stride 2, and there
+# is no FA. Options: pspnet_r101_dsrl.py; other numbers: deeplabv3plus_efficientnet_lite0_dsrl.py.
 _base_ = './deeplabv3plus_efficientnet_lite0.py'
 model = dict(
     backbone=dict(out_indices=(0, 1, 2, 3, 4)),  # from stride 2 on

@@ -6,8 +6,8 @@ model = dict(
         # One deconvolution: from stride 4 of the reduced crop, 1/8 of the canvas, to 1/4: twice the usual heatmap. As
         # wide as the features it reads.
         upsampler=dict(type='DeconvUpsampler', channels=32),
-        # The mean over cells that are nearly all empty is about 0.002, so beside it the paper's w1 and w2, given for a
-        # cross entropy of 1 to 3, would train the backbone to rebuild images. Adam does not mind the scale.
+        # The mean over mostly empty cells is about 0.002. The paper's w1 and w2 are for a cross entropy of 1 to 3.
+        # Without this weight, SISR and FA would dominate the training of the backbone. Adam is invariant to the scale.
         loss=dict(loss_weight=1000),
     ),
     sr_aux=dict(
