@@ -171,13 +171,14 @@ def generate(grid: Grid, records: Path) -> dict[str, str]:
 
 def readme(grids: dict[str, Grid], records: Path, document: str) -> str:
     """Return the README with its table."""
-    columns = []
+    columns = {}
     for name, network in README.items():
         results = Results(grids[name], records)
-        columns += [] if columns else [results.costs.input.rename('input size')]
-        columns += [results.spread('mIoU', digits=1).rename(f'{network}: mIoU'), results.mean('mBF', 1).rename('mBF')]
-        columns.append(results.costs.milliseconds.map('{:.1f}'.format).rename('latency (ms)'))
-    table = results.markdown(pd.concat(columns, axis=1).loc[README_ROWS])
+        columns.setdefault('input size', results.costs.input)
+        columns[f'{network}: mIoU'] = results.spread('mIoU', digits=1)
+        columns[f'{network}: mBF'] = results.mean('mBF', 1)
+        columns[f'{network}: latency (ms)'] = results.costs.milliseconds.map('{:.1f}'.format)
+    table = results.markdown(pd.DataFrame(columns).loc[README_ROWS])
     marked = r'(?s)(<!-- begin: camvid table -->\n).*(<!-- end: camvid table -->)'
     return re.sub(marked, lambda found: found[1] + table + found[2], document)
 
