@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: a wheel holds the configs and tools where mim looks for them."""
+"""A build step that pyproject.toml cannot express: copy configs and tools to where mim looks for them in a wheel."""
 
 import shutil
 from pathlib import Path

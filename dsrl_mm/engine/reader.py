@@ -1,4 +1,4 @@
-"""One safe reader of checkpoints, for every entrance: a checkpoint is data, and reading it never runs code.
+"""Safe reading of checkpoints: a checkpoint is data, and reading it never runs code.
 
 MMEngine reads every checkpoint (``load_from``, ``--resume``, ``init_cfg``, ``init_model``) through
 ``CheckpointLoader.load_checkpoint``. Importing this module makes it weights-only, with the classes that MMEngine's own
@@ -63,7 +63,7 @@ _stock_load_state_dict = checkpoint.load_state_dict
 
 
 def _load_state_dict(module: nn.Module, state_dict: dict, *args: Any, **kwargs: Any) -> None:
-    """Load tensors as MMEngine's function of this name does, and not none of them without a word.
+    """Load tensors as MMEngine's function of this name does, and refuse a checkpoint that has none of the module's.
 
     Raises:
         ValueError: if no tensor has a name of the module's.

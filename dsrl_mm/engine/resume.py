@@ -1,8 +1,8 @@
-"""A resumed training is the uninterrupted one: all chance is derived from the seed and the position in the training.
+"""Resumed trainings that equal uninterrupted ones.
 
-MMEngine saves no random states, and data loader workers could not restore them. So nothing is saved: the augmentations
-of every sample, and the model's own chance in every iteration (dropout, random positions of the affinity loss), start
-from a seed that is computed from the training's seed, the process, and the position.
+MMEngine saves no random states, and data loader workers could not restore them. Instead, the generators of Python,
+NumPy and PyTorch are seeded before every sample (for augmentations) and before every iteration (for dropout and random
+positions of the affinity loss). The seed is computed from the training's seed, the process and the position.
 """
 
 import random
@@ -40,7 +40,7 @@ def _seed_all(*position: int) -> None:
 
 @contextmanager
 def _own_chance() -> Iterator[None]:
-    """Give the generators back as they were: without workers, samples are loaded in the training's own process."""
+    """Restore the generators at the end: without workers, samples are loaded in the training's own process."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         yield
@@ -101,7 +101,7 @@ _PROGRESS = ('last_step', '_global_step', '_last_value', 'verbose')
 
 
 def _check_fit(runner: Runner, checkpoint: dict) -> None:
-    """Refuse to resume what this config does not train, rather than go on with a part of it.
+    """Check that a checkpoint fits the resumed model, optimizer and schedule.
 
     Raises:
         ValueError: if a tensor, the optimizer or the schedule differs.
@@ -132,10 +132,10 @@ def _check_fit(runner: Runner, checkpoint: dict) -> None:
 
 @HOOKS.register_module()
 class ResumableTrainingHook(Hook):
-    """Makes a training interruptible at any time, and its resumption what would have followed.
+    """Makes a resumed training equal to an uninterrupted one, and saves a checkpoint at SIGTERM.
 
-    - It seeds the model's own chance before every iteration from the training's seed and the iteration.
-    - It refuses checkpoints that the config does not fit.
+    - It seeds the generators before every iteration from the training's seed and the iteration.
+    - It refuses to resume from a checkpoint that does not fit the config.
     - At SIGTERM, which clusters send before they kill, it saves a checkpoint after the iteration and ends the process
       with status 143. It then resumes in the middle of an epoch, too.
     """
@@ -154,7 +154,7 @@ class ResumableTrainingHook(Hook):
             _check_fit(runner, checkpoint)
 
     def before_train(self, runner: Runner) -> None:
-        """Listen for SIGTERM, and skip what was seen of an epoch that is resumed in the middle."""
+        """Listen for SIGTERM. In an epoch that is resumed in the middle, skip the samples that were seen."""
         signal.signal(signal.SIGTERM, self._terminate)
         loader, loop = runner.train_dataloader, runner.train_loop
         seen = loop.iter - loop.epoch * len(loader)
@@ -181,7 +181,7 @@ class ResumableTrainingHook(Hook):
 
 
 def make_resumable(cfg: Config) -> None:
-    """Let the training of a config go on after an interruption as if there had been none.
+    """Change a config so that its training can be interrupted and resumed without a difference.
 
     A training with a batch sampler of its own keeps its loader: its augmentations differ after a resume.
     """

@@ -1,4 +1,4 @@
-"""The top-down pose estimator: person crops of high resolution outside, low resolution only inside."""
+"""Top-down pose estimator that takes high-resolution crops of persons and runs its network at low resolution."""
 
 from collections.abc import Sequence
 

@@ -15,7 +15,7 @@ __all__ = ['SSSRHeatmapHead']
 
 @dataclass
 class _Made:
-    """Stands in for the features of heatmaps that are made already."""
+    """Finished heatmaps in place of features: :meth:`SSSRHeatmapHead.forward` returns them as they are."""
 
     heatmaps: Tensor
 
