@@ -14,10 +14,12 @@ import torch
 import toy
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS, TASK_UTILS
 
 from dsrl_mm import cli
 from dsrl_mm.engine.config import read_config
+from dsrl_mm.seg import to_dsrl
 
 REPO = Path(__file__).parents[1]
 EXAMPLES = REPO / 'docs/examples'
@@ -113,6 +115,7 @@ def test_my_config_dsrl(tmp_path):
     (tmp_path / 'my_config.py').write_text(f'_base_ = {str(stock)!r}\n')
     (tmp_path / 'dsrl.py').write_text((EXAMPLES / 'my_config_dsrl.py').read_text())
     cfg = Config.fromfile(tmp_path / 'dsrl.py')
+    assert cfg.model == to_dsrl(tmp_path / 'my_config.py').model
     cfg.model.pretrained = None  # nothing is downloaded in tests
     cfg.model.data_preprocessor.size = toy.SIZE
     model = revert_sync_batchnorm(MODELS.build(cfg.model))
@@ -128,6 +131,21 @@ def test_my_class_weights(tmp_path):
     cfg = read_config(tmp_path / 'my_class_weights.py')
     head = SimpleNamespace(num_classes=cfg.model.decode_head.decode_head.num_classes)
     assert TASK_UTILS.build(dict(cfg.model.decode_head.decode_head.sampler, context=head)).weights.shape == (3,)
+
+
+def test_my_inference(checkout):
+    Path('my_data.py').write_text((EXAMPLES / 'my_data.py').read_text())
+    cfg = read_config('my_data.py', dict(canvas=[64, 96]))
+    work_dir = Path('work_dirs/my_data')
+    work_dir.mkdir(parents=True)
+    cfg.dump(work_dir / 'my_data.py')  # as a training does
+    init_default_scope('mmseg')
+    weights = MODELS.build(cfg.model).state_dict()
+    torch.save(dict(meta={}, state_dict=weights), work_dir / 'iter_20000.pth')
+    cv2.imwrite('street.jpg', np.random.default_rng(0).integers(256, size=(48, 80, 3), dtype=np.uint8))
+    mask = runpy.run_path(str(EXAMPLES / 'my_inference.py'))['mask']
+    assert mask.shape == (1, 48, 80)
+    assert mask.max() < 3
 
 
 def test_prepare_camvid(tmp_path, monkeypatch):
