@@ -1,4 +1,4 @@
-# What every segmentation network here starts from: images normalised as ImageNet's, half of their sides read.
+# What every segmentation network here starts from: images normalized as ImageNet's, half of their sides read.
 model = dict(
     type='DSRLSegmentor',
     scale_factor=2,

@@ -1,5 +1,5 @@
 # Images of your own. A config sets these variables, or --cfg-options does.
-# The folder of images/{train,val}/NAME.jpg and labels/{train,val}/NAME.png, 8-bit class ids, 255 where unlabelled.
+# The folder of images/{train,val}/NAME.jpg and labels/{train,val}/NAME.png, 8-bit class ids, 255 where unlabeled.
 data_root = 'data/custom'
 classes = None  # the names of the classes, in the order of their ids: ('road', 'car', 'person')
 palette = []  # an (R, G, B) for each class in pictures; random if empty

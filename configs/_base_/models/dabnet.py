@@ -9,7 +9,7 @@
 #     1 / ln(1.10 + share of the pixels).
 #   Both: 1000 epochs (on Cityscapes 372k iterations); 500 iterations of warm-up from a third of the rate, then poly to
 #     0 with power 0.9; resizing by one of 0.75, 1, 1.25, 1.5, 1.75, 2, a random crop, a random flip, no change of
-#     colours; the mean is subtracted, but nothing divided by the standard deviation. Weight decay spares nothing, not
+#     colors; the mean is subtracted, but nothing divided by the standard deviation. Weight decay spares nothing, not
 #     even PReLU's slopes.
 _base_ = '../segmentor.py'
 norm_cfg = dict(type='SyncBN', eps=1e-3, requires_grad=True)  # eps: the authors'
