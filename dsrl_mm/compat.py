@@ -26,7 +26,7 @@ from pickle import UnpicklingError
 
 import numpy as np
 
-__all__ = ['let_mmpose_draw_circles', 'need_timm_extra', 'prepare', 'quiet_import']
+__all__ = ['let_mmpose_draw_circles', 'let_pipelines_name_files', 'need_timm_extra', 'prepare', 'quiet_import']
 
 #: Import name -> distributions of the original; the continuation's is the first one's name after "onedl-".
 _ORIGINALS = {
@@ -119,6 +119,28 @@ def let_mmpose_draw_circles() -> None:
         return stock(self, center, radius, *args, **kwargs)
 
     OpencvBackendVisualizer.draw_circles = draw_circles
+
+
+def let_pipelines_name_files() -> None:
+    """Make errors in MMEngine's pipelines name the file, with a worker's, too."""
+    from mmengine.dataset import Compose
+
+    def call(self, data):
+        for transform in self.transforms:
+            name = getattr(transform, '__name__', type(transform).__name__)
+            files = [data.get('seg_map_path') if 'Annotation' in name else None, data.get('img_path')]
+            try:
+                data = transform(data)
+            except Exception as error:
+                file = next((str(file) for file in files if file), None)
+                if file is None or file in str(error):
+                    raise
+                raise RuntimeError(f'{file}: {name} fails with {type(error).__name__}: {error}') from error
+            if data is None:  # the data set takes another sample
+                return None
+        return data
+
+    Compose.__call__ = call
 
 
 @contextmanager

@@ -13,8 +13,11 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
+from torch.utils.data import DataLoader
+from toy_data import write_camvid
 
 from dsrl_mm import compat
+from dsrl_mm.seg import CamVidDataset
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,6 +60,7 @@ for name in ('mmdet', 'mmseg', 'chumpy', 'json_tricks'):
     sys.modules[name] = None  # not installed
 import torch
 from dsrl_mm import compat
+from dsrl_mm.seg import CamVidDataset
 compat.prepare('mmengine', 'mmcv', 'mmpose')
 import mmpose.apis, mmpose.codecs, mmpose.datasets, mmpose.engine, mmpose.evaluation, mmpose.models
 import mmpose.visualization
@@ -149,6 +153,7 @@ def test_mmcv_operators_are_found_and_raise_when_used(tmp_path):
         """
 import importlib, importlib.util, sys
 from dsrl_mm import compat
+from dsrl_mm.seg import CamVidDataset
 
 compat.prepare('mmcv')
 ext = importlib.import_module('mmcv._ext')  # as mmcv.utils.ext_loader does
@@ -189,6 +194,7 @@ def test_torchvision_is_importable_without_its_compiled_operators(tmp_path):
         """
 import torch
 from dsrl_mm import compat
+from dsrl_mm.seg import CamVidDataset
 
 try:
     import torchvision
@@ -217,6 +223,7 @@ def test_torchvision_with_operators_keeps_them(tmp_path):
         """
 import torch
 from dsrl_mm import compat
+from dsrl_mm.seg import CamVidDataset
 
 library = torch.library.Library('torchvision', 'DEF')
 
@@ -309,3 +316,17 @@ def test_checkpoints_get_no_other_attributes(nothing_allowed, tmp_path):
     compat._allow_checkpoint_values()
     with pytest.raises(pickle.UnpicklingError, match='only methods of HistoryBuffer'):
         torch.load(tmp_path / 'a.pth')
+
+
+@pytest.mark.parametrize('num_workers', [0, 1])
+def test_errors_in_pipelines_name_the_file(tmp_path, num_workers):
+    data = write_camvid(tmp_path, train=1, val=1)
+    (data / 'labels/train/train_0.png').write_bytes(b'')
+    dataset = CamVidDataset(
+        data_root=str(data),
+        data_prefix=dict(img_path='images/train', seg_map_path='labels/train'),
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')],
+    )
+    loader = DataLoader(dataset, num_workers=num_workers, collate_fn=list)
+    with pytest.raises(RuntimeError, match='labels/train/train_0.png: LoadAnnotations fails with UnidentifiedImage'):
+        next(iter(loader))

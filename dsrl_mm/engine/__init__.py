@@ -3,6 +3,7 @@
 from dsrl_mm import compat
 
 compat.prepare('mmengine', 'mmcv')
+compat.let_pipelines_name_files()
 
 from .checkpoint import AtomicLocalBackend, SafeCheckpointHook  # noqa: E402
 from .hooks import NonFiniteLossHook  # noqa: E402

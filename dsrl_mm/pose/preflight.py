@@ -298,7 +298,7 @@ def check_data(cfg: Config, phases: tuple[str, ...]) -> None:
     Data sets of other types are not checked. An annotation file of COCO's size takes seconds, mostly for parsing.
 
     Args:
-        cfg (Config): an MMPose config.
+        cfg (Config): an MMPose config. ``check_data=False`` in it turns the check off.
         phases (tuple[str, ...]): of 'train', 'val', 'test'; a phase without a data loader is skipped.
 
     Raises:
@@ -307,6 +307,8 @@ def check_data(cfg: Config, phases: tuple[str, ...]) -> None:
             order between file, data set and model; if one of the images looked into is none or has another size than
             its annotations say; if crops are of another size than the head's codec decodes for.
     """
+    if not cfg.get('check_data', True):
+        return
     init_default_scope(cfg.get('default_scope', 'mmpose'))
     checked, input_size = [], ((cfg.model.get('head') or {}).get('decoder') or {}).get('input_size')
     for phase in phases:

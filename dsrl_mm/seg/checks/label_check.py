@@ -1,14 +1,19 @@
-"""Check of training labels for class ids out of range."""
+"""Checks of labels: class ids out of range, classes without pixels, unlabeled pixels."""
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 
 import torch
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmseg.registry import HOOKS
 from torch import nn
 
 from ...engine.hooks import sample_paths
 
-__all__ = ['LabelCheckHook']
+__all__ = ['LabelCheckHook', 'check_labels']
 
 
 def _plain(model: nn.Module) -> nn.Module:
@@ -16,9 +21,65 @@ def _plain(model: nn.Module) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
 
 
+def _count_ids(label: torch.Tensor, where: str, num_ids: int, ignored: Collection[int]) -> Counter:
+    """Count the pixels of each id of a label.
+
+    Raises:
+        ValueError: if an id is neither a class nor ignored.
+    """
+    if label.min() >= 0 and label.max() < 2**16:
+        counts = torch.bincount(label.flatten())  # many times faster than unique
+        counts = Counter({i: int(counts[i]) for i in counts.nonzero().flatten().tolist()})
+    else:
+        counts = Counter(dict(zip(*(part.tolist() for part in label.unique(return_counts=True)))))
+    if unknown := sorted(i for i in counts if not 0 <= i < num_ids and i not in ignored):
+        remedy = "Correct the label, or set the data set's classes and the heads' num_classes"
+        if num_ids == 1:
+            remedy += ": the background is a class, too, as in classes=('background', 'object')"
+        elif unknown == [num_ids] and counts[0]:
+            remedy += ', or reduce_zero_label=True where 0 means unlabeled'
+        raise ValueError(
+            f'{where}: holds the class ids {unknown}, but the model has {num_ids} classes (0 to {num_ids - 1}) and '
+            f'ignores {", ".join(map(str, sorted(ignored)))}. {remedy}.'
+        )
+    return counts
+
+
+def check_labels(
+    labels: Iterable[tuple[str, torch.Tensor]], classes: Sequence, num_ids: int, ignored: Collection[int], key: str
+) -> None:
+    """Check a sample of a data set's labels, and log which classes they lack and how much of them is void.
+
+    Args:
+        labels (Iterable[tuple[str, torch.Tensor]]): name and class ids (H, W) of each label, as training reads them.
+        classes (Sequence): names by id.
+        num_ids (int): ids below this are allowed.
+        ignored (Collection[int]): other allowed ids, which teach nothing.
+        key (str): the data set's key in the config.
+
+    Raises:
+        ValueError: if a label holds another id.
+    """
+    counts, total = Counter(), 0
+    for where, label in labels:
+        counts += _count_ids(label, where, num_ids, ignored)
+        total += 1
+    if not counts:
+        return
+    void = sum(counts[i] for i in ignored) / counts.total()
+    lacking = [str(name) for i, name in enumerate(classes) if not counts[i] or i in ignored]
+    message = f'{key}: of the pixels of {total} labels, {void:.1%} are void'
+    if lacking:
+        more = f' and {len(lacking) - 10} more' if len(lacking) > 10 else ''
+        message += f', and no pixel is of class {", ".join(lacking[:10])}{more}'
+        if 255 in ignored and set(counts) == {0, 255}:
+            message += '. Masks painted in 0 and 255? 255 means unlabeled: write 1 for it'
+    print_log(message, 'current', logging.WARNING if lacking or void > 0.5 else logging.INFO)
+
+
 @HOOKS.register_module(force=True)
 class LabelCheckHook(Hook):
-    """Hook that checks every training label on the CPU, in one pass over its pixels.
+    """Hook that checks every label on the CPU, in one pass over its pixels.
 
     A class id out of range is undefined behavior in the loss: an assertion without a file name on a GPU, and sometimes
     no error on a CPU.
@@ -60,11 +121,23 @@ class LabelCheckHook(Hook):
                     f'{where}: a label of shape {tuple(label.shape)} for an image of shape {tuple(image.shape)}. A '
                     "label has one channel of class ids and its image's size; convert colour labels to ids first."
                 )
-            present = torch.bincount(label.flatten()).nonzero().flatten().tolist()
-            unknown = [i for i in present if i >= head.num_classes and i != head.ignore_index]
-            if unknown:
-                raise ValueError(
-                    f'{where}: holds the class ids {unknown}, but the model has {head.num_classes} classes (0 to '
-                    f"{head.num_classes - 1}) and ignores {head.ignore_index}. Correct the label, set the heads' "
-                    'num_classes, or reduce_zero_label=True where 0 is the background.'
-                )
+            # One channel tells two classes apart.
+            num_ids = max(head.num_classes, 2 * (getattr(head, 'out_channels', 0) == 1))
+            _count_ids(label, where, num_ids, {head.ignore_index})
+
+    def before_val_iter(self, runner, batch_idx, data_batch=None) -> None:
+        """Check the ids of labels; metrics drop unknown ones silently."""
+        self._check_evaluated(runner.val_evaluator, runner, data_batch)
+
+    def before_test_iter(self, runner, batch_idx, data_batch=None) -> None:
+        """Check the ids of labels; metrics drop unknown ones silently."""
+        self._check_evaluated(runner.test_evaluator, runner, data_batch)
+
+    def _check_evaluated(self, evaluator, runner, data_batch) -> None:
+        ignored = {metric.ignore_index for metric in evaluator.metrics if hasattr(metric, 'ignore_index')}
+        classes = (evaluator.dataset_meta or {}).get('classes')
+        for sample in data_batch['data_samples']:
+            sample = sample[0] if isinstance(sample, (list, tuple)) else sample  # test-time augmentation
+            if classes and 'gt_sem_seg' in sample:
+                where = sample.metainfo.get('seg_map_path', f'the label of {sample.metainfo.get("img_path")}')
+                _count_ids(sample.gt_sem_seg.data, where, len(classes), ignored or {255})

@@ -1,8 +1,11 @@
-"""Checks of data sets and class counts before anything starts, by headers alone."""
+"""Checks of data sets and class counts before anything starts."""
 
 import numpy as np
 import pytest
+from mmcv.transforms import BaseTransform
 from mmengine.config import Config
+from mmengine.fileio import BaseStorageBackend, register_backend
+from mmseg.registry import TRANSFORMS
 from PIL import Image, ImageFile
 from toy import auxiliary_head_cfg, head_cfg, model_cfg
 from toy_data import write_camvid
@@ -63,7 +66,21 @@ def test_a_truncated_png_is_found(pair, tmp_path, missing):
         check_pair(*pair)
 
 
-@pytest.mark.parametrize(('largest', 'passes'), [(255, True), (256, False)])
+def test_a_truncated_jpeg_is_found(pair, tmp_path):
+    path = tmp_path / 'image.jpg'
+    path.write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(ValueError, match='image.jpg is a truncated JPEG: its end is missing. Restore it'):
+        check_pair(*pair)
+
+
+def test_a_dangling_link_is_found(pair, tmp_path):
+    (tmp_path / 'image.jpg').unlink()
+    (tmp_path / 'image.jpg').symlink_to(tmp_path / 'gone.jpg')
+    with pytest.raises(FileNotFoundError, match='image.jpg is a link to a file that does not exist'):
+        check_pair(*pair)
+
+
+@pytest.mark.parametrize(('largest', 'passes'), [(255, True), (65535, True), (256, False)])
 def test_ids_beyond_8_bits_are_found(pair, largest, passes):
     label = np.zeros((8, 12), np.uint16)
     label[3, 4] = largest
@@ -73,14 +90,6 @@ def test_ids_beyond_8_bits_are_found(pair, largest, passes):
     else:
         with pytest.raises(ValueError, match='label.png holds values up to 256, but labels are loaded as 8-bit'):
             check_pair(*pair)
-
-
-def test_labels_of_a_loader_of_ones_own_may_be_anything(pair):
-    Image.new('RGB', (12, 8)).save(pair[1])
-    assert check_pair(*pair, holds_ids=False)
-    with pytest.raises(ValueError, match='8x12 pixels, but'):
-        Image.new('RGB', (8, 12)).save(pair[1])
-        check_pair(*pair, holds_ids=False)
 
 
 def test_formats_that_only_a_pipeline_knows_pass_uncompared(pair, tmp_path):
@@ -103,6 +112,7 @@ def config(data_root, **model) -> Config:
         type='CamVidDataset',
         data_root=str(data_root),
         data_prefix=dict(img_path='images/train', seg_map_path='labels/train'),
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')],
     )
     model = dict(model_cfg(head=head_cfg(num_classes=11)), **model)
     return Config(dict(model=model, train_dataloader=dict(dataset=dataset)))
@@ -111,7 +121,7 @@ def config(data_root, **model) -> Config:
 def test_every_pair_is_checked_and_other_phases_are_left_out(tmp_path, log):
     cfg = config(write_camvid(tmp_path, train=3, val=1))
     check_data(cfg, ('train', 'val'))
-    assert log == ['Checking the 3 images and labels of train_dataloader.dataset']
+    assert log[0].startswith('Checking the 3 images and labels of train_dataloader.dataset')
     (tmp_path / 'labels/train/train_2.png').write_bytes(b'')
     with pytest.raises(ValueError, match='train_2.png is not an image'):
         check_data(cfg, ('train',))
@@ -133,27 +143,163 @@ def test_wrapped_data_sets_are_checked(tmp_path, wrap, key):
         check_data(cfg, ('train',))
 
 
-def test_files_that_were_not_compared_are_counted(tmp_path, log):
+@TRANSFORMS.register_module()
+class LoadAnything(BaseTransform):
+    """An own loader: images of NumPy, and labels whose colours are ids."""
+
+    def transform(self, results):
+        results.update(img=np.zeros((8, 12, 3), np.uint8), img_shape=(8, 12), ori_shape=(8, 12))
+        results['gt_seg_map'] = np.full((8, 12), self.id, np.int64)
+        results['seg_fields'].append('gt_seg_map')
+        return results
+
+    def __init__(self, id=0):
+        self.id = id
+
+
+def test_own_loaders_are_asked(tmp_path, log):
     write_camvid(tmp_path, train=2, val=1)
     np.save(tmp_path / 'images/train/train_0.npy', np.zeros((8, 12, 5), np.float32))
     cfg = config(tmp_path)
     cfg.train_dataloader.dataset.update(type='BaseSegDataset', img_suffix='.npy', metainfo=dict(classes=('a',) * 11))
-    cfg.train_dataloader.dataset.seg_map_suffix = '.png'
+    cfg.train_dataloader.dataset.pipeline = [dict(type='LoadAnything'), dict(type='PackSegInputs')]
     check_data(cfg, ('train',))
-    assert log[1].startswith('1 of them have a format that only the pipeline may know')
+    assert any(line.startswith('1 of them were not compared by their headers') for line in log)
+    cfg.train_dataloader.dataset.pipeline[0].id = -1
+    with pytest.raises(ValueError, match=r'holds the class ids \[-1\], but the model has 11 classes'):
+        check_data(cfg, ('train',))
+    cfg.model.decode_head.decode_head.ignore_index = -1
+    check_data(cfg, ('train',))
 
 
-@pytest.mark.parametrize('loader', ['LoadAnnotations', 'LoadMyAnnotations'])
-def test_who_loads_labels_says_what_they_may_be(tmp_path, loader):
+@TRANSFORMS.register_module()
+class ColoursToIds(BaseTransform):
+    def transform(self, results):
+        results['gt_seg_map'] = results['gt_seg_map'][..., 0] // 255
+        return results
+
+
+def test_colour_labels_pass_if_a_transform_makes_them_ids(tmp_path):
     write_camvid(tmp_path, train=1, val=1)
-    Image.new('RGB', (64, 48)).save(tmp_path / 'labels/train/train_0.png')
+    Image.new('RGB', (64, 48), 'blue').save(tmp_path / 'labels/train/train_0.png')
     cfg = config(tmp_path)
-    cfg.train_dataloader.dataset.pipeline = [dict(type='LoadImageFromFile'), dict(type=loader)]
-    if loader == 'LoadMyAnnotations':
+    with pytest.raises(ValueError, match='train_0.png is a colour image'):
+        check_data(cfg, ('train',))
+    cfg.train_dataloader.dataset.pipeline.insert(2, dict(type='ColoursToIds'))
+    check_data(cfg, ('train',))
+
+
+def test_sizes_may_differ_if_the_pipeline_makes_them_equal(tmp_path):
+    write_camvid(tmp_path, train=1, val=1)
+    Image.new('L', (32, 24)).save(tmp_path / 'labels/train/train_0.png')
+    cfg = config(tmp_path)
+    with pytest.raises(ValueError, match='is 32x24 pixels, but its image'):
+        check_data(cfg, ('train',))
+    cfg.train_dataloader.dataset.pipeline.insert(2, dict(type='Resize', scale=(64, 48), keep_ratio=False))
+    check_data(cfg, ('train',))
+
+
+@register_backend('files_of_a_dict')
+class DictBackend(BaseStorageBackend):
+    """Stands for LMDB and others."""
+
+    files = {}
+
+    def __init__(self, **_):
+        pass
+
+    def get(self, path):
+        return self.files[path]
+
+    get_text = get
+
+
+def test_files_of_other_backends_are_sampled(tmp_path):
+    data = write_camvid(tmp_path / 'data', train=2, val=1)
+    (tmp_path / 'names.txt').write_text('train_0\ntrain_1')
+    DictBackend.files = {str(f.relative_to(data)): f.read_bytes() for f in data.rglob('*.png')}
+    cfg = config(data)
+    cfg.train_dataloader.dataset.update(data_root=None, ann_file=str(tmp_path / 'names.txt'))
+    for step in cfg.train_dataloader.dataset.pipeline[:2]:
+        step.backend_args = dict(backend='files_of_a_dict')
+    check_data(cfg, ('train',))
+    DictBackend.files['labels/train/train_1.png'] = b'nothing'
+    with pytest.raises(RuntimeError, match='^labels/train/train_1.png: LoadAnnotations fails with Unidentified'):
+        check_data(cfg, ('train',))
+
+
+def test_damaged_pixels_before_an_intact_end_are_found(tmp_path):
+    path = write_camvid(tmp_path, train=1, val=1) / 'images/train/train_0.png'
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 9] = bytes(9)
+    path.write_bytes(content)
+    with pytest.raises(AssertionError, match='failed to load image: .*train_0.png'):
+        check_data(config(tmp_path), ('train',))
+
+
+def test_images_left_out_are_counted(tmp_path, log):
+    folder = write_camvid(tmp_path, train=3, val=1) / 'images/train'
+    (folder / 'train_0.png').rename(folder / 'train_0.PNG')
+    (folder / 'train_1.png').unlink()
+    (folder / 'train_1.png').symlink_to('gone.png')
+    check_data(config(tmp_path), ('train',))
+    assert any('2 image files are left out, such as' in line and 'train_0.PNG' in line for line in log)
+
+
+def test_images_of_more_bits_than_are_loaded_are_reported(tmp_path, log):
+    write_camvid(tmp_path, train=1, val=1)
+    Image.fromarray((np.arange(48 * 64) + 1000).astype(np.uint16).reshape(48, 64)).save(
+        tmp_path / 'images/train/train_0.png'
+    )
+    check_data(config(tmp_path), ('train',))
+    # 1000 // 256 = 3 to 4071 // 256 = 15
+    assert any('16-bit values up to 4071, but is loaded with 8 bits: 13 grey levels remain' in line for line in log)
+
+
+def test_channels_must_be_the_preprocessors(tmp_path):
+    write_camvid(tmp_path, train=1, val=1)
+    Image.new('RGBA', (64, 48)).save(tmp_path / 'images/train/train_0.png')
+    cfg = config(tmp_path)
+    check_data(cfg, ('train',))
+    cfg.train_dataloader.dataset.pipeline[0].color_type = 'unchanged'
+    with pytest.raises(ValueError, match='train_0.png .* is loaded with 4 channels, but .*mean has 3 values'):
+        check_data(cfg, ('train',))
+    cfg.check_data = False
+    check_data(cfg, ('train',))
+
+
+def test_classes_are_no_string(tmp_path):
+    cfg = config(write_camvid(tmp_path, train=1, val=1))
+    cfg.train_dataloader.dataset.metainfo = dict(classes='water')
+    with pytest.raises(ValueError, match=r"the string 'water', which counts as 5 classes.*\('water',\)"):
+        check_data(cfg, ('train',))
+
+
+@pytest.mark.parametrize('sigmoid', [False, True])
+def test_one_channel_needs_a_sigmoid(tmp_path, sigmoid):
+    data = write_camvid(tmp_path, train=1, val=1)
+    Image.fromarray(np.arange(48 * 64).reshape(48, 64).astype(np.uint8) % 2).save(data / 'labels/train/train_0.png')
+    loss = dict(type='CrossEntropyLoss', use_sigmoid=sigmoid)
+    head = head_cfg('FCNHead', num_classes=2, out_channels=1, loss_decode=loss)
+    cfg = config(data, decode_head=head)
+    cfg.train_dataloader.dataset.update(type='BaseSegDataset', img_suffix='.png', metainfo=dict(classes=('a', 'b')))
+    if sigmoid:
         check_data(cfg, ('train',))
     else:
-        with pytest.raises(ValueError, match='train_0.png is a colour image'):
+        with pytest.raises(ValueError, match='model.decode_head has one output channel.*use_sigmoid=True'):
             check_data(cfg, ('train',))
+
+
+def test_evaluated_labels_have_the_metrics_ids(tmp_path):
+    cfg = config(write_camvid(tmp_path, train=1, val=1))
+    Image.new('L', (64, 48), 77).save(tmp_path / 'labels/train/train_0.png')
+    cfg.val_dataloader = cfg.train_dataloader
+    cfg.val_evaluator = dict(type='IoUMetric', ignore_index=77)
+    check_data(cfg, ('val',))
+    cfg.val_evaluator = [dict(type='IoUMetric')]
+    with pytest.raises(ValueError, match=r'train_0.png: holds the class ids \[77\].* ignores 255'):
+        check_data(cfg, ('val',))
 
 
 def test_metrics_need_class_names(tmp_path):
@@ -167,7 +313,9 @@ def test_metrics_need_class_names(tmp_path):
 
 def test_a_test_set_may_have_no_labels(tmp_path):
     cfg = config(write_camvid(tmp_path, train=1, val=1))
-    cfg.train_dataloader.dataset.data_prefix.pop('seg_map_path')
+    cfg.train_dataloader.dataset.pipeline.pop(1)
+    cfg.train_dataloader.dataset.data_root = None
+    cfg.train_dataloader.dataset.data_prefix = dict(img_path=str(tmp_path / 'images/train'), seg_map_path=None)
     cfg.train_dataloader.dataset.type = 'BaseSegDataset'
     cfg.train_dataloader.dataset.update(img_suffix='.png', metainfo=dict(classes=('a',) * 11))
     check_data(cfg, ('train',))

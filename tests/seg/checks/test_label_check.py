@@ -9,6 +9,7 @@ from mmengine.structures import PixelData
 from toy import NUM_CLASSES, auxiliary_head_cfg, batch, build, head_cfg, model_cfg, preprocessor_cfg
 
 from dsrl_mm.seg import LabelCheckHook
+from dsrl_mm.seg.checks.label_check import check_labels
 
 
 @pytest.fixture(scope='module', params=[True, False], ids=['DSRL', 'baseline'])
@@ -83,3 +84,65 @@ def test_looks_into_a_distributed_model(runner, monkeypatch):
     data['data_samples'][0].gt_sem_seg.data[0, 0, 0] = 99
     with pytest.raises(ValueError, match=r'\[99\]'):
         check(SimpleNamespace(model=wrapper), data)
+
+
+def sampled(*labels: list[int], classes: tuple[str, ...] = ('background', 'object'), ignored: tuple[int, ...] = (255,)):
+    check_labels([('x.png', torch.tensor([ids])) for ids in labels], classes, len(classes), ignored, 'train')
+
+
+@pytest.mark.parametrize(
+    ('labels', 'line'),
+    [
+        ([[0, 1, 1, 255]], 'train: of the pixels of 1 labels, 25.0% are void'),
+        ([[0, 0], [1, 1]], 'train: of the pixels of 2 labels, 0.0% are void'),
+        ([[0, 0], [0, 0]], 'train: of the pixels of 2 labels, 0.0% are void, and no pixel is of class object'),
+        (
+            [[255, 255]],
+            'train: of the pixels of 1 labels, 100.0% are void, and no pixel is of class background, object',
+        ),
+    ],
+)
+def test_what_a_sample_teaches_is_logged(log, labels, line):
+    sampled(*labels)
+    assert log == [line]
+
+
+def test_masks_painted_in_0_and_255_are_recognized(log):
+    sampled([0, 255])
+    assert log[0].endswith(
+        'no pixel is of class object. Masks painted in 0 and 255? 255 means unlabeled: write 1 for it'
+    )
+
+
+@pytest.mark.parametrize(
+    ('labels', 'classes', 'remedy'),
+    [
+        ([0, 1, 2], ('a', 'b'), ', or reduce_zero_label=True where 0 means unlabeled.'),
+        ([0, 1, 3], ('a', 'b'), 'num_classes.'),
+        ([0, 1], ('a',), "the background is a class, too, as in classes=('background', 'object')."),
+    ],
+)
+def test_a_remedy_does_no_harm(labels, classes, remedy):
+    with pytest.raises(ValueError) as error:
+        sampled(labels, classes=classes)
+    assert str(error.value).endswith(remedy)
+
+
+def test_ids_may_be_negative_and_large(log):
+    sampled([-1, 0, 1, 2**40], ignored=(-1, 2**40))
+    assert log == ['train: of the pixels of 1 labels, 50.0% are void']
+
+
+@pytest.mark.parametrize('hook', ['val', 'test'])
+def test_evaluated_labels_are_checked(hook):
+    evaluator = SimpleNamespace(metrics=[SimpleNamespace(ignore_index=7)], dataset_meta=dict(classes=('a', 'b')))
+    runner = SimpleNamespace(**{f'{hook}_evaluator': evaluator})
+    sample = batch()['data_samples'][0]
+    sample.gt_sem_seg = PixelData(data=torch.tensor([[[0, 1, 7]]]))
+    sample.set_metainfo(dict(seg_map_path='labels/0.png'))
+    check = getattr(LabelCheckHook(), f'before_{hook}_iter')
+    check(runner, 0, dict(data_samples=[sample]))
+    check(runner, 0, dict(data_samples=[[sample, sample]]))  # test-time augmentation
+    sample.gt_sem_seg.data[0, 0, 2] = 255
+    with pytest.raises(ValueError, match=r'^labels/0.png: holds the class ids \[255\].* and ignores 7'):
+        check(runner, 0, dict(data_samples=[sample]))
