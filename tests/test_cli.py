@@ -369,14 +369,13 @@ def test_processes_on_cpus_do_without_what_needs_gpus(monkeypatch):
 
 
 def test_only_the_first_process_checks_the_data(monkeypatch):
-    cfg = Config(
-        dict(default_scope='mmseg', launcher='slurm', train_dataloader=dict(dataset=dict(data_prefix=dict(a='b'))))
-    )
+    dataset = dict(type='CamVidDataset', data_prefix=dict(img_path='b'), pipeline=[dict(type='LoadImageFromFile')])
+    cfg = Config(dict(default_scope='mmseg', launcher='slurm', train_dataloader=dict(dataset=dataset)))
     monkeypatch.setenv('SLURM_PROCID', '1')
     monkeypatch.setenv('RANK', '0')
     cli.preflight(cfg, ('train',))
     monkeypatch.setenv('SLURM_PROCID', '0')
-    with pytest.raises(FileNotFoundError, match='train_dataloader.dataset.data_prefix.a'):
+    with pytest.raises(FileNotFoundError, match='train_dataloader.dataset.data_prefix.img_path'):
         cli.preflight(cfg, ('train',))
 
 
