@@ -240,7 +240,8 @@ def _sr_aux(
 ) -> dict:
     """Configure the SISR head on the finest and the last of the backbone's outputs, and FA on 1/8 of the canvas.
 
-    Outputs that are finer than 1/8 of the canvas are left to SSSR: they cost more and did not pay.
+    Outputs finer than 1/4 of the network input are left to SSSR, because they cost more and did not pay, unless the
+    last one is that fine, as U-Net's is.
     """
     if not probe.feats:
         raise TypeError(
@@ -248,7 +249,7 @@ def _sr_aux(
             'to choose from. SSSR alone is possible: sisr=False, or --no-sisr'
         )
     strides, last = probe.strides, len(probe.feats) - 1
-    stride = min((s for s in strides if s >= _SISR_STRIDE), default=max(strides))
+    stride = min(s for s in strides if s >= min(_SISR_STRIDE, strides[last]))
     # Of several equally fine maps, the deepest.
     finest = max(i for i, s in enumerate(strides) if s == stride)
     index = sorted({finest, last})

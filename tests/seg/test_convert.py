@@ -168,6 +168,20 @@ def test_says_why_there_is_no_early_map(overrides, reason, tmp_path):
     assert 'skip' not in Config.fromfile(out).model.decode_head
 
 
+@pytest.mark.parametrize(
+    ('backbone', 'channels', 'in_index', 'upscale_factor'),
+    [
+        (dict(type='DABNet'), (131, 259), (1, 2), 8),  # strides 2, 4 and 8
+        (dict(type='UNet', base_channels=4), (4,), (4,), 2),  # strides 16, 8, 4, 2 and 1
+    ],
+)
+def test_sisr_reads_maps_from_stride_4_on_unless_the_last_is_finer(backbone, channels, in_index, upscale_factor):
+    head = toy.head_cfg('FCNHead', in_channels=channels[-1], in_index=in_index[-1])
+    converted = to_dsrl(stock_cfg(backbone=backbone, decode_head=head), form='paper').model.sr_aux.head
+    assert (converted.in_channels, converted.in_index) == (channels, in_index)
+    assert converted.upscale_factor == upscale_factor
+
+
 def test_other_strides_than_the_stacks_are_left_out():
     # The stack goes from 1/8 by 3 and 2 to 1/8 x 6; an early map at 1/2 is on neither of its grids.
     cfg = stock_cfg(backbone=dict(type='DABNet'), decode_head=toy.head_cfg('FCNHead', in_channels=259, in_index=2))
