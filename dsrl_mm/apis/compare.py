@@ -20,6 +20,7 @@ from torch import nn
 from ..engine.complexity import measure_complexity
 from ..engine.config import read_config
 from ..engine.loading import load_for_inference, read_state_dict, without_pretrained
+from ..engine.metrics import with_sr_metric
 from ..engine.timing import time_in_turn
 from .deploy import build_deploy_model
 from .pictures import draw
@@ -80,7 +81,7 @@ def evaluate(trained: Trained, name: str = 'the model', metrics: Sequence[dict] 
         metrics = trained.cfg.test_evaluator
     metrics = [*(metrics if isinstance(metrics, (list, tuple)) else [metrics])]
     if trained.rebuilds:
-        metrics.append(dict(type='SRMetric', scale_factor=model.scale_factor))
+        metrics = with_sr_metric(metrics, model.scale_factor)
     evaluator = Evaluator(metrics)
     evaluator.dataset_meta = loader.dataset.metainfo
     with torch.no_grad():
@@ -132,8 +133,8 @@ def compare_models(
     out_dir.mkdir(parents=True, exist_ok=True)
     table, deployed, shapes = {}, {}, {}
     for name, trained in entries.items():
-        table[name] = {key: value for key, value in evaluate(trained, name).items() if key not in ('aAcc', 'mAcc')}
         deployed[name] = model = trained.deployed()
+        table[name] = {key: value for key, value in evaluate(trained, name).items() if key not in ('aAcc', 'mAcc')}
         channels, *canvas = DATASETS.build(trained.cfg.test_dataloader.dataset)[0]['inputs'].shape
         shapes[name] = channels, *(-(-side // model.scale_factor) for side in canvas)
     for name, milliseconds in latencies(deployed, shapes).items():

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from ..engine.config import input_channels
-from ..engine.loading import load_for_inference
+from ..engine.config import input_channels, plain_datasets
+from ..engine.loading import check_classes, load_for_inference
 from .task import task_of
 
 __all__ = ['build_deploy_model', 'deploy_config', 'export_program', 'save_deploy']
@@ -34,11 +34,22 @@ def build_deploy_model(cfg: Config, checkpoint: str | Path, low_res_input: bool 
     """Build the model of a deploy config, in eval mode, with a checkpoint's weights.
 
     Raises:
-        ValueError: if the checkpoint lacks weights that inference needs.
+        ValueError: if the checkpoint lacks weights that inference needs, holds NaN, or numbers the classes of the
+            config's test set in another order.
     """
     model = deploy_config(cfg, low_res_input).model
     init_default_scope(cfg.get('default_scope', 'mmseg'))
+    meta = _read_meta(checkpoint)
+    for _, dataset in plain_datasets(cfg.get('test_dataloader') or {}, 'test_dataloader', 'type'):
+        with DATASETS.switch_scope_and_registry(None) as registry:
+            own = getattr(registry.get(dataset['type']), 'METAINFO', {}) if isinstance(dataset['type'], str) else {}
+        check_classes(meta, (own | dict(dataset.get('metainfo') or {})).get('classes'), str(checkpoint))
     return load_for_inference(MODELS.build(model), checkpoint)
+
+
+def _read_meta(checkpoint: str | Path) -> dict:
+    read = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu', logger='silent')
+    return read.get('meta') or {}
 
 
 def export_program(model: nn.Module, size: tuple[int, int], channels: int = 3) -> torch.export.ExportedProgram:
@@ -91,12 +102,12 @@ def save_deploy(
         list[Path]: the files written.
 
     Raises:
-        ValueError: for ``fp16``, if a weight is beyond its range.
+        ValueError: for ``fp16``, if a weight is beyond its range, and as :func:`build_deploy_model`.
     """
     out_dir = Path(out_dir)
     model = build_deploy_model(cfg, checkpoint, low_res_input)
+    meta = _read_meta(checkpoint)
     out_dir.mkdir(parents=True, exist_ok=True)
-    meta = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu', logger='silent').get('meta', {})
     files = [out_dir / 'deploy.py', out_dir / 'deploy.pth']
     deploy_config(cfg, low_res_input).dump(files[0])
     kept = {key: meta[key] for key in ('dataset_meta', 'epoch', 'iter') if key in meta}

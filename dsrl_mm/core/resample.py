@@ -36,8 +36,9 @@ def pad_to_multiple(x: Tensor, multiple: int, value: float | None = None) -> Ten
         Tensor: shape (B, C, ceil(H / multiple) * multiple, ceil(W / multiple) * multiple); ``x`` itself if no padding
         is needed.
     """
-    bottom, right = -x.shape[-2] % multiple, -x.shape[-1] % multiple
-    if not (bottom or right):
+    # Exporters do not divide negative numbers as Python does, and may leave sizes open: these are no integers.
+    bottom, right = ((multiple - side % multiple) % multiple for side in x.shape[-2:])
+    if isinstance(bottom, int) and isinstance(right, int) and not (bottom or right):
         return x
     if value is None:
         return F.pad(x, (0, right, 0, bottom), mode='replicate')

@@ -1,6 +1,6 @@
 """Loading of checkpoints, with a report of what fits and an error for other architectures."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import CheckpointLoader
-from torch import nn
+from torch import Tensor, nn
 
 __all__ = [
     'CompleteCheckpointHook',
     'Match',
     'TRAINING_ONLY',
     'check_architecture',
+    'check_classes',
     'check_complete',
     'for_inference',
     'load_for_inference',
@@ -130,7 +131,7 @@ def check_complete(model: nn.Module, state_dict: dict, filename: str, also: tupl
             always needed with ``test_cfg.with_sr``. Defaults to none.
 
     Raises:
-        ValueError: if a needed tensor is missing or has another shape.
+        ValueError: if a needed tensor is missing, has another shape or holds NaN.
     """
     if (getattr(model, 'test_cfg', None) or {}).get('with_sr'):
         also = (*also, 'sr_aux.head.')
@@ -146,6 +147,34 @@ def check_complete(model: nn.Module, state_dict: dict, filename: str, also: tupl
         raise ValueError(
             f'{filename} lacks weights that this model predicts with: {modules_of(absent, depth=3)}. They would stay '
             f'random. {remedy}'
+        )
+    needed = {name: state_dict[name] for name in match.taken if not _is_for_training(name) or name.startswith(also)}
+    broken = [name for name, value in needed.items() if isinstance(value, Tensor) and value.isnan().any()]
+    if broken:
+        raise ValueError(
+            f'{filename}: {len(broken)} of {len(needed)} weights hold NaN, {broken[0]} for one. The training had '
+            'diverged: take an earlier checkpoint.'
+        )
+
+
+def check_classes(meta: Mapping, classes: Iterable[str] | None, filename: str) -> None:
+    """Refuse a checkpoint of a model that numbers the same classes in another order.
+
+    Args:
+        meta (Mapping): the checkpoint's.
+        classes (Iterable[str], optional): the data set's. Nothing is checked where either is unknown.
+        filename (str): for the message.
+
+    Raises:
+        ValueError: if the order differs.
+    """
+    trained = list((meta.get('dataset_meta') or {}).get('classes') or ())
+    classes = list(classes or ())
+    if trained != classes and sorted(trained) == sorted(classes):
+        raise ValueError(
+            f'{filename} was trained on the classes {trained}, but the data set has them in the order {classes}, so '
+            'predictions would have wrong names. Give metainfo.classes and the ids of the labels the order of the '
+            'training.'
         )
 
 
@@ -183,11 +212,15 @@ def load_for_inference(model: nn.Module, checkpoint: str | Path, also: tuple[str
 
 @HOOKS.register_module(force=True)
 class CompleteCheckpointHook(Hook):
-    """Hook that stops a test if the checkpoint lacks weights that inference needs."""
+    """Hook that stops a test if the checkpoint lacks weights that inference needs, or orders classes differently."""
 
     def after_load_checkpoint(self, runner, checkpoint) -> None:
-        """Check the checkpoint that the runner is about to load, see :func:`check_complete`."""
+        """Check the checkpoint that the runner is about to load: :func:`check_complete`, :func:`check_classes`."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         if isinstance(model, BaseTTAModel):
             model = model.module
-        check_complete(model, checkpoint.get('state_dict', checkpoint), str(runner._load_from))
+        name = str(runner._load_from)
+        check_complete(model, checkpoint.get('state_dict', checkpoint), name)
+        loader = getattr(getattr(runner, '_test_loop', None), 'dataloader', None)
+        metainfo = getattr(getattr(loader, 'dataset', None), 'metainfo', {})
+        check_classes(checkpoint.get('meta', {}), metainfo.get('classes'), name)

@@ -127,8 +127,13 @@ class DSRLTopdown(SuperResolutionMixin, TopdownPoseEstimator):
             check_crop(inputs.shape[:1:-1], self.codec.input_size, 'DSRLTopdown: the pipeline')
 
     def _check_targets(self, data_samples: list[PoseDataSample]) -> None:
-        """Raise a ValueError if the targets' grid differs from the grid of the head's codec."""
+        """Raise a ValueError if the targets are no heatmaps, or on another grid than the head's codec."""
         targets = data_samples[0].get('gt_fields', ())
+        if isinstance(self.head, SSSRHeatmapHead) and 'heatmaps' not in targets:
+            raise ValueError(
+                'DSRLTopdown: the SSSRHeatmapHead learns heatmaps, but GenerateTarget draws none. Its encoder must be '
+                f'the codec of model.head.decoder: {type(self.codec).__name__}.'
+            )
         if not hasattr(self.codec, 'heatmap_size') or 'heatmaps' not in targets:
             return
         grid, wanted = tuple(targets.heatmaps.shape[:0:-1]), tuple(self.codec.heatmap_size)

@@ -42,7 +42,7 @@ class SSSRHeatmapHead(HeatmapHead):
             cheaper.
 
     Raises:
-        ValueError: if ``final_layer`` is None.
+        ValueError: if ``final_layer`` is None, or the codec has no heatmaps.
     """
 
     def __init__(
@@ -76,6 +76,12 @@ class SSSRHeatmapHead(HeatmapHead):
             raise ValueError(
                 'SSSRHeatmapHead: final_layer=None leaves no layer that predicts the heatmaps which the upsampling '
                 'stack refines. Set head.final_layer=dict(kernel_size=1).'
+            )
+        if self.decoder is not None and not hasattr(self.decoder, 'heatmap_size'):
+            raise ValueError(
+                f'SSSRHeatmapHead: the codec {type(self.decoder).__name__} (model.head.decoder) has no heatmaps, which '
+                'the upsampling stack refines. Take one that has, such as MSRAHeatmap or UDPHeatmap, here and as the '
+                'encoder of GenerateTarget.'
             )
         self.upsampler = MODELS.build(
             dict(upsampler, in_channels=self.final_layer.in_channels, out_channels=self.out_channels)

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,10 +13,11 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmpose.datasets.datasets.base import BaseCocoStyleDataset
-from mmpose.registry import DATASETS
+from mmpose.evaluation import CocoMetric
+from mmpose.registry import DATASETS, METRICS
 from PIL import Image, UnidentifiedImageError
 
-from ..engine.config import plain_datasets
+from ..engine.config import builds, plain_datasets
 from .estimator import check_crop
 
 __all__ = ['check_data']
@@ -95,9 +97,20 @@ def _load_annotations(dataset: BaseCocoStyleDataset, key: str) -> dict[str, list
             f'{" and no ".join(missing)}. Keypoints are in files such as person_keypoints_train2017.json.'
         )
     for name, fields in (('images', ('id', 'file_name', 'width', 'height')), ('annotations', ('id', 'image_id'))):
+        by_id = {}
         for i, item in enumerate(content.get(name, ())):
             for missing in (one for one in fields if one not in item):
                 raise ValueError(f'{key}.ann_file: {dataset.ann_file} is no COCO file: {name}[{i}] has no "{missing}".')
+            if name == 'images' and isinstance(item['id'], str):
+                raise ValueError(
+                    f'{key}.ann_file: images[{i}] of {dataset.ann_file} has the id {item["id"]!r}, but MMPose computes '
+                    "with ids. Number the images, and write the numbers to the annotations' image_id, too."
+                )
+            if by_id.setdefault(item['id'], item) != item:
+                raise ValueError(
+                    f'{key}.ann_file: {dataset.ann_file} has several {name} with the id {item["id"]}, of which MMPose '
+                    f'would take one. Number the {name} without repetition.'
+                )
     return content
 
 
@@ -125,6 +138,23 @@ def _sides_in_image(bbox: list[float], image: dict) -> tuple[float, float]:
     return min(max(x + w, 0), right) - min(max(x, 0), right), min(max(y + h, 0), bottom) - min(max(y, 0), bottom)
 
 
+def _check_numbers(file: str, key: str, ann: dict) -> None:
+    """Refuse a box or a labelled keypoint that is not finite: its crop or heatmap would be."""
+    keypoints = ann['keypoints']
+    try:
+        if math.isfinite(sum(ann['bbox']) + sum(keypoints)):  # by far the fastest
+            return
+    except TypeError:
+        pass
+    labelled = [v for i in range(0, len(keypoints), 3) if keypoints[i + 2] != 0 for v in keypoints[i : i + 3]]
+    for name, values in (('bbox', ann['bbox']), ('keypoints', labelled)):
+        if any(not isinstance(value, (int, float)) or not math.isfinite(value) for value in values):
+            raise ValueError(
+                f'{key}: annotation {ann["id"]} of {file} has a {name} with values that are not finite numbers '
+                f'({values}). Correct it or leave the annotation out.'
+            )
+
+
 def _count_persons(dataset: BaseCocoStyleDataset, content: dict, key: str) -> _Persons:
     """Count the persons that MMPose uses: no crowds, with keypoints and a box in the image."""
     persons, images = _Persons(), {image['id']: image for image in content['images']}
@@ -141,6 +171,7 @@ def _count_persons(dataset: BaseCocoStyleDataset, content: dict, key: str) -> _P
                 f'{len(bbox)} as bbox. {type(dataset).__name__} needs {num_values}, for x, y and visibility of '
                 f'{num_values // 3} keypoints, and 4.'
             )
+        _check_numbers(dataset.ann_file, key, ann)
         if max(keypoints[0::3]) <= 0 and max(keypoints[1::3]) <= 0:
             continue
         side = min(_sides_in_image(bbox, image))
@@ -270,15 +301,40 @@ def _check_crops(cfg: dict, input_size: Sequence[int], key: str) -> None:
         _check_crops(cfg['dataset'], input_size, f'{key}.dataset')
 
 
-def _check_evaluators(cfg: Config, phase: str) -> None:
+def _evaluators(cfg: Config, phase: str) -> Iterator[tuple[str, dict]]:
+    """Yield the keys and the configs of a phase's metrics."""
     evaluators = cfg.get(f'{phase}_evaluator') or ()
-    several = isinstance(evaluators, (list, tuple))
-    for i, evaluator in enumerate(evaluators if several else [evaluators]):
-        if evaluator.get('ann_file'):
-            _check_file(evaluator['ann_file'], f'{phase}_evaluator{f".{i}" if several else ""}.ann_file')
+    if not isinstance(evaluators, (list, tuple)):
+        yield f'{phase}_evaluator', evaluators
+    else:
+        yield from ((f'{phase}_evaluator.{i}', evaluator) for i, evaluator in enumerate(evaluators))
 
 
-def _check_dataset(dataset: BaseCocoStyleDataset, key: str) -> None:
+def _check_metric(dataset: BaseCocoStyleDataset, content: dict, used: set[int], key: str, metric: dict) -> None:
+    """Check what a CocoMetric reads of the annotations, which would else fail at the first validation."""
+    sigmas, num_keypoints = len(dataset.metainfo['sigmas']), dataset.metainfo['num_keypoints']
+    if sigmas not in (1, num_keypoints):
+        raise ValueError(
+            f'{key}: CocoMetric needs a sigma per keypoint, but the metainfo of the data set has {sigmas} sigmas for '
+            f'{num_keypoints} keypoints. Correct "sigmas" in it.'
+        )
+    measured = [ann for ann in content.get('annotations', ()) if 'keypoints' in ann and ann['image_id'] in used]
+    without = [ann['id'] for ann in measured if 'area' not in ann] if metric.get('use_area', True) else []
+    if without:
+        raise ValueError(
+            f'{key}: CocoMetric measures by the annotations\' "area", which {len(without)} of {len(measured)} in its '
+            f'ann_file {dataset.ann_file} lack, such as {without[0]}. Add it, or set {key}.use_area=False: '
+            '0.53 times the area of the box.'
+        )
+    names = [ann['id'] for ann in measured if isinstance(ann['id'], str) and not ann['id'].isdigit()]
+    if names:
+        raise ValueError(
+            f'{key}: CocoMetric counts by annotation ids, but {dataset.ann_file} has ids such as {names[0]!r}. Number '
+            'the annotations.'
+        )
+
+
+def _check_dataset(dataset: BaseCocoStyleDataset, key: str, metrics: dict[str, dict]) -> None:
     if any(_is_remote(path) for path in (dataset.ann_file, dataset.bbox_file or '')):
         return
     content = _load_annotations(dataset, key)
@@ -290,6 +346,19 @@ def _check_dataset(dataset: BaseCocoStyleDataset, key: str) -> None:
     else:  # tested on whole images, with persons or without
         used = {image['id'] for image in content['images']}
     _check_images(dataset, [image for image in content['images'] if image['id'] in used], key)
+    for metric_key, metric in metrics.items():
+        _check_metric(dataset, content, used, metric_key, metric)
+
+
+def _coco_metrics(cfg: Config, phase: str, ann_file: str) -> dict[str, dict]:
+    """Return the metrics of a phase that compare with an annotation file as it is, by their keys."""
+    return {
+        key: metric
+        for key, metric in _evaluators(cfg, phase)
+        if builds(metric, METRICS, CocoMetric)
+        and os.path.abspath(metric.get('ann_file') or ann_file) == os.path.abspath(ann_file)
+        and not any(metric.get(option) for option in ('format_only', 'gt_converter', 'pred_converter'))
+    }
 
 
 def check_data(cfg: Config, phases: tuple[str, ...]) -> None:
@@ -305,7 +374,8 @@ def check_data(cfg: Config, phases: tuple[str, ...]) -> None:
         FileNotFoundError: if an annotation file, a file of boxes or images are missing.
         ValueError: if a file is not JSON or not COCO's; if nothing in it can be used; if keypoints differ in number or
             order between file, data set and model; if one of the images looked into is none or has another size than
-            its annotations say; if crops are of another size than the head's codec decodes for.
+            its annotations say; if crops are of another size than the head's codec decodes for; if ids, boxes or
+            keypoints are no numbers, or an id names two things; if a CocoMetric lacks areas or sigmas.
     """
     if not cfg.get('check_data', True):
         return
@@ -320,8 +390,11 @@ def check_data(cfg: Config, phases: tuple[str, ...]) -> None:
             if dataset is None:
                 continue
             _check_head(cfg.model, dataset, dataset_cfg.get('pipeline', []), key)
+            metrics = {} if phase == 'train' else _coco_metrics(cfg, phase, dataset.ann_file)
             files = {**dataset_cfg, 'pipeline': None}
-            if files not in checked:  # val and test are often one
-                checked.append(files)
-                _check_dataset(dataset, key)
-        _check_evaluators(cfg, phase)
+            if (found := (files, [*metrics.values()])) not in checked:  # val and test are often one
+                checked.append(found)
+                _check_dataset(dataset, key, metrics)
+        for key, metric in _evaluators(cfg, phase):
+            if metric.get('ann_file'):
+                _check_file(metric['ann_file'], f'{key}.ann_file')

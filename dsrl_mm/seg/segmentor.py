@@ -193,8 +193,9 @@ class DSRLSegmentor(SuperResolutionMixin, EncoderDecoder):
         Returns:
             Tensor: (B, K, H, W); with ``low_res_input``, (B, K, scale_factor H, scale_factor W).
         """
-        factor = self.scale_factor
-        sides = inputs.shape[-2:] if self.low_res_input else [-(-side // factor) for side in inputs.shape[-2:]]
+        factor, sides = self.scale_factor, inputs.shape[-2:]
+        if not self.low_res_input:
+            sides = [(side + factor - 1) // factor for side in sides]
         canvas = torch.Size(factor * side for side in sides)
         # Stock heads enlarge their logits to a torch.Size under 'img_shape', as sliding windows give it.
         metas = [{**meta, 'img_shape': canvas} for meta in batch_img_metas]
@@ -205,7 +206,7 @@ class DSRLSegmentor(SuperResolutionMixin, EncoderDecoder):
 
     def _forward(self, inputs: Tensor, data_samples: OptSampleList = None) -> Tensor:
         """Mode 'tensor': logits as :meth:`encode_decode` gives them; what is exported."""
-        return self.encode_decode(inputs, [{}] * len(inputs))
+        return self.encode_decode(inputs, [{}])  # heads read the first one's size
 
     def predict(self, inputs: Tensor, data_samples: OptSampleList = None) -> SampleList:
         """Predict masks.

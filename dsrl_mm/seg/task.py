@@ -1,11 +1,14 @@
 """Segmentation task of the commands."""
 
+import os
+
 from mmengine.config import Config
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS, MODELS
 
-from ..engine.config import builds, input_channels, type_name
+from ..engine.config import builds, input_channels, plain_datasets, type_name
 from ..engine.loading import for_inference
+from ..engine.metrics import with_sr_metric
 from ..engine.task import Task, evaluators, prediction_writer, visualization_hook
 from .checks.data import check_data, check_packages
 from .segmentor import DSRLSegmentor
@@ -16,6 +19,15 @@ __all__ = ['SegTask']
 def _scale_factor(cfg: Config) -> int:
     """Return canvas size over input size; 1 for a model that does not reduce its input."""
     return cfg.model.get('scale_factor', 2) if builds(cfg.model, MODELS, DSRLSegmentor) else 1
+
+
+def _image_root(cfg: Config) -> str | None:
+    """Return the folder that holds all test images; None if a data set names none."""
+    roots = [
+        os.path.abspath(os.path.join(dataset.get('data_root') or '', (dataset.data_prefix or {}).get('img_path') or ''))
+        for _, dataset in plain_datasets(cfg.get('test_dataloader') or {}, 'test_dataloader', 'data_prefix')
+    ]
+    return os.path.commonpath(roots) if roots else None
 
 
 class SegTask(Task):
@@ -54,8 +66,12 @@ class SegTask(Task):
             cfg.visualizer.save_dir = show_dir
 
     def keep_predictions(self, cfg: Config, out_dir: str) -> None:
-        """Write one PNG of class ids per image."""
-        prediction_writer(cfg, METRICS, IoUMetric, 'masks').output_dir = out_dir
+        """Write one PNG of class ids per image, in the images' sub-folders."""
+        writer = prediction_writer(cfg, METRICS, IoUMetric, 'masks')
+        writer.output_dir = out_dir
+        if type_name(writer) in ('IoUMetric', 'ClassIoUMetric'):
+            writer.type = 'ClassIoUMetric'
+            writer.image_root = _image_root(cfg)
 
     def use_tta(self, cfg: Config) -> None:
         """Average the predictions of several scales and flips.
@@ -75,7 +91,7 @@ class SegTask(Task):
     def use_sr_metrics(self, cfg: Config) -> None:
         """Measure PSNR and SSIM of the rebuilt images and of the enlarged network input."""
         cfg.model.setdefault('test_cfg', {})['with_sr'] = True
-        cfg.test_evaluator = [*evaluators(cfg), dict(type='SRMetric', scale_factor=_scale_factor(cfg))]
+        cfg.test_evaluator = with_sr_metric(evaluators(cfg), _scale_factor(cfg))
 
     def use_bfloat16(self, cfg: Config) -> None:
         """Do nothing: a segmentor's whole step works in bfloat16."""

@@ -12,7 +12,13 @@ from torch import nn
 from torch.utils.data import DataLoader
 from toy import HEADS, auxiliary_head_cfg, batch, build, head_cfg, model_cfg, spread_weights
 
-from dsrl_mm.engine.loading import CompleteCheckpointHook, check_complete, match_checkpoint, without_pretrained
+from dsrl_mm.engine.loading import (
+    CompleteCheckpointHook,
+    check_classes,
+    check_complete,
+    match_checkpoint,
+    without_pretrained,
+)
 
 
 def save(model, path, **more):
@@ -230,6 +236,16 @@ class TestComplete:
         with pytest.raises(ValueError, match=r'x.pth lacks weights .*sr_aux.head.merge.*deployed .*--sr-metrics'):
             check_complete(model, build(model_cfg(sr_aux=None)).state_dict(), 'x.pth')
 
+    def test_weights_that_are_nan_are_refused(self):
+        model = build(model_cfg())
+        state_dict = model.state_dict()
+        state_dict['sr_aux.head.nowhere'] = state_dict['backbone.stem.0.weight'].clone()
+        state_dict['sr_aux.head.nowhere'][0] = float('nan')
+        check_complete(model, state_dict, 'a.pth')  # not needed
+        state_dict['backbone.stem.0.weight'][0, 0, 0, 0] = float('nan')
+        with pytest.raises(ValueError, match=r'a\.pth: 1 of \d+ weights hold NaN, backbone\.stem\.0\.weight .*earlier'):
+            check_complete(model, state_dict, 'a.pth')
+
     def test_more_may_be_needed(self):
         model = build(model_cfg())
         check_complete(model, _drop(model, 'sr_aux'), 'x.pth')
@@ -290,3 +306,16 @@ class TestEMA:
         load_checkpoint(bare, str(tmp_path / 'iter_2.pth'), map_location='cpu')
         check_complete(bare, second['state_dict'], 'iter_2.pth')
         assert torch.equal(bare.state_dict()[name], second['state_dict'][name])
+
+
+class TestClasses:
+    META = dict(dataset_meta=dict(classes=('road', 'pole', 'rider')))
+
+    def test_another_order_is_refused(self):
+        with pytest.raises(ValueError, match=r"a\.pth was trained on the classes \['road', 'pole', 'rider'\], but .*"):
+            check_classes(self.META, ['rider', 'pole', 'road'], 'a.pth')
+
+    @pytest.mark.parametrize('classes', [None, ['road', 'pole', 'rider'], ['Straße', 'Mast', 'Radfahrer'], ['road']])
+    def test_others_pass(self, classes):
+        check_classes(self.META, classes, 'a.pth')
+        check_classes({}, classes, 'a.pth')

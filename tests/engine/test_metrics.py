@@ -7,6 +7,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import METRICS
 
 from dsrl_mm.engine import SRMetric
+from dsrl_mm.engine.metrics import with_sr_metric
 
 
 def evaluate(*pairs, **kwargs):
@@ -121,3 +122,37 @@ def test_prefix_and_batches_through_the_evaluator():
 def test_model_that_rebuilds_nothing():
     with pytest.raises(KeyError, match='with_sr=True'):
         SRMetric().process(dict(inputs=[noise()]), [dict(pred_sem_seg=None)])
+
+
+@pytest.mark.parametrize('white', [1.0, 255.0, 4095.0])
+def test_the_same_images_in_other_units_are_as_similar(white):
+    canvas = noise()
+    rebuilt = (canvas.float() + 20 * torch.randn(canvas.shape, generator=torch.Generator().manual_seed(1))).clamp(
+        0, 255
+    )
+    expected = evaluate((canvas, rebuilt), scale_factor=2)
+    found = evaluate((canvas / 255 * white, rebuilt / 255 * white), scale_factor=2, data_range=white)
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(('unit', 'white'), [(1 / 255, 255), (16, 255), (1, 1), (1, 65535)])
+def test_images_of_another_range_are_refused(unit, white):
+    canvas = noise().float() * unit
+    with pytest.raises(ValueError, match=r'do not fit data_range=.*type="SRMetric", data_range='):
+        evaluate((canvas, canvas), data_range=white)
+
+
+def test_negative_values_are_refused():
+    with pytest.raises(ValueError, match=r'from -1\) *, which do not fit'):
+        evaluate((grey(-1.0, dtype=torch.float32), grey(-1.0, dtype=torch.float32)), data_range=1)
+
+
+def test_a_night_among_days_passes():
+    assert evaluate((grey(2), grey(2.0)), (grey(200), grey(200.0)))['sr/SSIM'] == pytest.approx(1)
+    assert evaluate((grey(0), grey(0.0)))['sr/SSIM'] == pytest.approx(1)
+
+
+def test_a_listed_metric_keeps_its_range():
+    listed = [dict(type='IoUMetric'), dict(type='SRMetric', data_range=1)]
+    assert with_sr_metric(listed, 2) == [listed[0], dict(type='SRMetric', data_range=1, scale_factor=2)]
+    assert with_sr_metric(listed[:1], 2) == [listed[0], dict(type='SRMetric', scale_factor=2)]

@@ -244,6 +244,13 @@ class TestRefuses:
         with pytest.raises(ValueError, match=r'GenerateTarget draws heatmaps of \(8, 16\).*makes \(16, 32\)'):
             losses(build(model_cfg()), batch(baseline_codec()))
 
+    def test_targets_without_heatmaps(self):
+        data = batch(codec_cfg())
+        for sample in data['data_samples']:
+            del sample.gt_fields
+        with pytest.raises(ValueError, match='GenerateTarget draws none.*model.head.decoder: MSRAHeatmap'):
+            losses(build(model_cfg()), data)
+
     @pytest.mark.parametrize('step', [losses, keypoints])
     def test_crops_of_another_size(self, step):
         other = dict(type='MSRAHeatmap', input_size=(128, 128), heatmap_size=(32, 32), sigma=2)

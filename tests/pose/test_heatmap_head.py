@@ -104,6 +104,11 @@ class TestResidual:
         with pytest.raises(ValueError, match='SSSRHeatmapHead: final_layer=None.*final_layer=dict'):
             MODELS.build(head_cfg(in_channels=KEYPOINTS, final_layer=None))
 
+    @pytest.mark.parametrize('kind', ['SimCCLabel', 'RegressionLabel'])
+    def test_needs_a_codec_with_heatmaps(self, kind):
+        with pytest.raises(ValueError, match=f'SSSRHeatmapHead: the codec {kind} .*has no heatmaps.*MSRAHeatmap'):
+            MODELS.build(head_cfg(decoder=dict(type=kind, input_size=(64, 64))))
+
 
 class TestIsAStockHead:
     def test_loss_and_accuracy_are_the_stock_heads(self):

@@ -165,6 +165,79 @@ def test_keypoints_may_be_converted_or_picked(data):
     check_data(cfg, ('val',))
 
 
+# --- ids and numbers ---
+
+
+@pytest.mark.parametrize('part', ['images', 'annotations'])
+def test_an_id_that_names_two_things_is_refused(data, part):
+    rewrite(data, lambda content: content[part].append(dict(content[part][0])))  # the same twice is one
+    check_data(config(data), ('train',))
+    rewrite(data, lambda content: content[part][1].update(id=content[part][0]['id']))
+    with pytest.raises(ValueError, match=f'^{KEY}.ann_file: .*train.json has several {part} with the id'):
+        check_data(config(data), ('train',))
+
+
+def test_ids_of_images_are_numbers(data):
+    rewrite(data, lambda content: content['images'][2].update(id='frame_2'))
+    with pytest.raises(ValueError, match=rf"^{KEY}.ann_file: images\[2\] of .*train.json has the id 'frame_2'"):
+        check_data(config(data), ('train',))
+
+
+@pytest.mark.parametrize('change', [dict(bbox=[float('nan'), 4, 36, 40]), dict(keypoints=[float('inf'), 1, 2] * 17)])
+def test_boxes_and_keypoints_are_finite(data, change):
+    rewrite(data, lambda content: content['annotations'][1].update(change))
+    (name,) = change
+    with pytest.raises(ValueError, match=f'^{KEY}: annotation 101 of .*train.json has a {name} with values that are'):
+        check_data(config(data), ('train',))
+
+
+def test_a_keypoint_that_is_not_labelled_may_be_nan(data):
+    rewrite(
+        data, lambda content: content['annotations'][1]['keypoints'].__setitem__(slice(3), [float('nan')] * 2 + [0])
+    )
+    check_data(config(data), ('train',))
+
+
+# --- what the metric reads ---
+
+
+@pytest.mark.parametrize('option', [dict(), dict(ann_file=None)])
+def test_a_metric_by_area_needs_it(data, option):
+    rewrite(data, lambda content: content['annotations'][2].pop('area'), 'val')
+    cfg = config(data)
+    cfg.val_evaluator.update(option)
+    with pytest.raises(
+        ValueError, match='^val_evaluator: CocoMetric .*1 of 4 .*val.json lack, such as 102.*use_area=F'
+    ):
+        check_data(cfg, ('train', 'val'))
+    cfg.val_evaluator.use_area = False
+    check_data(cfg, ('train', 'val'))
+    cfg.val_evaluator = [dict(type='PCKAccuracy')]
+    check_data(cfg, ('train', 'val'))
+
+
+def test_training_needs_no_area(data):
+    rewrite(data, lambda content: [annotation.pop('area') for annotation in content['annotations']])
+    check_data(config(data), ('train', 'val'))
+
+
+def test_a_metric_needs_a_sigma_per_keypoint(data):
+    points = {i: dict(name=name, id=i, color=[0, 0, 0], type='', swap='') for i, name in enumerate(keypoint_names())}
+    metainfo = dict(dataset_name='own', keypoint_info=points, skeleton_info={}, joint_weights=[1.0] * 17)
+    metainfo['sigmas'] = [0.05] * 16
+    cfg = config(data, 'val', metainfo=metainfo)
+    with pytest.raises(ValueError, match='^val_evaluator: .* has 16 sigmas for 17 keypoints'):
+        check_data(cfg, ('val',))
+    cfg.val_evaluator = dict(type='PCKAccuracy')
+    check_data(cfg, ('val',))
+
+
+def test_a_metric_needs_annotations_with_numbers(data):
+    rewrite(data, lambda content: content['annotations'][3].update(id='d'), 'val')
+    with pytest.raises(ValueError, match="^val_evaluator: .*val.json has ids such as 'd'. Number"):
+        check_data(config(data), ('val',))
+
+
 # --- persons ---
 
 

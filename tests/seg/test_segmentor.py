@@ -1,4 +1,5 @@
 import copy
+import warnings
 
 import numpy as np
 import pytest
@@ -689,3 +690,34 @@ def test_samples_need_no_labels_to_be_predicted():
     data = batch(n=1)
     data['data_samples'] = [SegDataSample(metainfo=data['data_samples'][0].metainfo)]
     assert torch.equal(logits_of(model.test_step(data)), logits_of(model.test_step(batch(n=1))))
+
+
+class TestExport:
+    """A graph gives what the model gives: masks of the canvas's size, whatever that is."""
+
+    def model(self, low_res_input, skip):
+        cfg = model_cfg(sr_aux=None, low_res_input=low_res_input)
+        if skip:
+            cfg['decode_head']['skip'] = dict(in_index=0, in_channels=CHANNELS[0])
+            cfg['decode_head']['decode_head']['in_index'] = 2  # of the others
+        return trained(cfg)
+
+    @pytest.mark.parametrize('low_res_input', [False, True])
+    @pytest.mark.parametrize('skip', [False, True])
+    @pytest.mark.parametrize('example', [(1, 48, 64), (2, 47, 63)])
+    def test_a_traced_graph_takes_other_sizes_and_batches(self, low_res_input, skip, example):
+        model = self.model(low_res_input, skip)
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # of Python decisions in MMSegmentation
+            graph = torch.jit.trace(model, torch.rand(example[0], 3, *example[1:]), check_trace=False)
+            for n, height, width in ((1, 47, 63), (3, 48, 64), (2, 61, 50)):
+                inputs = torch.rand(n, 3, height, width)
+                torch.testing.assert_close(graph(inputs), model(inputs))
+
+    def test_an_odd_canvas(self):
+        model = self.model(False, False)
+        batch_size = torch.export.Dim('batch', min=1, max=8)
+        program = torch.export.export(model, (torch.rand(2, 3, 47, 63),), dynamic_shapes=({0: batch_size},))
+        inputs = torch.rand(3, 3, 47, 63)
+        assert program.module()(inputs).shape == (3, NUM_CLASSES, 47, 63)
+        torch.testing.assert_close(program.module()(inputs), model(inputs))
