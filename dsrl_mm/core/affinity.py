@@ -139,16 +139,15 @@ def _diagonal(a: Tensor, b: Tensor, q: int) -> Tensor:
 
 
 def affinity_loss(
-    seg_feat: Tensor, sr_feat: Tensor, p: float = 2, q: int = 1, eps: float = 1e-6, population: int | None = None
+    seg_feat: Tensor, sr_feat: Tensor, q: int = 1, eps: float = 1e-6, population: int | None = None
 ) -> Tensor:
     """Compute the mean of ``|S_ij^seg - S_ij^sr|^q`` over batch and pairs of positions (Eq. 4 of the paper).
 
-    ``S_ij = (F_i / ||F_i||_p)^T (F_j / ||F_j||_p)`` (Eq. 3).
+    ``S_ij = (F_i / ||F_i||_2)^T (F_j / ||F_j||_2)`` (Eq. 3 with p = 2, as in the paper: cosines).
 
     Args:
         seg_feat (Tensor): shape (B, C1, H', W'), float32 or float64. Computed in this dtype, also under autocast.
         sr_feat (Tensor): shape (B, C2, H', W'), of the same dtype.
-        p (float): the norm. Defaults to 2: S holds cosines.
         q (int): 1, as in the paper, or 2, the squared Frobenius norm over N^2. Defaults to 1.
         eps (float): lower bound on the norms, for vectors that are zero after a ReLU. Defaults to 1e-6.
         population (int, optional): number of positions of which these N >= 2 are a random sample. The result is then
@@ -167,7 +166,7 @@ def affinity_loss(
             f'{tuple(seg_feat.shape)} and {tuple(sr_feat.shape)}'
         )
     with torch.autocast(seg_feat.device.type, enabled=False):
-        a, b = (F.normalize(feat.flatten(2), p=p, dim=1, eps=eps) for feat in (seg_feat, sr_feat))
+        a, b = (F.normalize(feat.flatten(2), dim=1, eps=eps) for feat in (seg_feat, sr_feat))
         n = a.shape[2]
         mean = _mean_abs_difference(a, b) if q == 1 else (gram_distance(a, b).mean() / n**2).to(a.dtype)
         if population is None:

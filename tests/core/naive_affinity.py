@@ -3,17 +3,17 @@
 import torch
 
 
-def naive_affinities(feat, p=2, eps=1e-6):
-    """Eq. 3: S, (B, N, N), with every pair in memory."""
+def naive_affinities(feat, eps=1e-6):
+    """Eq. 3 with p = 2: S, (B, N, N), with every pair in memory."""
     positions = feat.flatten(2)
-    norm = positions.abs().pow(p).sum(1, keepdim=True).pow(1 / p)
+    norm = positions.square().sum(1, keepdim=True).sqrt()
     positions = positions / norm.clamp_min(eps)
     return torch.einsum('bci,bcj->bij', positions, positions)
 
 
-def naive_affinity_loss(seg_feat, sr_feat, p=2, q=1, eps=1e-6):
+def naive_affinity_loss(seg_feat, sr_feat, q=1, eps=1e-6):
     """Eq. 4, averaged over the batch."""
-    difference = naive_affinities(seg_feat, p, eps) - naive_affinities(sr_feat, p, eps)
+    difference = naive_affinities(seg_feat, eps) - naive_affinities(sr_feat, eps)
     return difference.abs().pow(q).mean()
 
 

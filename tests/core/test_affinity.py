@@ -15,17 +15,12 @@ from .naive_affinity import features, loss_and_gradients, naive_affinities, naiv
 
 
 # Two positions. seg: (3, 4), (4, 3); sr: (1, 0), (0, 1).
-# p = 2: S^seg = [[1, .96], [.96, 1]], S^sr = I, |D| = [[0, .96], [.96, 0]].
+# S^seg = [[1, .96], [.96, 1]], S^sr = I, |D| = [[0, .96], [.96, 0]].
 #   q = 1: 2 * .96 / 4 = .48;  q = 2: 2 * .96^2 / 4 = .4608.
-# p = 1: S^seg = [[25, 24], [24, 25]] / 49, S^sr = I, |D| = 24/49 everywhere.
-# p = 3: the lengths are (27 + 64)^(1/3); S^seg = [[25, 24], [24, 25]] / 91^(2/3). All of D is positive:
-#   q = 1: (2 * 25 + 2 * 24) / 91^(2/3) / 4 - 2 / 4.
-@pytest.mark.parametrize(
-    ('p', 'q', 'expected'), [(2, 1, 0.48), (2, 2, 0.4608), (1, 1, 24 / 49), (3, 1, 24.5 / 91 ** (2 / 3) - 0.5)]
-)
-def test_two_positions_by_hand(p, q, expected):
+@pytest.mark.parametrize(('q', 'expected'), [(1, 0.48), (2, 0.4608)])
+def test_two_positions_by_hand(q, expected):
     seg, sr = positions((3.0, 4.0), (4.0, 3.0)), positions((1.0, 0.0), (0.0, 1.0))
-    assert affinity_loss(seg, sr, p, q).item() == pytest.approx(expected, rel=1e-5)
+    assert affinity_loss(seg, sr, q).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_gradient_by_hand():
@@ -38,38 +33,34 @@ def test_gradient_by_hand():
 
 
 @pytest.mark.parametrize('q', [1, 2])
-@pytest.mark.parametrize('p', [1, 2, 3])
 @pytest.mark.parametrize(
     ('batch', 'seg_channels', 'sr_channels', 'height', 'width', 'tile'),
     [(1, 4, 4, 6, 8, 512), (2, 7, 3, 5, 9, 512), (8, 3, 5, 7, 3, 4), (1, 16, 1, 11, 1, 3), (2, 2, 6, 4, 4, 16)],
 )
-def test_equals_naive(monkeypatch, p, q, batch, seg_channels, sr_channels, height, width, tile):
+def test_equals_naive(monkeypatch, q, batch, seg_channels, sr_channels, height, width, tile):
     monkeypatch.setattr(affinity, 'tile_side', lambda device: tile)
     feats = features(batch, seg_channels, height, width), features(batch, sr_channels, height, width, seed=1)
-    expected = loss_and_gradients(partial(naive_affinity_loss, p=p, q=q), *feats)
-    got = loss_and_gradients(partial(affinity_loss, p=p, q=q), *feats)
+    expected = loss_and_gradients(partial(naive_affinity_loss, q=q), *feats)
+    got = loss_and_gradients(partial(affinity_loss, q=q), *feats)
     torch.testing.assert_close(got[0], expected[0], rtol=1e-5, atol=0)
     for gradient, naive in zip(got[1:], expected[1:]):
         torch.testing.assert_close(gradient, naive, rtol=1e-4, atol=1e-6)
     # Where nothing needs a gradient the sum is formed in another way.
-    without_graph = affinity_loss(*(feat.detach() for feat in feats), p, q)
+    without_graph = affinity_loss(*(feat.detach() for feat in feats), q)
     torch.testing.assert_close(without_graph, expected[0], rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize('q', [1, 2])
-@pytest.mark.parametrize('p', [1, 2, 3])
-def test_gradcheck(monkeypatch, p, q):
+def test_gradcheck(monkeypatch, q):
     monkeypatch.setattr(affinity, 'tile_side', lambda device: 5)
     seg, sr = features(2, 3, 3, 4, dtype=torch.float64), features(2, 4, 3, 4, seed=1, dtype=torch.float64)
-    # |D| has a kink at 0: no pair may be near it. For p = 2 each position's pair with itself is there always, since
+    # |D| has a kink at 0: no pair may be near it. Each position's pair with itself is there always, since
     # D_ii = 1 - 1; but it stays there whatever the features are, so what it adds is along them and is projected out.
-    difference = naive_affinities(seg, p) - naive_affinities(sr, p)
-    if p == 2:
-        difference = difference + torch.eye(12)
+    difference = naive_affinities(seg) - naive_affinities(sr) + torch.eye(12)
     assert difference.abs().min() > 1e-4
-    assert torch.autograd.gradcheck(partial(affinity_loss, p=p, q=q), (seg, sr))
-    assert torch.autograd.gradcheck(lambda seg: affinity_loss(seg, sr.detach(), p, q), (seg,))
-    assert torch.autograd.gradcheck(lambda sr: affinity_loss(seg.detach(), sr, p, q), (sr,))
+    assert torch.autograd.gradcheck(partial(affinity_loss, q=q), (seg, sr))
+    assert torch.autograd.gradcheck(lambda seg: affinity_loss(seg, sr.detach(), q), (seg,))
+    assert torch.autograd.gradcheck(lambda sr: affinity_loss(seg.detach(), sr, q), (sr,))
 
 
 @pytest.mark.parametrize('q', [1, 2])
