@@ -92,7 +92,8 @@ class DeconvUpsampler(_Upsampler):
         out_channels (int): predicted channels, K.
         channels (int): hidden channels, C. Defaults to 64.
         factors (Sequence[int]): factor of each transposed convolution; r is their product. Defaults to (2,).
-        skip_channels (int, optional): channels of the early feature map. Defaults to None: no early feature map.
+        skip_channels (int, optional): channels of the early feature map. SSSRHead sets it from its option ``skip``.
+            Defaults to None: no early feature map.
         norm_cfg (dict): normalization of every layer. Defaults to batch norm.
 
     Raises:

@@ -42,7 +42,7 @@ class SSSRHeatmapHead(HeatmapHead):
             cheaper.
 
     Raises:
-        ValueError: if ``final_layer`` is None, or the codec has no heatmaps.
+        ValueError: if ``final_layer`` is None, the codec has no heatmaps, or for ``upsampler.skip_channels``.
     """
 
     def __init__(
@@ -82,6 +82,11 @@ class SSSRHeatmapHead(HeatmapHead):
                 f'SSSRHeatmapHead: the codec {type(self.decoder).__name__} (model.head.decoder) has no heatmaps, which '
                 'the upsampling stack refines. Take one that has, such as MSRAHeatmap or UDPHeatmap, here and as the '
                 'encoder of GenerateTarget.'
+            )
+        if 'skip_channels' in upsampler:
+            raise ValueError(
+                'SSSRHeatmapHead: its stack reads no early feature map. Remove head.upsampler.skip_channels; only '
+                'SSSRHead, for segmentation, has such a map: skip=dict(in_index=..., in_channels=...).'
             )
         self.upsampler = MODELS.build(
             dict(upsampler, in_channels=self.final_layer.in_channels, out_channels=self.out_channels)

@@ -69,11 +69,16 @@ class SSSRHead(BaseModule):
     Raises:
         TypeError: if the head cannot be wrapped: a stage of a cascade, a head with its own losses or predictions, or
             one that classifies masks.
-        ValueError: if there is no feature map as ``skip`` describes it.
+        ValueError: if there is no feature map as ``skip`` describes it, or for ``upsampler.skip_channels``.
     """
 
     def __init__(self, decode_head: dict, upsampler: dict = dict(type='DeconvUpsampler'), skip: dict | None = None):
         super().__init__()
+        if 'skip_channels' in upsampler:
+            raise ValueError(
+                'SSSRHead: upsampler.skip_channels is set by the head. Name the early feature map that the stack reads '
+                'in skip=dict(in_index=..., in_channels=...).'
+            )
         self.skip = None if skip is None else _Skip(**skip)
         self.decode_head = head = MODELS.build(decode_head)
         check_wrappable(type(head))

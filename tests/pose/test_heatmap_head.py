@@ -109,6 +109,10 @@ class TestResidual:
         with pytest.raises(ValueError, match=f'SSSRHeatmapHead: the codec {kind} .*has no heatmaps.*MSRAHeatmap'):
             MODELS.build(head_cfg(decoder=dict(type=kind, input_size=(64, 64))))
 
+    def test_has_no_early_feature_map(self):
+        with pytest.raises(ValueError, match=r'Remove head.upsampler.skip_channels; .* skip=dict\(in_index=...,'):
+            MODELS.build(head_cfg(upsampler=dict(type='DeconvUpsampler', skip_channels=8)))
+
 
 class TestIsAStockHead:
     def test_loss_and_accuracy_are_the_stock_heads(self):

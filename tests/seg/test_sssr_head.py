@@ -305,6 +305,12 @@ class TestSkip:
         with pytest.raises(TypeError, match=message):
             MODELS.build(dict(self.CFG, decode_head=head_cfg('FCNHead'), **cfg))
 
+    @pytest.mark.parametrize('skip', [{}, dict(skip=None)])
+    def test_the_stacks_own_option_is_refused_with_the_heads(self, skip):
+        cfg = dict(type='SSSRHead', decode_head=head_cfg('FCNHead'), **skip)
+        with pytest.raises(ValueError, match=r'upsampler.skip_channels .* skip=dict\(in_index=..., in_channels=...\)'):
+            MODELS.build(dict(cfg, upsampler=dict(type='DeconvUpsampler', skip_channels=CHANNELS[0])))
+
     @pytest.mark.parametrize(
         ('index', 'channels', 'message'),
         [
