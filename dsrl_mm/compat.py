@@ -54,8 +54,9 @@ def prepare(*packages: str) -> None:
             _check_mmpose()
         elif importlib.util.find_spec(package) is None:
             raise ImportError(
-                f'dsrl_mm needs {package}, which is not installed. Type: pip install -r requirements/onedl.txt '
-                '(OpenMMLab\'s maintained continuation), or install the original packages: README.md, "Install".'
+                f'dsrl_mm needs {package}, which is not installed. Type: pip install "dsrl_mm[onedl]" (OpenMMLab\'s '
+                'maintained continuation) or pip install "dsrl_mm[openmmlab]" (the original packages), never both: '
+                'docs/get_started.md.'
             )
         _warn_of_two_stacks(package)
     _stand_in_for_torchvision_ops()
@@ -68,7 +69,7 @@ def prepare(*packages: str) -> None:
 
 
 def need_timm_extra(package: str, what: str) -> None:
-    """Check that a package of ``requirements/timm.txt`` is installed.
+    """Check that a package of the extra ``timm`` is installed.
 
     Args:
         package (str): its import name.
@@ -79,7 +80,7 @@ def need_timm_extra(package: str, what: str) -> None:
     """
     if importlib.util.find_spec(package) is None:
         raise ImportError(
-            f'{what} needs {package}, which is not installed. Type: pip install -r requirements/timm.txt '
+            f'{what} needs {package}, which is not installed. Type: pip install "dsrl_mm[timm]" '
             f'torch=={metadata.version("torch")} (so that pip keeps this torch and takes the torchvision for it).'
         )
 
@@ -100,8 +101,8 @@ def _check_mmpose() -> None:
                 f'The installed xtcocotools was compiled for another NumPy than {metadata.version("numpy")} ({error}).'
             )
     raise ImportError(
-        f'{problem} Type, where dsrl_mm is checked out (README.md, "Install"):\n'
-        f'    pip install -r requirements/pose.txt torch=={metadata.version("torch")}\n'
+        f'{problem} Type (the second line in a checkout of dsrl_mm, see docs/get_started.md, "Pose estimation"):\n'
+        f'    pip install "dsrl_mm[pose]" torch=={metadata.version("torch")}\n'
         f'    pip install {reinstall}--no-deps --no-build-isolation -r requirements/mmpose.txt'
     )
 
@@ -188,7 +189,7 @@ def _stand_in_for_mmcv_ops() -> None:
             def missing(*args, **kwargs):
                 raise ImportError(
                     f'mmcv\'s compiled operator "{name}" is not installed. Build mmcv with its operators '
-                    '(README.md, "Install") to use a model that needs it; DSRL itself does not.'
+                    '(docs/get_started.md) to use a model that needs it; DSRL itself does not.'
                 )
 
             return missing

