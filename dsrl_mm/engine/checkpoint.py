@@ -122,12 +122,25 @@ class SafeCheckpointHook(CheckpointHook):
     """MMEngine's ``CheckpointHook`` for trainings that can be killed at any moment.
 
     It writes atomically. It removes the oldest checkpoint, or the best so far, only after its successor is complete;
-    the original removes first. Takes the original's arguments; a work directory on remote storage (S3, ...) needs
-    ``backend_args``.
+    the original removes first.
+
+    Args:
+        interval (int): iterations, or epochs, between two checkpoints. Defaults to -1: none but the last.
+        by_epoch (bool): whether ``interval`` counts epochs. Defaults to True.
+        backend_args (dict, optional): file backend; needed for a work directory on remote storage (S3, ...). Defaults
+            to None: the local disk.
+        **others: other arguments of the original.
+
+    Raises:
+        TypeError: for an argument that the original does not have.
     """
 
-    def __init__(self, *args, backend_args: dict | None = None, **kwargs):
-        super().__init__(*args, backend_args=backend_args or dict(backend='AtomicLocalBackend'), **kwargs)
+    def __init__(self, interval: int = -1, by_epoch: bool = True, *, backend_args: dict | None = None, **others):
+        backend_args = backend_args or dict(backend='AtomicLocalBackend')
+        super().__init__(interval, by_epoch, backend_args=backend_args, **others)
+        # The original keeps unknown arguments and fails at the first checkpoint.
+        if self.args:
+            raise TypeError(f'default_hooks.checkpoint: SafeCheckpointHook has no option {", ".join(self.args)}')
 
     @contextmanager
     def _removing_last(self) -> Iterator[None]:

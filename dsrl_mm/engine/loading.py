@@ -63,7 +63,7 @@ def match_checkpoint(model: nn.Module, state_dict: dict) -> Match:
     )
 
 
-def check_architecture(model: nn.Module, state_dict: dict, prefix: str, *_) -> None:
+def check_architecture(model: nn.Module, state_dict: dict, prefix: str) -> None:
     """Log which tensors fit a model, and refuse another architecture; runs before any weight is loaded.
 
     Raises:

@@ -60,7 +60,7 @@ def _load(dataset: Any, seed: int, drawn: Sequence[tuple[int, int, int]]) -> lis
     return samples
 
 
-@DATA_SAMPLERS.register_module()
+@DATA_SAMPLERS.register_module(force=True)
 class ResumableSampler:
     """Another sampler's order, with each sample's augmentations derived from its position in that order.
 
@@ -130,7 +130,7 @@ def _check_fit(runner: Runner, checkpoint: dict) -> None:
                 )
 
 
-@HOOKS.register_module()
+@HOOKS.register_module(force=True)
 class ResumableTrainingHook(Hook):
     """Makes a resumed training equal to an uninterrupted one, and saves a checkpoint at SIGTERM.
 
