@@ -106,17 +106,30 @@ class SRAux(BaseModule):
         sr = self.head(shared.feats)
         losses = self.head.loss_by_feat(sr[1], shared.image, canvas)
         if self.fa is not None:
-            index = 1 if self.fa_on == 'outputs' else 0
-            feat, guide = made[index], sr[index]
-            if self.fa_on == 'labels':
-                # A cell of several classes is like each of them, by its share.
-                one_hot = _one_hot(labels, self.num_classes)
-                guide, valid = F.adaptive_avg_pool2d(one_hot, feat.shape[-2:]), one_hot.sum(1, keepdim=True)
-            feat = self.transform(feat)
-            if valid is not None:
-                feat, guide = _blank(feat, valid), _blank(guide, valid)
-            losses[self.fa.loss_name] = self.fa(feat, guide)
+            losses[self.fa.loss_name] = self.fa(*self.compared(made, sr, valid, labels))
         return losses
+
+    def compared(
+        self,
+        made: tuple[Tensor, Tensor],
+        sr: tuple[Tensor, Tensor],
+        valid: Tensor | None = None,
+        labels: Sequence[Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return what FA compares, see ``fa_on``: transformed SSSR features (B, C, h, w), and their guide.
+
+        Both are zero where FA ignores them. ``sr`` is the output of the SISR head, the others are as in :meth:`loss`.
+        """
+        index = 1 if self.fa_on == 'outputs' else 0
+        feat, guide = made[index], sr[index]
+        if self.fa_on == 'labels':
+            # A cell of several classes is like each of them, by its share.
+            one_hot = _one_hot(labels, self.num_classes)
+            guide, valid = F.adaptive_avg_pool2d(one_hot, feat.shape[-2:]), one_hot.sum(1, keepdim=True)
+        feat = self.transform(feat)
+        if valid is not None:
+            feat, guide = _blank(feat, valid), _blank(guide, valid)
+        return feat, guide
 
     def rebuild(self, shared: Shared, size: Sequence[int]) -> Tensor:
         """Rebuild the canvas, (B, 3, H, W), normalised as the network's input is; ``size`` is H and W in pixels."""

@@ -47,10 +47,10 @@ def _features(model: torch.nn.Module, batch: dict) -> tuple[dict[str, Tensor], T
     """Return the features of one image that FA could compare, by name, and the labels on their grid."""
     data = model.data_preprocessor(batch, False)
     shared = model.run_backbone(data['inputs'])
-    hidden = model.decode_head.parts(model.run_neck(shared))[1]
-    guide, subsample = model.sr_aux.head(shared.feats)[0], model.sr_aux.fa.subsample
-    seg, guide, _ = common_positions(hidden, guide, subsample, 'pool')
-    transformed, _, _ = common_positions(model.sr_aux.transform(hidden), guide, 1, 'pool')
+    _, hidden, logits = model.decode_head.parts(model.run_neck(shared))
+    transformed, guide = model.sr_aux.compared((hidden, logits), model.sr_aux.head(shared.feats))
+    seg, guide, _ = common_positions(hidden, guide, model.sr_aux.fa.subsample, 'pool')
+    transformed, _, _ = common_positions(transformed, guide, 1, 'pool')
     grid = seg.shape[-2:]
     image = F.adaptive_avg_pool2d(data['inputs'], grid)
     label = data['data_samples'][0].gt_sem_seg.data.float()[None]
