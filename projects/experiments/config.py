@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from dsrl_mm.cli import use_amp
+from dsrl_mm.engine.config import evaluate
 from dsrl_mm.engine.task import evaluators
 
 from .grid import Row, nearest
@@ -34,13 +35,17 @@ def compose(row: Row, amp: bool) -> Config:
     Environment variables stay as they are written, so that it is the same on every machine.
 
     Raises:
-        ValueError: if an option sets nothing that a training reads.
+        ValueError: if an option sets nothing that a training reads, or an expression cannot be evaluated.
     """
     base = _read(row)
     cfg = _merge(base, row.options)
     for key in row.options:
         others = {other: value for other, value in row.options.items() if other != key}
-        if not differences(_merge(base, others), cfg):
+        try:
+            without = _merge(base, others)
+        except ValueError:  # an expression needs the option
+            continue
+        if not differences(without, cfg):
             names = _flat({name: cfg[name] for name in cfg.keys() & READ})
             raise ValueError(f'the option {key} changes nothing that a training reads, such as {nearest(key, names)}')
     if amp:
@@ -66,7 +71,7 @@ def _read(row: Row) -> Config:
 def _merge(base: Config, options: dict[str, Any]) -> Config:
     cfg = copy.deepcopy(base)
     cfg.merge_from_dict(copy.deepcopy(options))
-    return cfg
+    return evaluate(cfg)
 
 
 def to_text(cfg: Config) -> str:

@@ -12,13 +12,15 @@ from tempfile import TemporaryDirectory
 
 import torch
 from mmengine.config import Config
+from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from dsrl_mm.apis import task_of
 from dsrl_mm.apis.compare import quiet
-from dsrl_mm.engine.config import type_name
+from dsrl_mm.engine.checkpoint import SafeCheckpointHook
+from dsrl_mm.engine.config import builds
 from dsrl_mm.engine.loading import without_pretrained
 
 from .config import ROOT, compose, differences, new_options, read_text, to_text
@@ -31,6 +33,12 @@ from .tables import Results, accuracy
 
 __all__ = ['Watch', 'main']
 
+#: What broken configs raise: in files, registries, constructors, data sets and layers.
+_BROKEN = (
+    *(AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError, SyntaxError, TypeError),
+    ValueError,
+)
+
 
 def _check(cfg: Config) -> None:
     """Check the data of a config, build all that trains, and let the model compute a loss on two images.
@@ -42,7 +50,7 @@ def _check(cfg: Config) -> None:
         raise ValueError('train_cfg.max_iters is missing: only trainings by iterations are run')
     hook = cfg.default_hooks.checkpoint
     elsewhere = not hook.get('save_last', True) or {'filename_tmpl', 'out_dir'} & hook.keys()
-    if elsewhere or hook.get('by_epoch', True) or type_name(hook) != 'SafeCheckpointHook':
+    if elsewhere or hook.get('by_epoch', True) or not builds(hook, HOOKS, SafeCheckpointHook):
         raise ValueError(
             'the last checkpoint is looked for as iter_N.pth, complete or not there: default_hooks.checkpoint needs '
             'type="SafeCheckpointHook" and by_epoch=False, and neither save_last nor filename_tmpl nor out_dir'
@@ -78,7 +86,7 @@ def _prepare(grid: Grid, row: Row, seeds: Collection[int], work_dir: Path, recor
                 told = '\n  '.join(differ)
                 raise ValueError(f'{run.folder} was begun with another config: remove it, or change the id\n  {told}')
         _check(read_text(runs[0].text, here=True))
-    except Exception as error:
+    except _BROKEN as error:
         new = ''.join(f'\nThe config itself has no {option}' for option in new_options(row))
         raise ValueError(f'{grid.name}: row {row.title!r}: {error}{new}') from error
     return runs

@@ -103,6 +103,30 @@ def test_texts_are_the_configs_on_every_machine(monkeypatch, tmp_path):
     assert here.train_dataloader.dataset.pipeline == cfg.train_dataloader.dataset.pipeline
 
 
+class TestOwnData:
+    OPTIONS = dict(classes=['road', 'car', 'person'], data_root='here', canvas=[64, 128])
+
+    def compose(self, options: dict) -> Config:
+        return compose(Row('a', 'a', 'configs/dsrl/dabnet_custom.py', options), amp=False)
+
+    def test_expressions_are_evaluated_with_the_options(self):
+        cfg = self.compose(self.OPTIONS)
+        assert cfg.model.decode_head.decode_head.num_classes == 3
+        assert cfg.model.data_preprocessor.size == (64, 128)
+        dataset = cfg.train_dataloader.dataset
+        assert dataset.data_root == 'here' and dataset.metainfo.classes == ('road', 'car', 'person')
+        assert '${' not in to_text(cfg)
+        assert read_text(to_text(cfg)).to_dict() == cfg.to_dict()
+
+    def test_missing_variables_are_named(self):
+        with pytest.raises(ValueError, match=r'num_classes=.*len\(classes\).* now classes=None'):
+            self.compose(dict(canvas=[64, 128]))
+
+    def test_other_variables_change_nothing(self):
+        with pytest.raises(ValueError, match='the option img_sufix changes nothing'):
+            self.compose(self.OPTIONS | dict(img_sufix='.png'))
+
+
 def test_differences_are_of_what_trainings_read():
     then = dict(model=dict(a=1, size=(2, 2), hooks=[dict(x=1)]), visualizer=1, load_from='x', note=0)
     now = dict(model=dict(b=1, size=[2, 2], hooks=[dict(x=2)]), visualizer=2, load_from='x', note=1)
