@@ -83,8 +83,9 @@ def model(name):
     return build(model_cfg(SHARED[name][0]))
 
 
-def test_configs_of_all_sizes_share_one_model(name):
-    first, *others = map(model_cfg, SHARED[name])
+@pytest.mark.parametrize('names', [names for names in SHARED.values() if len(names) > 1], ids=lambda names: names[0])
+def test_configs_of_all_sizes_share_one_model(names):
+    first, *others = map(model_cfg, names)
     assert all(other == first for other in others)
 
 

@@ -16,12 +16,14 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
+from mmseg.models.segmentors import CascadeEncoderDecoder
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..core import check_scale_factor
-from ..engine.config import evaluate, input_channels, type_name
+from ..engine.config import builds, evaluate, input_channels, type_name
 from .checks.size_errors import explain_size_error
+from .segmentor import DSRLSegmentor
 from .sssr_head import check_wrappable
 
 __all__ = ['find_config', 'main', 'to_dsrl', 'write_dsrl_config']
@@ -81,15 +83,14 @@ class _Probe:
 
 
 def _check_segmentor(model: ConfigDict) -> None:
-    name = type_name(model)
-    if name == 'DSRLSegmentor':
+    if builds(model, MODELS, DSRLSegmentor):
         raise TypeError('The config is a DSRL config already: its model is a DSRLSegmentor')
-    if name == 'CascadeEncoderDecoder':
+    if builds(model, MODELS, CascadeEncoderDecoder):
         raise TypeError(
             'model.type is CascadeEncoderDecoder: each of its heads refines the logits of the one before, on that '
             "one's grid, so none of them can be enlarged by itself"
         )
-    if name != 'EncoderDecoder':
+    if (name := type_name(model)) != 'EncoderDecoder':  # not a subclass, whose own steps would be lost
         raise TypeError(f'model.type is {name}; only an EncoderDecoder can become a DSRLSegmentor')
 
 

@@ -10,7 +10,7 @@ model = dict(
     low_res_labels=True,
     channels_last=True,  # faster on CPUs
     data_preprocessor=dict(size={{_base_.crop_size}}),
-    decode_head=dict(in_index=-1, num_classes=9, sampler=None, loss_decode=dict(avg_non_ignore=True)),
+    decode_head=dict(in_index=-1, num_classes=9, sampler=None),
 )
 max_iters = 800
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=3e-3, weight_decay=0.01))
