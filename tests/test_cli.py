@@ -354,7 +354,8 @@ def test_a_learning_rate_far_too_high_is_named(trained, tmp_path):
 
 
 def _arguments(config, **others) -> Namespace:
-    return Namespace(**dict(config=config, work_dir=None, cfg_options=None, launcher='none', local_rank=0) | others)
+    given = dict(config=config, work_dir=None, cfg_options=None, launcher='none', local_rank=0, trust_checkpoint=False)
+    return Namespace(**given | others)
 
 
 def test_processes_on_cpus_do_without_what_needs_gpus(monkeypatch):

@@ -69,3 +69,9 @@ def test_other_files_are_named(tmp_path, content):
 def test_a_folder_is_named(tmp_path):
     with pytest.raises(ValueError, match='is a folder'):
         load_checkpoint(torch.nn.Linear(1, 1), str(tmp_path))
+
+
+def test_weights_that_fill_nothing_are_refused(tmp_path):
+    torch.save({'other.weight': torch.ones(1, 1)}, tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match=r"fills nothing of the Linear: .* 'other.weight', .* 'weight'"):
+        load_checkpoint(torch.nn.Linear(1, 1), str(tmp_path / 'a.pth'))
