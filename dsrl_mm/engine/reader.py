@@ -11,6 +11,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import CheckpointLoader, checkpoint
 from torch import nn
 
@@ -66,13 +67,13 @@ def _load_state_dict(module: nn.Module, state_dict: dict, *args: Any, **kwargs: 
     """Load tensors as MMEngine's function of this name does, and refuse a checkpoint that has none of the module's.
 
     Raises:
-        ValueError: if no tensor has a name of the module's.
+        ValueError: if no tensor has a name of the module's. A module that renames tensors itself is left to it.
     """
-    own = module.state_dict()
-    renames = module._load_state_dict_pre_hooks  # of test-time augmentation, of our models: they judge by themselves
-    if own and not renames and not own.keys() & state_dict.keys():
+    inner = module.module if is_model_wrapper(module) or isinstance(module, BaseTTAModel) else module
+    own = inner.state_dict()
+    if own and not inner._load_state_dict_pre_hooks and not own.keys() & state_dict.keys():
         raise ValueError(
-            f'The checkpoint (load_from or init_cfg) fills nothing of the {type(module).__name__}: its tensors are '
+            f'The checkpoint (load_from or init_cfg) fills nothing of the {type(inner).__name__}: its tensors are '
             f'named like {next(iter(state_dict), None)!r}, those of the module like {next(iter(own))!r}. Name the part '
             "that holds them by init_cfg=dict(..., prefix='backbone.'), or another checkpoint."
         )
