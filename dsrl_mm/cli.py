@@ -177,8 +177,8 @@ def _alone_in(cfg: Config) -> Iterator[None]:
 def train(argv: Sequence[str] | None = None) -> None:
     """Train the model of a config file."""
     cfg = training_config(argv)
+    preflight(cfg, ('train', 'val'))
     with _alone_in(cfg):
-        preflight(cfg, ('train', 'val'))
         if get_device() == 'cpu':
             keep_freed_memory()
         _build_runner(cfg).train()
