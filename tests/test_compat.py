@@ -60,7 +60,6 @@ for name in ('mmdet', 'mmseg', 'chumpy', 'json_tricks'):
     sys.modules[name] = None  # not installed
 import torch
 from dsrl_mm import compat
-from dsrl_mm.seg import CamVidDataset
 compat.prepare('mmengine', 'mmcv', 'mmpose')
 import mmpose.apis, mmpose.codecs, mmpose.datasets, mmpose.engine, mmpose.evaluation, mmpose.models
 import mmpose.visualization
@@ -151,7 +150,6 @@ def test_mmcv_operators_are_found_and_raise_when_used(tmp_path):
         """
 import importlib, importlib.util, sys
 from dsrl_mm import compat
-from dsrl_mm.seg import CamVidDataset
 
 compat.prepare('mmcv')
 ext = importlib.import_module('mmcv._ext')  # as mmcv.utils.ext_loader does
@@ -192,7 +190,6 @@ def test_torchvision_is_importable_without_its_compiled_operators(tmp_path):
         """
 import torch
 from dsrl_mm import compat
-from dsrl_mm.seg import CamVidDataset
 
 try:
     import torchvision
@@ -221,7 +218,6 @@ def test_torchvision_with_operators_keeps_them(tmp_path):
         """
 import torch
 from dsrl_mm import compat
-from dsrl_mm.seg import CamVidDataset
 
 library = torch.library.Library('torchvision', 'DEF')
 
