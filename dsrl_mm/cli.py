@@ -21,6 +21,7 @@ from dsrl_mm.apis import save_deploy, task_of
 from dsrl_mm.engine import trust_checkpoints
 from dsrl_mm.engine.checkpoint import last_checkpoint
 from dsrl_mm.engine.config import read_config, type_name
+from dsrl_mm.engine.dry_run import dry_run
 from dsrl_mm.engine.memory import keep_freed_memory
 from dsrl_mm.engine.resume import make_resumable
 
@@ -54,7 +55,7 @@ def load_config(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if args.trust_checkpoint:
         trust_checkpoints()
-    cfg = read_config(args.config, args.cfg_options)
+    cfg = read_config(args.config, args.cfg_options, check=True)
     cfg.launcher = args.launcher
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
@@ -81,9 +82,12 @@ def _is_first_process(cfg: Config) -> bool:
 
 
 def preflight(cfg: Config, phases: tuple[str, ...]) -> None:
-    """Check the config and its data, in the first process only."""
+    """Check the config and its data, then try a run on its first batches; in the first process only."""
     if _is_first_process(cfg):
-        task_of(cfg).check_data(cfg, phases)
+        task = task_of(cfg)
+        task.check_data(cfg, phases)
+        if cfg.get('check_data', True):
+            dry_run(cfg, phases, task)
 
 
 def _without_sync_bn(part: Any) -> Any:

@@ -10,6 +10,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor
 
+from .resample import check_weight
 from .upsample import SubPixelUpsampler
 
 __all__ = ['SISRAuxHead']
@@ -55,8 +56,10 @@ class SISRAuxHead(BaseModule):
         self.in_index = (in_index,) if isinstance(in_index, int) else tuple(in_index)
         if len(self.in_channels) != len(self.in_index):
             raise ValueError(f'SISRAuxHead: in_channels={in_channels} and in_index={in_index} must be equally long')
+        if not isinstance(channels, int) or channels < 1:
+            raise ValueError(f'SISRAuxHead: channels must be an integer of at least 1, got {channels!r}')
         self.upscale_factor, self.channels, self.residual = upscale_factor, channels, residual
-        self.loss_weight = loss_weight
+        self.loss_weight = check_weight('SISRAuxHead', loss_weight)
         self.pixel_loss = MODELS.build(pixel_loss)
         self.squeeze = nn.ModuleList(nn.Conv2d(c, channels, 1, bias=False) for c in self.in_channels)
         self.merge = nn.Sequential(build_norm_layer(norm_cfg, channels)[1], nn.ReLU(inplace=True))
@@ -140,6 +143,14 @@ class SISRAuxHead(BaseModule):
 
         Returns:
             dict[str, Tensor]: ``loss_sisr``, ``loss_weight`` times the pixel loss.
+
+        Raises:
+            ValueError: if the target has other channels.
         """
+        if image.shape[1] != target.shape[1]:
+            raise ValueError(
+                f'SISRAuxHead: out_channels={image.shape[1]}, but the images have {target.shape[1]} channels. Set '
+                f'sr_aux.head.out_channels={target.shape[1]}.'
+            )
         image = self.rebuild(image.float(), reduced, target.shape[-2:])
         return {'loss_sisr': self.loss_weight * self.pixel_loss(image, target)}

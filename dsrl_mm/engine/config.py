@@ -1,25 +1,119 @@
 """Read configs, and answer questions to them that do not depend on how they are written."""
 
+import inspect
+import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import SequenceMatcher
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import Registry
+from mmengine.runner import FlexibleRunner, Runner
 
-__all__ = ['builds', 'evaluate', 'input_channels', 'plain_datasets', 'read_config', 'type_name']
+__all__ = [
+    'RUNNER_KEYS',
+    'builds',
+    'check_options',
+    'evaluate',
+    'flat',
+    'from_known_package',
+    'input_channels',
+    'nearest',
+    'plain_datasets',
+    'read_config',
+    'type_name',
+]
+
+#: Top-level keys of a config that MMEngine's runners read.
+RUNNER_KEYS = {'custom_imports'} | inspect.signature(Runner.__init__).parameters.keys() - {'self', 'cfg'}
+_ALSO_READ = inspect.signature(FlexibleRunner.__init__).parameters.keys() | {
+    *('activation_checkpointing', 'compile', 'efficient_conv_bn_eval', 'find_unused_parameters', 'model_wrapper_cfg'),
+    *('check_data', 'runner_type', 'sync_bn', 'test_pipeline', 'tta_model', 'tta_pipeline'),
+}
 
 
-def read_config(path: str | Path, options: Mapping | None = None) -> Config:
+def read_config(path: str | Path, options: Mapping | None = None, check: bool = False) -> Config:
     """Read a config file, override it, and evaluate its expressions.
 
     Args:
         path (str | Path): the config file.
         options (Mapping, optional): overrides by dotted key, as ``--cfg-options`` gives them. Defaults to None.
+        check (bool): whether to refuse options that a runner does not read, see :func:`check_options`. Defaults to
+            False.
+
+    Raises:
+        ValueError: for an environment variable with an apostrophe, or an option that nothing reads.
     """
-    cfg = Config.fromfile(path)
+    try:
+        cfg = Config.fromfile(path)
+    except SyntaxError as error:  # MMEngine pastes the values of environment variables into the text
+        quoted = [name for name, value in os.environ.items() if "'" in value and name.endswith('_ROOT')]
+        if not quoted:
+            raise
+        raise ValueError(
+            f'{path} is no Python with the values of environment variables put in: an apostrophe in {quoted[0]}='
+            f'{os.environ[quoted[0]]} ends its text. Rename the folder, or name a link to it without one.'
+        ) from error
     cfg.merge_from_dict(options or {})
+    if check:
+        check_options(cfg, options or {})
     return evaluate(cfg)
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Find the most similar of some dotted names, first by their last part."""
+
+    def similarity(other: str) -> tuple[float, float]:
+        ends = (key.rpartition('.')[2] for key in (name, other))
+        return SequenceMatcher(None, *ends).ratio(), SequenceMatcher(None, name, other).ratio()
+
+    return max(names, key=similarity)
+
+
+def flat(value: Any, name: str = '') -> dict[str, Any]:
+    """Flatten nested mappings, and lists of them, to values by dotted keys."""
+    if isinstance(value, (list, tuple)) and any(isinstance(entry, Mapping) for entry in value):
+        value = dict(enumerate(value))
+    if not isinstance(value, Mapping):
+        return {name: [*value] if isinstance(value, (list, tuple)) else value}
+    return {leaf: inner for key in value for leaf, inner in flat(value[key], f'{name}.{key}'.strip('.')).items()}
+
+
+def from_known_package(name: str) -> bool:
+    """Whether a module or a class belongs to the host libraries or to this one, whose code is known."""
+    return name.split('.')[0] in ('dsrl_mm', 'mmengine', 'mmpose', 'mmseg', 'projects')
+
+
+def check_options(cfg: Config, options: Iterable[str]) -> None:
+    """Check that something reads every option.
+
+    Its first key must be one that runners read, or a variable of the config's expressions.
+
+    Args:
+        cfg (Config): with the options, before :func:`evaluate`.
+        options (Iterable[str]): dotted keys. Other keys of the config are the file's own variables, so they are not
+            checked.
+
+    Raises:
+        ValueError: if nothing reads one. Modules in ``custom_imports`` may read any, so nothing is checked then.
+    """
+    imports = (cfg.get('custom_imports') or {}).get('imports') or ()
+    if not all(map(from_known_package, [imports] if isinstance(imports, str) else imports)):
+        return
+    expressions = [
+        text for value in flat(cfg.to_dict()).values() for text in re.findall(r'\$\{.*', str(value), re.DOTALL)
+    ]
+    for key in options:
+        root = key.split('.')[0]
+        if root in RUNNER_KEYS | _ALSO_READ or any(re.search(rf'\b{root}\b', text) for text in expressions):
+            continue
+        names = flat({name: value for name, value in cfg.to_dict().items() if name in RUNNER_KEYS | _ALSO_READ})
+        raise ValueError(
+            f'--cfg-options {key}: nothing reads it; a variable of the file was already replaced by its value where it '
+            f'is used. Did you mean {nearest(key, {*names, *RUNNER_KEYS})}?'
+        )
 
 
 def evaluate(cfg: Config) -> Config:

@@ -27,7 +27,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from .config import type_name
 from .loading import match_checkpoint, modules_of
 
-__all__ = ['ResumableSampler', 'ResumableTrainingHook', 'make_resumable']
+__all__ = ['ResumableSampler', 'ResumableTrainingHook', 'make_resumable', 'own_chance']
 
 
 def _seed_all(*position: int) -> None:
@@ -39,7 +39,7 @@ def _seed_all(*position: int) -> None:
 
 
 @contextmanager
-def _own_chance() -> Iterator[None]:
+def own_chance() -> Iterator[None]:
     """Restore the generators at the end: without workers, samples are loaded in the training's own process."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
@@ -53,7 +53,7 @@ def _own_chance() -> Iterator[None]:
 def _load(dataset: Any, seed: int, drawn: Sequence[tuple[int, int, int]]) -> list:
     """Load the samples of a batch, each with the chance of its own position."""
     samples = []
-    with _own_chance():
+    with own_chance():
         for epoch, position, index in drawn:
             _seed_all(seed, get_rank(), epoch, position)
             samples.append(dataset[index])

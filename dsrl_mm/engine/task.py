@@ -1,13 +1,16 @@
 """Interface between the commands and a task."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import Registry
+from torch import nn
 
 from .config import builds
 
-__all__ = ['Task', 'evaluators', 'prediction_writer', 'visualization_hook']
+__all__ = ['Task', 'evaluators', 'hooks', 'prediction_writer', 'visualization_hook']
 
 
 class Task(ABC):
@@ -23,6 +26,17 @@ class Task(ABC):
         Args:
             cfg (Config): the whole config.
             phases (tuple[str, ...]): of 'train', 'val', 'test'; a phase without a data loader is skipped.
+        """
+
+    @abstractmethod
+    def check_batch(self, cfg: Config, phase: str, model: nn.Module | None, batch: Any) -> None:
+        """Check the first batch of a data loader.
+
+        Args:
+            cfg (Config): the whole config.
+            phase (str): 'train', 'val' or 'test'.
+            model (nn.Module, optional): None in a test.
+            batch (Any): as the loader gives it.
         """
 
     @abstractmethod
@@ -80,9 +94,19 @@ def visualization_hook(cfg: Config, type_: str) -> ConfigDict:
     return hook
 
 
-def evaluators(cfg: Config) -> list[dict]:
-    """Return the config's test metrics, as a list even if there is only one."""
-    return cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+def evaluators(cfg: Config, phase: str = 'test') -> list[dict]:
+    """Return the config's metrics of 'val' or 'test', as a list even if there is only one."""
+    metrics = cfg.get(f'{phase}_evaluator') or []
+    return metrics if isinstance(metrics, list) else [metrics]
+
+
+def hooks(cfg: Config) -> Iterator[tuple[str, dict]]:
+    """Find the config's hooks, with their keys."""
+    for key in ('default_hooks', 'custom_hooks'):
+        found = cfg.get(key) or {}
+        for name, hook in found.items() if isinstance(found, dict) else enumerate(found):
+            if isinstance(hook, dict):
+                yield f'{key}.{name}', hook
 
 
 def prediction_writer(cfg: Config, registry: Registry, metric: type, what: str) -> ConfigDict:

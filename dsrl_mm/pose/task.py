@@ -1,11 +1,12 @@
 """Pose estimation task of the commands."""
 
 import os
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mmengine.config import Config
 from mmpose.evaluation import CocoMetric
 from mmpose.registry import METRICS, MODELS
+from torch import nn
 
 from ..engine.config import builds, input_channels
 from ..engine.task import Task, prediction_writer, visualization_hook
@@ -25,6 +26,9 @@ class PoseTask(Task):
     def check_data(self, cfg: Config, phases: tuple[str, ...]) -> None:
         """Check annotations, images and crops, see :mod:`dsrl_mm.pose.preflight`."""
         check_data(cfg, phases)
+
+    def check_batch(self, cfg: Config, phase: str, model: nn.Module | None, batch: Any) -> None:
+        """Do nothing: :mod:`dsrl_mm.pose.preflight` checks all annotations."""
 
     def network_input(self, cfg: Config) -> tuple[int, int, int]:
         """Return channels, height and width of the network input: the codec's ``input_size`` over ``scale_factor``."""

@@ -111,7 +111,7 @@ class DSRLSegmentor(SuperResolutionMixin, EncoderDecoder):
         """
         try:
             return super().forward(inputs, data_samples, mode)
-        except (RuntimeError, ValueError) as error:
+        except (AssertionError, RuntimeError, ValueError) as error:
             factor = 1 if self.low_res_input else self.scale_factor
             explanation = explain_size_error(error, inputs.shape[-2:], factor)
             if explanation is None:

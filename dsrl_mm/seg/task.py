@@ -1,15 +1,18 @@
 """Segmentation task of the commands."""
 
 import os
+from typing import Any
 
 from mmengine.config import Config
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS, MODELS
+from torch import nn
 
 from ..engine.config import builds, input_channels, plain_datasets, type_name
 from ..engine.loading import for_inference
 from ..engine.metrics import with_sr_metric
 from ..engine.task import Task, evaluators, prediction_writer, visualization_hook
+from .checks.batch import check_batch
 from .checks.data import check_data, check_packages
 from .segmentor import DSRLSegmentor
 
@@ -47,6 +50,10 @@ class SegTask(Task):
             )
         check_packages(cfg)
         check_data(cfg, phases)
+
+    def check_batch(self, cfg: Config, phase: str, model: nn.Module | None, batch: Any) -> None:
+        """Check labels and sizes, see :mod:`dsrl_mm.seg.checks.batch`."""
+        check_batch(cfg, phase, model, batch)
 
     def network_input(self, cfg: Config) -> tuple[int, int, int]:
         """Return channels, height and width of the network input: ``crop_size`` over ``scale_factor``, rounded up.

@@ -1,21 +1,18 @@
 """Composed configs of rows, which are trained, recorded and compared with current ones."""
 
 import copy
-import inspect
-from collections.abc import Mapping
 from pathlib import Path
 from pprint import pformat
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 from dsrl_mm.cli import use_amp
-from dsrl_mm.engine.config import evaluate
+from dsrl_mm.engine.config import RUNNER_KEYS, evaluate, flat, nearest
 from dsrl_mm.engine.task import evaluators
 
-from .grid import Row, nearest
+from .grid import Row
 
 __all__ = ['ROOT', 'compose', 'differences', 'new_options', 'read_text', 'to_text']
 
@@ -23,8 +20,8 @@ __all__ = ['ROOT', 'compose', 'differences', 'new_options', 'read_text', 'to_tex
 ROOT = Path(__file__).parents[2]
 #: The keys of a config that a training depends on. All other names serve the file itself; every run is tested by the
 #: same metrics, and validated only for its curve.
-READ = {'custom_imports'} | inspect.signature(Runner.__init__).parameters.keys() - {
-    *('self', 'cfg', 'work_dir', 'experiment_name', 'visualizer', 'log_level', 'log_processor', 'data_preprocessor'),
+READ = RUNNER_KEYS - {
+    *('work_dir', 'experiment_name', 'visualizer', 'log_level', 'log_processor', 'data_preprocessor'),
     *('test_evaluator', 'val_dataloader', 'val_evaluator', 'val_cfg', 'test_cfg'),
 }
 
@@ -46,7 +43,7 @@ def compose(row: Row, amp: bool) -> Config:
         except ValueError:  # an expression needs the option
             continue
         if not differences(without, cfg):
-            names = _flat({name: cfg[name] for name in cfg.keys() & READ})
+            names = flat({name: cfg[name] for name in cfg.keys() & READ})
             raise ValueError(f'the option {key} changes nothing that a training reads, such as {nearest(key, names)}')
     if amp:
         use_amp(cfg)
@@ -59,7 +56,7 @@ def new_options(row: Row) -> list[str]:
     """Name the options that have no value in the config itself, each with the nearest name that has one."""
     if not (ROOT / row.config).exists():
         return []
-    names = _flat(_read(row).to_dict())
+    names = flat(_read(row).to_dict())
     new = (key for key in row.options if not any(f'{name}.'.startswith(f'{key}.') for name in names))
     return [f'{key}; the nearest name that it has is {nearest(key, names)}' for key in new]
 
@@ -92,17 +89,8 @@ def read_text(text: str, here: bool = False) -> Config:
         return Config.fromfile(file, import_custom_modules=here, use_environment_variables=here)
 
 
-def _flat(value: Any, name: str = '') -> dict[str, Any]:
-    """Flatten nested mappings, and lists of them, to values by dotted keys."""
-    if isinstance(value, (list, tuple)) and any(isinstance(entry, Mapping) for entry in value):
-        value = dict(enumerate(value))
-    if not isinstance(value, Mapping):
-        return {name: [*value] if isinstance(value, (list, tuple)) else value}
-    return {leaf: inner for key in value for leaf, inner in _flat(value[key], f'{name}.{key}'.strip('.')).items()}
-
-
 def differences(recorded: Config, today: Config) -> list[str]:
     """Describe the differences of two configs that affect training."""
-    then, now = (_flat({key: cfg[key] for key in cfg.keys() & READ}) for cfg in (recorded, today))
-    told = ((key, *(repr(flat[key]) if key in flat else 'absent' for flat in (then, now))) for key in {**then, **now})
+    then, now = (flat({key: cfg[key] for key in cfg.keys() & READ}) for cfg in (recorded, today))
+    told = ((key, *(repr(side[key]) if key in side else 'absent' for side in (then, now))) for key in {**then, **now})
     return sorted(f'{key}: {old}, today {new}' for key, old, new in told if old != new)

@@ -1,15 +1,15 @@
 """Grid of training runs, declared in a YAML file: rows of a table, each with every seed."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, TypeVar, get_origin
 
 import yaml
 
-__all__ = ['GRIDS', 'Grid', 'Row', 'load_grid', 'nearest']
+from dsrl_mm.engine.config import nearest
+
+__all__ = ['GRIDS', 'Grid', 'Row', 'load_grid']
 
 #: The committed grids.
 GRIDS = Path(__file__).parent / 'grids'
@@ -39,16 +39,6 @@ class Grid:
     seeds: list[int]
     amp: bool = False
     show: list[str] = field(default_factory=list)  # of SHOWN
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Find the most similar of some dotted names, first by their last part."""
-
-    def similarity(other: str) -> tuple[float, float]:
-        ends = (key.rpartition('.')[2] for key in (name, other))
-        return SequenceMatcher(None, *ends).ratio(), SequenceMatcher(None, name, other).ratio()
-
-    return max(names, key=similarity)
 
 
 def _build(kind: type[Kind], values: dict[str, Any], where: str) -> Kind:

@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import Registry
 
-from dsrl_mm.engine.config import builds, evaluate, input_channels, plain_datasets, read_config, type_name
+from dsrl_mm.engine.config import builds, evaluate, input_channels, nearest, plain_datasets, read_config, type_name
 
 
 @pytest.mark.parametrize('type_', ['OrderedDict', 'mmseg.OrderedDict', 'collections.OrderedDict', OrderedDict])
@@ -69,3 +69,9 @@ def test_a_failing_expression_is_named_with_its_variables(tmp_path):
     (tmp_path / 'base.py').write_text(BASE)
     with pytest.raises(ValueError, match=r"head\.num_classes='\$\{len\(classes\)\}'.*Set .*classes=None"):
         read_config(tmp_path / 'base.py')
+
+
+def test_nearest_names():
+    names = ['optim_wrapper.optimizer.lr', 'train_cfg.max_iters', 'default_hooks.logger.interval']
+    assert nearest('optim_wrapper.optimizer.lrr', names) == names[0]
+    assert nearest('max_iter', names) == names[1]

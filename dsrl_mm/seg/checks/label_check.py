@@ -13,7 +13,7 @@ from torch import nn
 
 from ...engine.hooks import sample_paths
 
-__all__ = ['LabelCheckHook', 'check_labels']
+__all__ = ['LabelCheckHook', 'check_labels', 'check_training_batch']
 
 
 def _plain(model: nn.Module) -> nn.Module:
@@ -77,6 +77,45 @@ def check_labels(
     print_log(message, 'current', logging.WARNING if lacking or void > 0.5 else logging.INFO)
 
 
+def _check_sizes(preprocessor: nn.Module, images: list[torch.Tensor], paths: list[str]) -> None:
+    size = getattr(preprocessor, 'size', None)
+    if size is None:
+        return
+    padded = {tuple(max(sides) for sides in zip(size, image.shape[-2:])): path for path, image in zip(paths, images)}
+    if len(padded) > 1:
+        sizes = ', '.join(f'{path} is {width}x{height}' for (height, width), path in padded.items())
+        raise ValueError(
+            f'The images of a batch differ in size, also padded to data_preprocessor.size={tuple(size)} (height, '
+            f'width): {sizes} (width x height). Crop or resize them in the pipeline, or enlarge '
+            'model.data_preprocessor.size.'
+        )
+
+
+def check_training_batch(model: nn.Module, data_batch: dict) -> None:
+    """Check the sizes of a batch, and the shapes and ids of its labels.
+
+    Args:
+        model (nn.Module): a segmentor.
+        data_batch (dict): from a training's data loader.
+
+    Raises:
+        ValueError: if one is invalid; the message names the file, the fault and the remedy.
+    """
+    paths = sample_paths(data_batch)
+    _check_sizes(model.data_preprocessor, data_batch['inputs'], paths)
+    head = model.decode_head
+    for path, image, sample in zip(paths, data_batch['inputs'], data_batch['data_samples']):
+        label, where = sample.gt_sem_seg.data, sample.metainfo.get('seg_map_path', f'the label of {path}')
+        if label.shape != (1, *image.shape[-2:]):
+            raise ValueError(
+                f'{where}: a label of shape {tuple(label.shape)} for an image of shape {tuple(image.shape)}. A '
+                "label has one channel of class ids and its image's size; convert colour labels to ids first."
+            )
+        # One channel tells two classes apart.
+        num_ids = max(head.num_classes, 2 * (getattr(head, 'out_channels', 0) == 1))
+        _count_ids(label, where, num_ids, {head.ignore_index})
+
+
 @HOOKS.register_module(force=True)
 class LabelCheckHook(Hook):
     """Hook that checks every label on the CPU, in one pass over its pixels.
@@ -108,22 +147,8 @@ class LabelCheckHook(Hook):
             )
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
-        """Check the shapes and ids of labels.
-
-        Raises:
-            ValueError: if one is invalid; the message names the file, the fault and the remedy.
-        """
-        head = _plain(runner.model).decode_head
-        for path, image, sample in zip(sample_paths(data_batch), data_batch['inputs'], data_batch['data_samples']):
-            label, where = sample.gt_sem_seg.data, sample.metainfo.get('seg_map_path', f'the label of {path}')
-            if label.shape != (1, *image.shape[-2:]):
-                raise ValueError(
-                    f'{where}: a label of shape {tuple(label.shape)} for an image of shape {tuple(image.shape)}. A '
-                    "label has one channel of class ids and its image's size; convert colour labels to ids first."
-                )
-            # One channel tells two classes apart.
-            num_ids = max(head.num_classes, 2 * (getattr(head, 'out_channels', 0) == 1))
-            _count_ids(label, where, num_ids, {head.ignore_index})
+        """Check the batch, see :func:`check_training_batch`."""
+        check_training_batch(_plain(runner.model), data_batch)
 
     def before_val_iter(self, runner, batch_idx, data_batch=None) -> None:
         """Check the ids of labels; metrics drop unknown ones silently."""

@@ -10,6 +10,8 @@ _TOO_SMALL = re.compile(
     "Output size is too small|Kernel size can't be greater|Padding size should be less|sizes should be greater than 0|"
     'more than 1 spatial element'
 )
+#: Message of networks that take multiples of a size only, such as MMSegmentation's UNet.
+_MULTIPLE = re.compile(r'should be divisible by \D*(\d+)')
 #: Message of batch norm for one image whose feature map is a single pixel.
 _ONE_VALUE = 'more than 1 value per channel'
 
@@ -34,8 +36,15 @@ def explain_size_error(error: Exception, image_size: Sequence[int], scale_factor
             'can be smaller; or use SyncBN over several processes; or another norm, such as '
             "norm_cfg=dict(type='GN', num_groups=...)."
         )
+    read = 'x'.join(str(-(-side // scale_factor)) for side in image_size)
+    if multiple := _MULTIPLE.search(str(error)):
+        return (
+            f'This network reads {read} of images of {size} pixels (scale_factor={scale_factor}), and takes only sides '
+            f'that are multiples of {multiple[1]}: sides of images must be multiples of '
+            f'{scale_factor * int(multiple[1])}. Crop or resize to such a size in the pipelines, or pad to it with '
+            'model.data_preprocessor.size, and for validation and tests with its test_cfg.size.'
+        )
     if _TOO_SMALL.search(str(error)):
-        read = 'x'.join(str(-(-side // scale_factor)) for side in image_size)
         return (
             f'Images of {size} pixels are too small for this network, which reads {read} of them (scale_factor='
             f'{scale_factor}). A layer says: {error}. Use larger images (the sizes in the pipelines; with sliding '

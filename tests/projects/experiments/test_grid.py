@@ -14,7 +14,7 @@ from mmseg.structures import SegDataSample
 
 from dsrl_mm.engine.loading import without_pretrained
 from projects.experiments.config import ROOT, compose, differences, new_options, read_text, to_text
-from projects.experiments.grid import GRIDS, Row, load_grid, nearest
+from projects.experiments.grid import GRIDS, Row, load_grid
 from projects.experiments.records import FOLDER, read_records
 
 from .grids import DSRL, write_grid
@@ -47,12 +47,6 @@ def row(**keys) -> dict:
 def test_mistakes_are_named(tmp_path, keys, message):
     with pytest.raises(ValueError, match=message):
         load_grid(write_grid(tmp_path, **keys))
-
-
-def test_nearest_names():
-    names = ['optim_wrapper.optimizer.lr', 'train_cfg.max_iters', 'default_hooks.logger.interval']
-    assert nearest('optim_wrapper.optimizer.lrr', names) == names[0]
-    assert nearest('max_iter', names) == names[1]
 
 
 def test_options_may_be_any_value():
