@@ -3,6 +3,7 @@
 import argparse
 import gc
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -185,7 +186,11 @@ def train(argv: Sequence[str] | None = None) -> None:
     with _alone_in(cfg):
         if get_device() == 'cpu':
             keep_freed_memory()
-        _build_runner(cfg).train()
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            _build_runner(cfg).train()
+        finally:
+            signal.signal(signal.SIGTERM, before)  # ResumableTrainingHook replaces it
         _disconnect_processes()
 
 

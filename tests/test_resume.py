@@ -181,7 +181,7 @@ def test_sigterm_saves_and_ends_and_resumes_as_if_uninterrupted(tmp_path, by_epo
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as ended:
         call(cli.train, config_stopped, '--work-dir', tmp_path / 'cut')
-    signal.signal(signal.SIGTERM, before)
+    assert signal.getsignal(signal.SIGTERM) == before
     assert ended.value.code == 143
     call(cli.train, config, '--work-dir', tmp_path / 'cut', '--resume')
     assert [entry['iter'] for entry in logged(tmp_path / 'cut') if 'loss' in entry][0] == at + 1
