@@ -114,9 +114,9 @@ def expected_losses(name: str, auxiliary_head) -> set[str]:
 def test_training_step_reaches_every_parameter(name, model):
     cfg = load(SHARED[name][0])
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
-    optimised = {id(p) for group in wrapper.param_groups for p in group['params']}
+    optimized = {id(p) for group in wrapper.param_groups for p in group['params']}
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    assert {id(p) for p in trainable.values()} <= optimised
+    assert {id(p) for p in trainable.values()} <= optimized
     # What starts at zero (residuals: ResNet's and SSSR's) passes no gradient on at the first step.
     for parameter in trainable.values():
         if not parameter.any():

@@ -21,7 +21,7 @@ NUM_CLASSES = len(CamVidDataset.METAINFO['classes'])
 
 
 def write_camvid(root: Path, train: int = 8, val: int = 5) -> Path:
-    """Write ``train`` + ``val`` pairs of 48x64 PNGs: 8x8 squares of random classes, in their palette's colours.
+    """Write ``train`` + ``val`` pairs of 48x64 PNGs: 8x8 squares of random classes, in their palette's colors.
 
     No pixel is void, so that the mean over a batch is the mean of the means over its halves.
     """

@@ -4,7 +4,7 @@ env_cfg = dict(
     cudnn_benchmark=True, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl')
 )
 vis_backends = [dict(type='LocalVisBackend')]
-visualizer = dict(type='TruthBesideVisualizer', vis_backends=vis_backends, name='visualizer')
+visualizer = dict(type='GroundTruthVisualizer', vis_backends=vis_backends, name='visualizer')
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True, num_digits=6)
 log_level = 'INFO'
 load_from = None

@@ -62,7 +62,7 @@ def export_program(model: nn.Module, size: tuple[int, int], channels: int = 3) -
         channels (int): C, of the images. Defaults to 3.
 
     Returns:
-        torch.export.ExportedProgram: takes normalised (RGB) images (1, C, H, W), gives logits (1, K, H, W), or
+        torch.export.ExportedProgram: takes normalized (RGB) images (1, C, H, W), gives logits (1, K, H, W), or
         (1, K, scale_factor H, scale_factor W) with ``low_res_input``.
     """
     return torch.export.export(model, (torch.zeros(1, channels, *size),))

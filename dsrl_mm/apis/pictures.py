@@ -61,10 +61,10 @@ def _grid(rows: list[dict[str, np.ndarray]], metainfo: dict) -> Figure:
             # Every panel has the canvas's extent; the network input shows its own, larger pixels.
             axis.imshow(image, extent=(0, width, height, 0), interpolation='nearest')
             axis.set_title(title, fontsize='medium')
-    colours = dict(zip(metainfo['classes'], metainfo['palette'])) | {'unlabelled': (0, 0, 0)}
+    colors = dict(zip(metainfo['classes'], metainfo['palette'])) | {'unlabelled': (0, 0, 0)}
     patches = [
-        Patch(facecolor=[channel / 255 for channel in colour], edgecolor='0.5', linewidth=0.5, label=name)
-        for name, colour in colours.items()
+        Patch(facecolor=[channel / 255 for channel in color], edgecolor='0.5', linewidth=0.5, label=name)
+        for name, color in colors.items()
     ]
     figure.legend(handles=patches, loc='outside lower center', ncols=min(len(patches), 2 * columns), frameon=False)
     return figure

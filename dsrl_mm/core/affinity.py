@@ -1,7 +1,7 @@
 """Feature affinity (FA), Sec. 3.3 of the paper, without N x N matrices.
 
 Symbols: B batch, C channels, H' x W' the grid on which features are compared, N = H'W' its positions, a_i and b_i the
-normalised SSSR and SISR features at position i (Ca and Cb numbers), S_ij^seg = a_i . a_j and S_ij^sr = b_i . b_j.
+normalized SSSR and SISR features at position i (Ca and Cb numbers), S_ij^seg = a_i . a_j and S_ij^sr = b_i . b_j.
 
 With x_i = [a_i; b_i] and y_i = [a_i; -b_i], S_ij^seg - S_ij^sr = y_i . x_j =: D_ij, one product of width Ca + Cb:
 

@@ -88,7 +88,7 @@ class SISRAuxHead(BaseModule):
 
         Returns:
             tuple[Tensor, Tensor]: the hidden features, (B, C, H, W), on the grid of the finest map read, and the
-            image, (B, out_channels, upscale_factor H, upscale_factor W), normalised as the network's input is; with
+            image, (B, out_channels, upscale_factor H, upscale_factor W), normalized as the network's input is; with
             ``residual``, what it adds to the reduced one.
 
         Raises:
@@ -139,7 +139,7 @@ class SISRAuxHead(BaseModule):
         Args:
             image (Tensor): from :meth:`forward`.
             reduced (Tensor): what the network read, (B, out_channels, H', W').
-            target (Tensor): the canvas, (B, out_channels, H, W), normalised as the network's input is.
+            target (Tensor): the canvas, (B, out_channels, H, W), normalized as the network's input is.
 
         Returns:
             dict[str, Tensor]: ``loss_sisr``, ``loss_weight`` times the pixel loss.

@@ -92,7 +92,7 @@ class SRAux(BaseModule):
 
         Args:
             shared (Shared): the run of the shared feature extractor.
-            canvas (Tensor): what to rebuild, (B, 3, H, W), normalised as the network's input is.
+            canvas (Tensor): what to rebuild, (B, 3, H, W), normalized as the network's input is.
             made (tuple[Tensor, Tensor], optional): the SSSR head's hidden features, (B, C, h, w), and its prediction.
                 Only FA reads it.
             valid (Tensor, optional): (B, 1, H, W), 1 where the canvas holds an image, 0 where it is padded, which FA
@@ -132,5 +132,5 @@ class SRAux(BaseModule):
         return feat, guide
 
     def rebuild(self, shared: Shared, size: Sequence[int]) -> Tensor:
-        """Rebuild the canvas, (B, 3, H, W), normalised as the network's input is; ``size`` is H and W in pixels."""
+        """Rebuild the canvas, (B, 3, H, W), normalized as the network's input is; ``size`` is H and W in pixels."""
         return self.head.rebuild(self.head(shared.feats)[1], shared.image, size)

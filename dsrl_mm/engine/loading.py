@@ -88,7 +88,7 @@ def check_architecture(model: nn.Module, state_dict: dict, prefix: str) -> None:
         )
     if match.missing or match.reshaped or match.left:
         print_log(
-            f'Checkpoint: {len(match.taken)} tensors taken. Not in it, so left as initialised: '
+            f'Checkpoint: {len(match.taken)} tensors taken. Not in it, so left as initialized: '
             f'{modules_of(match.missing)}. Of another shape, so not taken: {modules_of(match.reshaped)}. In it but not '
             f'in the model: {modules_of(match.left)}.',
             logger='current',

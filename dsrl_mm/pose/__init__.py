@@ -19,6 +19,6 @@ import dsrl_mm.engine  # noqa: E402, F401
 
 from .estimator import DSRLTopdown  # noqa: E402
 from .heatmap_head import SSSRHeatmapHead  # noqa: E402
-from .visualizer import TruthBesideVisualizer  # noqa: E402
+from .visualizer import GroundTruthVisualizer  # noqa: E402
 
-__all__ = ['DSRLTopdown', 'SSSRHeatmapHead', 'TruthBesideVisualizer']
+__all__ = ['DSRLTopdown', 'SSSRHeatmapHead', 'GroundTruthVisualizer']

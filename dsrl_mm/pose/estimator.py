@@ -148,7 +148,7 @@ class DSRLTopdown(SuperResolutionMixin, TopdownPoseEstimator):
         """All losses of one step.
 
         Args:
-            inputs (Tensor): the canvas, shape (B, 3, H, W), float, normalised.
+            inputs (Tensor): the canvas, shape (B, 3, H, W), float, normalized.
             data_samples (list[PoseDataSample]): with ``gt_fields.heatmaps``, (K, h, w), as ``GenerateTarget`` draws
                 them, and ``gt_instance_labels.keypoint_weights``, (1, K).
 
@@ -175,7 +175,7 @@ class DSRLTopdown(SuperResolutionMixin, TopdownPoseEstimator):
         """Predict keypoints in pixels of the image that the crop was cut from, with the stock flip test.
 
         Args:
-            inputs (Tensor): the canvas, (B, 3, H, W), normalised.
+            inputs (Tensor): the canvas, (B, 3, H, W), normalized.
             data_samples (list[PoseDataSample]): with the metas of ``TopdownAffine`` and ``gt_instances.bboxes``.
         """
         self._check_crops(inputs)

@@ -35,8 +35,8 @@ class _Persons:
 
     used: int = 0
     image_ids: set[int] = field(default_factory=set)
-    empty: int = 0  # labelled, but the box is outside the image: left out
-    thin: int = 0  # labelled, in a box less than a pixel wide or high
+    empty: int = 0  # labeled, but the box is outside the image: left out
+    thin: int = 0  # labeled, in a box less than a pixel wide or high
 
 
 def _coco_dataset(cfg: dict) -> BaseCocoStyleDataset | None:
@@ -117,16 +117,16 @@ def _load_annotations(dataset: BaseCocoStyleDataset, key: str) -> dict[str, list
 def _check_categories(dataset: BaseCocoStyleDataset, content: dict, key: str) -> None:
     names = [dataset.metainfo['keypoint_id2name'][i] for i in range(dataset.metainfo['num_keypoints'])]
     for category in content['categories']:
-        labelled = category.get('keypoints') or names  # other objects have none
+        labeled = category.get('keypoints') or names  # other objects have none
         what = f'{key}: the category "{category.get("name")}" of {dataset.ann_file}'
-        if len(labelled) != len(names):
+        if len(labeled) != len(names):
             raise ValueError(
-                f'{what} has {len(labelled)} keypoints, but {type(dataset).__name__} has {len(names)}: '
+                f'{what} has {len(labeled)} keypoints, but {type(dataset).__name__} has {len(names)}: '
                 f'{", ".join(names)}. Give the data set the metainfo of its keypoints, or take the type that has them.'
             )
-        if sorted(labelled) == sorted(names) and labelled != names:
+        if sorted(labeled) == sorted(names) and labeled != names:
             raise ValueError(
-                f'{what} lists its keypoints in another order than {type(dataset).__name__}: {", ".join(labelled)}. '
+                f'{what} lists its keypoints in another order than {type(dataset).__name__}: {", ".join(labeled)}. '
                 f'Flips and the metric need this one: {", ".join(names)}. Give the data set a metainfo in its order.'
             )
 
@@ -139,15 +139,15 @@ def _sides_in_image(bbox: list[float], image: dict) -> tuple[float, float]:
 
 
 def _check_numbers(file: str, key: str, ann: dict) -> None:
-    """Refuse a box or a labelled keypoint that is not finite: its crop or heatmap would be."""
+    """Refuse a box or a labeled keypoint that is not finite: its crop or heatmap would be."""
     keypoints = ann['keypoints']
     try:
         if math.isfinite(sum(ann['bbox']) + sum(keypoints)):  # by far the fastest
             return
     except TypeError:
         pass
-    labelled = [v for i in range(0, len(keypoints), 3) if keypoints[i + 2] != 0 for v in keypoints[i : i + 3]]
-    for name, values in (('bbox', ann['bbox']), ('keypoints', labelled)):
+    labeled = [v for i in range(0, len(keypoints), 3) if keypoints[i + 2] != 0 for v in keypoints[i : i + 3]]
+    for name, values in (('bbox', ann['bbox']), ('keypoints', labeled)):
         if any(not isinstance(value, (int, float)) or not math.isfinite(value) for value in values):
             raise ValueError(
                 f'{key}: annotation {ann["id"]} of {file} has a {name} with values that are not finite numbers '

@@ -5,11 +5,11 @@ from mmpose.registry import VISUALIZERS
 from mmpose.structures import PoseDataSample
 from mmpose.visualization import PoseLocalVisualizer
 
-__all__ = ['TruthBesideVisualizer']
+__all__ = ['GroundTruthVisualizer']
 
 
 @VISUALIZERS.register_module(force=True)
-class TruthBesideVisualizer(PoseLocalVisualizer):
+class GroundTruthVisualizer(PoseLocalVisualizer):
     """Visualizer that draws the ground truth on the left of the prediction, if the data sample has it.
 
     Samples of detected boxes have no ground truth. MMPose's hook passes ``draw_gt=False``, which is overridden.

@@ -132,7 +132,7 @@ class DSRLSegmentor(SuperResolutionMixin, EncoderDecoder):
         """All losses of one step.
 
         Args:
-            inputs (Tensor): the canvas, shape (B, 3, H, W), float, normalised.
+            inputs (Tensor): the canvas, shape (B, 3, H, W), float, normalized.
             data_samples (SampleList): with ``gt_sem_seg`` of shape (1, H, W), integer class ids.
 
         Returns:
@@ -212,7 +212,7 @@ class DSRLSegmentor(SuperResolutionMixin, EncoderDecoder):
         """Predict masks.
 
         Args:
-            inputs (Tensor): the canvas, (B, 3, H, W), normalised; with ``low_res_input``, LR frames.
+            inputs (Tensor): the canvas, (B, 3, H, W), normalized; with ``low_res_input``, LR frames.
             data_samples (SampleList, optional): with metas of the images.
 
         Returns:

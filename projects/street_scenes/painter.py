@@ -1,8 +1,8 @@
 """The camera, the weather and the canvas of a generated street scene.
 
-A scene is a straight street in metres, seen by a pinhole camera: X to the right, Y up from the ground, Z forward. One
+A scene is a straight street in meters, seen by a pinhole camera: X to the right, Y up from the ground, Z forward. One
 call paints a shape into the image and into the label, so the two always agree. Both are painted ``SUPERSAMPLING``
-times larger: image pixels are then averaged, and a label pixel takes the class at its centre. Colours are BGR.
+times larger: image pixels are then averaged, and a label pixel takes the class at its center. Colors are BGR.
 """
 
 import math
@@ -17,17 +17,17 @@ THIN_CLASSES = ('pole', 'sign', 'rider')
 IGNORE = 255
 IDS = {name: i for i, name in enumerate(CLASSES)} | {'ignore': IGNORE}
 
-SUPERSAMPLING = 3  # odd, so that a pixel has a sample at its centre
+SUPERSAMPLING = 3  # odd, so that a pixel has a sample at its center
 NEAR, FAR = 1.5, 130.0  # m, the street's nearest and farthest painted point
 
 
 @dataclass(frozen=True)
 class _Weather:
     zenith: tuple[int, int, int]
-    horizon: tuple[int, int, int]  # also the colour of the haze
-    tint: tuple[float, float, float]  # colour of a white wall in the shade, relative to 255
+    horizon: tuple[int, int, int]  # also the color of the haze
+    tint: tuple[float, float, float]  # color of a white wall in the shade, relative to 255
     sunlight: float  # by how much the sun brightens a surface
-    haze: float  # m, depth at which 63 % of a colour is lost
+    haze: float  # m, depth at which 63 % of a color is lost
     clouds: float  # share of the sky
     lamps: float  # share of lit windows
 
@@ -62,7 +62,7 @@ class Painter:
         self.eye = rng.uniform(-2.2, 2.2), rng.uniform(1.5, 2.1)
 
     def project(self, points) -> np.ndarray:
-        """Points (..., 3) in metres to canvas positions (..., 2), rounded."""
+        """Points (..., 3) in meters to canvas positions (..., 2), rounded."""
         x, y, z = np.moveaxis(np.asarray(points, np.float64), -1, 0)
         scale = self.focal / np.maximum(z, NEAR)
         across, down = (
@@ -72,19 +72,19 @@ class Painter:
         return np.rint(np.stack((across, down), -1)).astype(np.int32)
 
     def scale(self, z: float) -> float:
-        """Canvas pixels per metre at depth ``z`` (m)."""
+        """Canvas pixels per meter at depth ``z`` (m)."""
         return self.focal / max(z, NEAR)
 
-    def colour(self, colour: Sequence[float], z: float, light: float = 1.0) -> list[float]:
+    def color(self, color: Sequence[float], z: float, light: float = 1.0) -> list[float]:
         """Return the color of a surface at depth ``z`` (m) in ``light`` (1 in the shade), with tint and haze."""
         clear = math.exp(-z / self.weather.haze)
-        seen = zip(colour, self.weather.tint, self.weather.horizon)
+        seen = zip(color, self.weather.tint, self.weather.horizon)
         return [float(clear * light * own * tint + (1 - clear) * haze) for own, tint, haze in seen]
 
-    def vary(self, colours: Sequence[Sequence[float]]) -> np.ndarray:
-        """One of ``colours``, slightly varied."""
-        colour = np.array(colours[self.rng.integers(len(colours))])
-        return (colour * self.rng.uniform(0.85, 1.12) + self.rng.normal(0, 3.5, 3)).clip(0, 255)
+    def vary(self, colors: Sequence[Sequence[float]]) -> np.ndarray:
+        """One of ``colors``, slightly varied."""
+        color = np.array(colors[self.rng.integers(len(colors))])
+        return (color * self.rng.uniform(0.85, 1.12) + self.rng.normal(0, 3.5, 3)).clip(0, 255)
 
     def in_sun(self, side: int) -> float:
         """Light on a wall on this side of the street."""
@@ -95,29 +95,29 @@ class Painter:
         """Light outside any shade."""
         return 1 + self.weather.sunlight
 
-    def fill(self, polygons, colour: Sequence[float], name: str | None, light: float = 1.0) -> None:
-        """Paint polygons, (points, 3) or (n, points, 3) in metres; with ``name`` None, only into the image."""
+    def fill(self, polygons, color: Sequence[float], name: str | None, light: float = 1.0) -> None:
+        """Paint polygons, (points, 3) or (n, points, 3) in meters; with ``name`` None, only into the image."""
         polygons = np.asarray(polygons, np.float64)
         if not polygons.size:
             return
         corners = self.project(polygons).reshape(-1, polygons.shape[-2], 2)
         z = max(3 * polygons[..., 2].sum() / polygons.size, NEAR)
-        cv2.fillPoly(self.image, corners, self.colour(colour, z, light))
+        cv2.fillPoly(self.image, corners, self.color(color, z, light))
         if name:
             cv2.fillPoly(self.label, corners, IDS[name])
 
-    def stroke(self, points, width: float, colour, name: str, light: float = 1.0, most: float = math.inf) -> None:
-        """Paint a line through ``points`` (points, 3), ``width`` metres thick, from 1 to ``most`` pixels."""
+    def stroke(self, points, width: float, color, name: str, light: float = 1.0, most: float = math.inf) -> None:
+        """Paint a line through ``points`` (points, 3), ``width`` meters thick, from 1 to ``most`` pixels."""
         z = sum(point[2] for point in points) / len(points)
         thickness = round(min(max(width * self.scale(z), SUPERSAMPLING), most * SUPERSAMPLING))
         line = self.project(points)[None]
-        cv2.polylines(self.image, line, False, self.colour(colour, z, light), thickness)
+        cv2.polylines(self.image, line, False, self.color(color, z, light), thickness)
         cv2.polylines(self.label, line, False, IDS[name], thickness)
 
-    def disc(self, centre, radius: float, colour, name: str, light: float = 1.0) -> None:
-        """Paint a disc of ``radius`` metres that faces the camera."""
-        position, pixels = self.project(centre).tolist(), round(radius * self.scale(centre[2]))
-        cv2.circle(self.image, position, pixels, self.colour(colour, centre[2], light), -1)
+    def disc(self, center, radius: float, color, name: str, light: float = 1.0) -> None:
+        """Paint a disc of ``radius`` meters that faces the camera."""
+        position, pixels = self.project(center).tolist(), round(radius * self.scale(center[2]))
+        cv2.circle(self.image, position, pixels, self.color(color, center[2], light), -1)
         cv2.circle(self.label, position, pixels, IDS[name], -1)
 
     def shade(self, polygon, light: float) -> None:
@@ -163,8 +163,8 @@ def develop(painter: Painter) -> tuple[np.ndarray, np.ndarray]:
     image += rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(1, 4))
     contrast = 255 * np.linspace(0, 1, 256) ** rng.uniform(0.8, 1.2)
     photograph = cv2.LUT(image.clip(0, 255).astype(np.uint8), np.rint(contrast).astype(np.uint8))
-    centre = slice(SUPERSAMPLING // 2, None, SUPERSAMPLING)
-    return photograph, painter.label[centre, centre].copy()
+    center = slice(SUPERSAMPLING // 2, None, SUPERSAMPLING)
+    return photograph, painter.label[center, center].copy()
 
 
 def _average(canvas: np.ndarray) -> np.ndarray:

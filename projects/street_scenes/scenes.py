@@ -11,7 +11,7 @@ import numpy as np
 from . import street
 from .painter import FAR, NEAR, Painter, develop
 
-# Depth in metres, which orders the painting, and how to paint it.
+# Depth in meters, which orders the painting, and how to paint it.
 _Thing = tuple[float, Callable[[], None]]
 
 

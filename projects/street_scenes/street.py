@@ -1,4 +1,4 @@
-"""Functions that paint the objects of a street scene; lengths in metres."""
+"""Functions that paint the objects of a street scene; lengths in meters."""
 
 import math
 
@@ -128,8 +128,8 @@ def paint_street_end(painter: Painter) -> None:
         painter.fill(upright(x, x + 13, 0, rng.uniform(5, 22), FAR), painter.vary(_WALLS), 'building')
     if rng.random() < 0.6:
         for x in rng.uniform(-25, 25, 22):
-            centre = x, rng.uniform(1.5, 4), 0.95 * FAR
-            painter.disc(centre, rng.uniform(2, 3.5), painter.vary(_LEAVES[:3]), 'tree')
+            center = x, rng.uniform(1.5, 4), 0.95 * FAR
+            painter.disc(center, rng.uniform(2, 3.5), painter.vary(_LEAVES[:3]), 'tree')
 
 
 def paint_tree(painter: Painter, x: float, z: float) -> None:
@@ -153,7 +153,7 @@ def paint_tree(painter: Painter, x: float, z: float) -> None:
         painter.disc((u, v, z), size, leaves, 'tree', shade)
 
 
-# Side views from the rear bumper on: points (z, y) in metres, and the indices of the edges that are glass.
+# Side views from the rear bumper on: points (z, y) in meters, and the indices of the edges that are glass.
 _SEDAN = ((0, 0.3), (0, 0.92), (0.55, 0.98), (1.15, 1.43), (2.5, 1.45), (3.3, 0.95), (4.3, 0.8), (4.4, 0.3)), (2, 4)
 _HATCHBACK = ((0, 0.3), (0.05, 0.95), (0.4, 1.5), (2.2, 1.52), (3.0, 0.98), (3.8, 0.85), (3.9, 0.3)), (1, 3)
 _ESTATE = ((0, 0.3), (0.05, 1.0), (0.35, 1.65), (2.9, 1.68), (3.6, 1.05), (4.5, 0.95), (4.6, 0.3)), (1, 3)
@@ -242,12 +242,12 @@ _RED, _BLUE, _YELLOW, _GREEN, _WHITE = (35, 30, 205), (190, 85, 20), (20, 190, 2
 
 
 def paint_sign(painter: Painter, x: float, y: float, z: float) -> None:
-    """Paint a traffic sign about 1 m across, at least 6 pixels, in saturated colours."""
+    """Paint a traffic sign about 1 m across, at least 6 pixels, in saturated colors."""
     rng, light = painter.rng, 1.12 + 0.5 * painter.weather.sunlight
     radius = max(rng.uniform(0.46, 0.56), 3 * SUPERSAMPLING / painter.scale(z))
 
-    def plate(corners, colour) -> None:
-        painter.fill([(x + u * radius, y + v * radius, z) for u, v in corners], colour, 'sign', light)
+    def plate(corners, color) -> None:
+        painter.fill([(x + u * radius, y + v * radius, z) for u, v in corners], color, 'sign', light)
 
     kind = rng.choice(('prohibition', 'obligation', 'warning', 'priority', 'direction'))
     if kind == 'prohibition':
@@ -260,8 +260,8 @@ def paint_sign(painter: Painter, x: float, y: float, z: float) -> None:
         plate(((-1.25, -0.95), (1.25, -0.95), (0, 1.2)), _RED)
         plate(((-0.6, -0.55), (0.6, -0.55), (0, 0.5)), _YELLOW)
     elif kind == 'priority':
-        for size, colour in ((1.25, _YELLOW), (0.45, _WHITE)):
-            plate(((-size, 0), (0, -size), (size, 0), (0, size)), colour)
+        for size, color in ((1.25, _YELLOW), (0.45, _WHITE)):
+            plate(((-size, 0), (0, -size), (size, 0), (0, size)), color)
     else:
         plate(((-1.5, -0.7), (1.5, -0.7), (1.5, 0.7), (-1.5, 0.7)), _GREEN if rng.random() < 0.5 else _BLUE)
         plate(((-1.1, 0), (1, 0), (1, 0.25), (-1.1, 0.25)), _WHITE)
@@ -272,7 +272,7 @@ def paint_bollard(painter: Painter, x: float, z: float, metal: np.ndarray) -> No
 
 
 def paint_wire(painter: Painter, half_width: float, height: float, z: float) -> None:
-    """Paint a wire across the street that sags by half a metre."""
+    """Paint a wire across the street that sags by half a meter."""
     across = np.linspace(-1, 1, 9)
     points = np.stack((across * half_width, height - 0.5 * (1 - across**2), np.full(9, z)), -1)
     painter.stroke(points, 0.02, (45, 42, 42), 'pole')
@@ -285,15 +285,15 @@ _SKIN = ((150, 180, 225), (95, 130, 180), (60, 85, 130))
 
 def paint_rider(painter: Painter, x: float, z: float, turn: float) -> None:
     """Paint a cyclist who rides to the right (``turn`` 1), to the left (-1) or along the street (0)."""
-    shirt, skin, trousers, frame = (painter.vary(colours) for colours in (_CLOTHES, _SKIN, _TROUSERS, _VIVID))
+    shirt, skin, trousers, frame = (painter.vary(colors) for colors in (_CLOTHES, _SKIN, _TROUSERS, _VIVID))
     light, broad = 1.1 + painter.weather.sunlight * 0.8, 1 - abs(turn)
 
     def at(along: float, up: float, sideways: float = 0.0) -> tuple[float, float, float]:
         """Bicycle coordinates to street coordinates."""
         return x + turn * along + broad * sideways, up, z
 
-    def limb(points, width: float, colour) -> None:
-        painter.stroke([at(*point) for point in points], width, colour, 'rider', light)
+    def limb(points, width: float, color) -> None:
+        painter.stroke([at(*point) for point in points], width, color, 'rider', light)
 
     painter.shade(ground(x - 0.7, x + 0.7, z - 0.25, z + 0.25), 0.6)
     for hub in (-0.52, 0.52):
@@ -318,17 +318,17 @@ def paint_rider(painter: Painter, x: float, z: float, turn: float) -> None:
 def paint_box(painter: Painter, x: float, z: float) -> None:
     """Paint a bin or a cabinet, which belongs to no class."""
     width, height = painter.rng.uniform(0.3, 0.6), painter.rng.uniform(0.7, 1.2)
-    colour = painter.vary(((60, 80, 50), (95, 95, 98), (50, 60, 140)))
-    painter.fill(upright(x - width / 2, x + width / 2, 0, height, z), colour, 'ignore')
-    painter.fill(ground(x - width / 2, x + width / 2, z, z + 0.5, height), colour, 'ignore', 1.25)
+    color = painter.vary(((60, 80, 50), (95, 95, 98), (50, 60, 140)))
+    painter.fill(upright(x - width / 2, x + width / 2, 0, height, z), color, 'ignore')
+    painter.fill(ground(x - width / 2, x + width / 2, z, z + 0.5, height), color, 'ignore', 1.25)
 
 
 def paint_bonnet(painter: Painter) -> None:
     """Paint the bonnet of the camera's own car, which belongs to no class."""
     height, width = painter.label.shape
-    colour, rise = painter.vary(_PAINTS) * 0.8, height * painter.rng.uniform(0.05, 0.1)
-    centre = round(width * painter.rng.uniform(0.45, 0.55)), height
+    color, rise = painter.vary(_PAINTS) * 0.8, height * painter.rng.uniform(0.05, 0.1)
+    center = round(width * painter.rng.uniform(0.45, 0.55)), height
     for axis, light in ((1.0, 0.8), (0.85, 1.0)):
         axes = round(width * 0.5 * axis), round(rise * axis)
-        cv2.ellipse(painter.image, centre, axes, 0, 180, 360, painter.colour(colour, 0, light), -1)
-        cv2.ellipse(painter.label, centre, axes, 0, 180, 360, IGNORE, -1)
+        cv2.ellipse(painter.image, center, axes, 0, 180, 360, painter.color(color, 0, light), -1)
+        cv2.ellipse(painter.label, center, axes, 0, 180, 360, IGNORE, -1)

@@ -156,7 +156,7 @@ def test_losses_are_found_from_other_scopes():
     assert isinstance(child.build(dict(type='StructureDistillationLoss')), StructureDistillationLoss)
 
 
-def test_centred_affinities_are_correlations():
+def test_centered_affinities_are_correlations():
     torch.manual_seed(0)
     seg, sr = 5 + torch.rand(2, 6, 3, 4), 2 + torch.rand(2, 4, 3, 4)
     feats = [feat - feat.mean((2, 3), keepdim=True) for feat in (seg, sr)]

@@ -51,7 +51,7 @@ def test_labels_as_the_guide():
     feat = nn.functional.normalize(aux.transform(made[0]).flatten(2), dim=1)
     expected = (feat.mT @ feat - alike).abs().mean()
     torch.testing.assert_close(aux.loss(shared, canvas, made, labels=labels)['loss_fa'], expected)
-    # Pairs with pixels that are not labelled neither cost nor teach anything.
+    # Pairs with pixels that are not labeled neither cost nor teach anything.
     for label, void in zip(labels, (255, -1)):
         label[:, 16:] = void
     feat, alike = (x.unflatten(-1, (8, 12))[..., :8].flatten(-2) for x in (feat, alike))
@@ -75,7 +75,7 @@ def test_fa_leaves_out_padding():
 
 
 def test_feature_transform():
-    # Conv 1x1, batch norm, ReLU, on the segmentation side: whatever enters is normalised by channel.
+    # Conv 1x1, batch norm, ReLU, on the segmentation side: whatever enters is normalized by channel.
     _, made, _ = batch()
     aux = SRAux(HEAD, fa=dict(type='FALoss'), stack_channels=(6, 3))
     transformed, shifted = aux.transform(made[0]), aux.transform(100 * made[0] + 7)

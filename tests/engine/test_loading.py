@@ -73,7 +73,7 @@ class TestStockCheckpoint:
         assert f'its {count} tensors go to the wrapped {head}' in adopted
         (summary,) = (line for line in log if line.startswith('Checkpoint:'))
         assert f'{len(stock.state_dict())} tensors taken' in summary
-        assert 'left as initialised: decode_head.upsampler, sr_aux.head, sr_aux.transform.' in summary
+        assert 'left as initialized: decode_head.upsampler, sr_aux.head, sr_aux.transform.' in summary
         assert 'not in the model: none' in summary
         assert not any('unexpected key' in line for line in log)
 
@@ -120,7 +120,7 @@ class TestOwnCheckpoint:
         load_checkpoint(bare, save(model, tmp_path / 'model.pth'))
         assert all(torch.equal(value, model.state_dict()[name]) for name, value in bare.state_dict().items())
         (summary,) = (line for line in log if line.startswith('Checkpoint:'))
-        assert 'left as initialised: none' in summary
+        assert 'left as initialized: none' in summary
         assert 'not in the model: auxiliary_head.bn' not in summary
         assert re.search('not in the model: auxiliary_head.*sr_aux.head, sr_aux.transform', summary)
 

@@ -18,7 +18,7 @@ def evaluate(*pairs, **kwargs):
     return metric.evaluate(len(pairs))
 
 
-def grey(value, size=(24, 20), dtype=torch.uint8):
+def gray(value, size=(24, 20), dtype=torch.uint8):
     return torch.full((3, *size), value, dtype=dtype)
 
 
@@ -45,7 +45,7 @@ def ssim(x, y):
 def test_constant_images_by_hand():
     # An error of 10 everywhere: PSNR = 10 log10(255^2 / 100) = 28.13 dB. No variance, so SSIM is its luminance term, up
     # to what float32 leaves of the variance of flat images.
-    metrics = evaluate((grey(100), grey(110.0, dtype=torch.float32)))
+    metrics = evaluate((gray(100), gray(110.0, dtype=torch.float32)))
     assert set(metrics) == {'sr/PSNR', 'sr/SSIM'}
     c1 = (0.01 * 255) ** 2
     assert metrics['sr/PSNR'] == pytest.approx(10 * log10(255**2 / 100), abs=1e-4)
@@ -66,15 +66,15 @@ def test_noise_by_an_independent_formula():
 def test_average_is_over_images_of_any_size():
     # Errors of 1 and of 10: the mean of 48.13 and 28.13 dB, not the PSNR of the mean square.
     metrics = evaluate(
-        (grey(100), grey(101.0, dtype=torch.float32)),
-        (grey(100, (40, 64)), grey(110.0, (40, 64), dtype=torch.float32)),
+        (gray(100), gray(101.0, dtype=torch.float32)),
+        (gray(100, (40, 64)), gray(110.0, (40, 64), dtype=torch.float32)),
     )
     assert metrics['sr/PSNR'] == pytest.approx(20 * log10(255) - 10, abs=1e-4)
 
 
 def test_prediction_is_clipped():
     # 280 is shown as 255: an error of 5. -30 is shown as 0: none. 10 log10(255^2 / 12.5) over both halves.
-    canvas, rebuilt = grey(250), grey(280.0, dtype=torch.float32)
+    canvas, rebuilt = gray(250), gray(280.0, dtype=torch.float32)
     canvas[:, :12], rebuilt[:, :12] = 0, -30
     assert evaluate((canvas, rebuilt))['sr/PSNR'] == pytest.approx(10 * log10(255**2 / 12.5), abs=1e-4)
 
@@ -87,7 +87,7 @@ def test_padding_of_the_preprocessor_is_left_out():
 
 
 def test_reference_is_what_the_network_reads_enlarged():
-    # Columns of 0 and 255 in pairs that the network's pixels cover exactly. Enlarged, the two pixels between neighbours
+    # Columns of 0 and 255 in pairs that the network's pixels cover exactly. Enlarged, the two pixels between neighbors
     # are a quarter of the way to the other, 63.75 off, but for the first column and the last.
     canvas = torch.zeros(3, 24, 20, dtype=torch.uint8)
     canvas[..., 2::4] = canvas[..., 3::4] = 255
@@ -100,8 +100,8 @@ def test_reference_is_what_the_network_reads_enlarged():
 
 
 def test_reference_of_a_canvas_that_the_factor_does_not_divide():
-    # The border is repeated, not filled with black, so a grey image stays one.
-    metrics = evaluate((grey(100, (25, 23)), grey(101.0, (25, 23), torch.float32)), scale_factor=3)
+    # The border is repeated, not filled with black, so a gray image stays one.
+    metrics = evaluate((gray(100, (25, 23)), gray(101.0, (25, 23), torch.float32)), scale_factor=3)
     assert metrics['sr/PSNR_enlarged'] > 100
 
 
@@ -112,8 +112,8 @@ def test_reference_needs_a_factor_that_reduces():
 
 def test_prefix_and_batches_through_the_evaluator():
     evaluator = Evaluator([dict(type='SRMetric', prefix='rebuilt')])
-    canvases = torch.stack([grey(100), grey(100)])
-    samples = [dict(sr_img=dict(data=grey(value, dtype=torch.float32))) for value in (101.0, 110.0)]
+    canvases = torch.stack([gray(100), gray(100)])
+    samples = [dict(sr_img=dict(data=gray(value, dtype=torch.float32))) for value in (101.0, 110.0)]
     evaluator.process(samples, dict(inputs=canvases))
     metrics = evaluator.evaluate(2)
     assert metrics['rebuilt/PSNR'] == pytest.approx(20 * log10(255) - 10, abs=1e-4)
@@ -144,12 +144,12 @@ def test_images_of_another_range_are_refused(unit, white):
 
 def test_negative_values_are_refused():
     with pytest.raises(ValueError, match=r'from -1\) *, which do not fit'):
-        evaluate((grey(-1.0, dtype=torch.float32), grey(-1.0, dtype=torch.float32)), data_range=1)
+        evaluate((gray(-1.0, dtype=torch.float32), gray(-1.0, dtype=torch.float32)), data_range=1)
 
 
 def test_a_night_among_days_passes():
-    assert evaluate((grey(2), grey(2.0)), (grey(200), grey(200.0)))['sr/SSIM'] == pytest.approx(1)
-    assert evaluate((grey(0), grey(0.0)))['sr/SSIM'] == pytest.approx(1)
+    assert evaluate((gray(2), gray(2.0)), (gray(200), gray(200.0)))['sr/SSIM'] == pytest.approx(1)
+    assert evaluate((gray(0), gray(0.0)))['sr/SSIM'] == pytest.approx(1)
 
 
 def test_a_listed_metric_keeps_its_range():

@@ -48,7 +48,7 @@ def ground_truth_ap(cfg: Config, codec: dict) -> float:
     for i in range(len(dataset)):
         sample = dataset[i]['data_samples']
         keypoints, scores = decoder.decode(sample.gt_fields.heatmaps.numpy())
-        # UDP finds no place on the empty heatmaps of keypoints that are not labelled.
+        # UDP finds no place on the empty heatmaps of keypoints that are not labeled.
         prediction = InstanceData(keypoints=np.nan_to_num(keypoints), keypoint_scores=np.nan_to_num(scores))
         (sample,) = model.add_pred_to_datasample([prediction], None, [sample])
         metric.process(None, [sample.to_dict()])

@@ -58,8 +58,8 @@ def random_batch(codec: dict, persons: int = 2) -> dict:
 
 def test_training_step_reaches_every_parameter(cfg, model):
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
-    optimised = {id(p) for group in wrapper.param_groups for p in group['params']}
-    assert {id(p) for p in model.parameters()} <= optimised
+    optimized = {id(p) for group in wrapper.param_groups for p in group['params']}
+    assert {id(p) for p in model.parameters()} <= optimized
     # What starts at zero passes no gradient on at the first step.
     for parameter in model.parameters():
         if not parameter.any():

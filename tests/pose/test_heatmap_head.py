@@ -183,7 +183,7 @@ class TestStockCheckpoint:
         model.load_state_dict(stock.state_dict(), strict=False)
         assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in stock.state_dict().items())
         (line,) = said
-        assert 'left as initialised: head.upsampler, sr_aux.head, sr_aux.transform.' in line
+        assert 'left as initialized: head.upsampler, sr_aux.head, sr_aux.transform.' in line
         assert 'In it but not in the model: none' in line
 
     def test_of_another_backbone_is_refused(self):

@@ -6,13 +6,13 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from mmpose.structures import PoseDataSample
 
-from dsrl_mm.pose import TruthBesideVisualizer
+from dsrl_mm.pose import GroundTruthVisualizer
 
 
 @pytest.fixture
 def visualizer():
     init_default_scope('mmpose')
-    visualizer = TruthBesideVisualizer(radius=2)
+    visualizer = GroundTruthVisualizer(radius=2)
     visualizer.set_dataset_meta(dict(skeleton_links=[], keypoint_colors=np.array([[255, 0, 0]])))
     return visualizer
 

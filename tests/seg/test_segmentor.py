@@ -58,7 +58,7 @@ def trained(cfg, seed=0):
     return spread_weights(build(cfg), seed).eval()
 
 
-def normalise(image):
+def normalize(image):
     """What the preprocessor makes of one uint8 BGR image, as a batch of one."""
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (MEAN, STD))
     return ((image.flip(0).float() - mean) / std)[None]
@@ -112,7 +112,7 @@ class TestModes:
         assert moved == {'backbone', 'decode_head', 'auxiliary_head', 'sr_aux'}
 
     def test_val_step_takes_one_image(self):
-        # Batch norm reads its running statistics: an image's prediction does not depend on its neighbours.
+        # Batch norm reads its running statistics: an image's prediction does not depend on its neighbors.
         model = trained(model_cfg())
         pair = batch(n=2)
         one = {key: value[:1] for key, value in batch(n=2).items()}
@@ -210,7 +210,7 @@ class TestWhatTheNetworkReads:
         result = model.val_step(batch(size, n=1))[0]
         assert result.seg_logits.data.shape == (NUM_CLASSES, *size)
         # The prediction is that of the image with its border repeated, cut back.
-        wide = F.pad(normalise(batch(size, n=1)['inputs'][0]), (0, -131 % factor, 0, -97 % factor), mode='replicate')
+        wide = F.pad(normalize(batch(size, n=1)['inputs'][0]), (0, -131 % factor, 0, -97 % factor), mode='replicate')
         assert torch.equal(model(wide)[0, :, :97, :131], result.seg_logits.data)
 
     def test_padded_labels_are_ignored(self):
@@ -318,7 +318,7 @@ class TestSizes:
         cfg = model_cfg(data_preprocessor=preprocessor_cfg(test_cfg=dict(size_divisor=32)))
         model = trained(cfg)
         data = batch((40, 50), n=1)
-        padded = F.pad(normalise(data['inputs'][0]), (0, 14, 0, 24))
+        padded = F.pad(normalize(data['inputs'][0]), (0, 14, 0, 24))
         result = model.val_step(data)[0]
         assert torch.equal(result.seg_logits.data, model(padded)[0, :, :40, :50])
 
@@ -339,12 +339,12 @@ class TestSizes:
         model = trained(model_cfg())
         data = batch(n=1)
         data['data_samples'][0].set_metainfo(dict(ori_shape=(90, 100)))
-        expected = F.interpolate(model(normalise(data['inputs'][0])), (90, 100), mode='bilinear')
+        expected = F.interpolate(model(normalize(data['inputs'][0])), (90, 100), mode='bilinear')
         assert torch.equal(model.val_step(data)[0].seg_logits.data, expected[0])
 
     def test_without_samples(self):
         model = trained(model_cfg())
-        image = normalise(batch((47, 63), n=1)['inputs'][0])
+        image = normalize(batch((47, 63), n=1)['inputs'][0])
         result = model(image, mode='predict')[0]
         assert torch.equal(result.seg_logits.data, model(image)[0])
 
@@ -359,7 +359,7 @@ class TestSlidingWindows:
     def test_windows_are_averaged(self):
         model = trained(model_cfg(test_cfg=dict(mode='slide', crop_size=(47, 63), stride=(47, 40))))
         data = batch((47, 103), n=1)
-        image = normalise(data['inputs'][0])
+        image = normalize(data['inputs'][0])
         total = torch.zeros(NUM_CLASSES, 47, 103)
         for left in (0, 40):
             total[..., left : left + 63] += model(image[..., left : left + 63])[0]
@@ -414,12 +414,12 @@ class TestTestTimeAugmentation:
 
     def test_flips_and_scales_are_averaged_on_the_files_grid(self, image_file):
         model = trained(model_cfg())
-        image = normalise(load(image_file)['inputs'][0])
+        image = normalize(load(image_file)['inputs'][0])
         expected = torch.zeros(NUM_CLASSES, 60, 83)
         # 0.75: 45x62.25, to which mmcv adds 0.5 before cutting; 1.25: 75x103.75.
         for size in ((45, 62), (60, 83), (75, 104)):
             data = load(image_file, dict(type='Resize', scale=size[::-1]))
-            image = normalise(data['inputs'][0])
+            image = normalize(data['inputs'][0])
             assert image.shape[-2:] == size
             for flip in (False, True):
                 logits = model(image.flip(3)).flip(3) if flip else model(image)
@@ -435,7 +435,7 @@ class TestLabels:
         label = torch.from_numpy(np.array(Image.open(image_file['seg_map_path'])).astype(np.int64))
         cfg = model_cfg(norm_cfg=GN, sr_aux=None, data_preprocessor=preprocessor_cfg(size=(1, 1)))
         model = build(cfg).eval()
-        logits = model(normalise(data['inputs'][0]))
+        logits = model(normalize(data['inputs'][0]))
         expected = F.cross_entropy(logits, (label - 1)[None], ignore_index=-1, reduction='sum') / (60 * 84)
         torch.testing.assert_close(losses(model, data)['decode.loss_ce'], expected)
 
@@ -552,7 +552,7 @@ class TestLRInput:
         _, model = self.pair()
         data = self.frames(n=1)
         data['data_samples'][0].set_metainfo(dict(flip=True, flip_direction='horizontal'))
-        expected = model(normalise(data['inputs'][0])).flip(3)
+        expected = model(normalize(data['inputs'][0])).flip(3)
         assert torch.equal(logits_of(model.test_step(data)), expected)
 
     def test_refuses_sliding_windows(self):

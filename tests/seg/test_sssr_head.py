@@ -106,7 +106,7 @@ class TestResidual:
         torch.testing.assert_close(dsrl.eval()(inputs), enlarged(baseline, inputs) + shift.view(1, -1, 1, 1))
 
     def test_can_be_finer_than_the_baselines_grid(self):
-        # Bilinear enlargement cannot put +1 and -1 on neighbours of a grid finer than its own; a sub-pixel stack can.
+        # Bilinear enlargement cannot put +1 and -1 on neighbors of a grid finer than its own; a sub-pixel stack can.
         cfg = sssr_cfg('FCNHead', dict(type='SubPixelUpsampler', factors=(2,)))
         head = MODELS.build(cfg).eval()
         conv = head.upsampler.predict[0]

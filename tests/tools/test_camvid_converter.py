@@ -80,27 +80,27 @@ def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob('*') if path.is_file()}
 
 
-def test_every_colour_of_the_release_has_its_id():
+def test_every_color_of_the_release_has_its_id():
     assert len(RELEASE) == 32
-    colours = np.array([row[1:4] for row in RELEASE], dtype=np.uint8).reshape(4, 8, 3)
-    ids = label_ids(colours)
+    colors = np.array([row[1:4] for row in RELEASE], dtype=np.uint8).reshape(4, 8, 3)
+    ids = label_ids(colors)
     assert ids.dtype == np.uint8
     assert ids.shape == (4, 8)
     assert dict(zip([row[0] for row in RELEASE], ids.ravel().tolist())) == {row[0]: row[4] for row in RELEASE}
 
 
 def test_the_table_names_the_classes_as_the_release_does():
-    named = {name: colour for colours in camvid_release.COLOURS.values() for name, colour in colours.items()}
+    named = {name: color for colors in camvid_release.COLORS.values() for name, color in colors.items()}
     assert named == {name: (r, g, b) for name, r, g, b, _ in RELEASE if name != 'Void'}
 
 
-@pytest.mark.parametrize('colour', [(128, 0, 1), (0, 0, 128), (129, 64, 128), (255, 255, 255), (64, 128, 128)])
-def test_unknown_colour_is_told_with_its_first_place(colour):
+@pytest.mark.parametrize('color', [(128, 0, 1), (0, 0, 128), (129, 64, 128), (255, 255, 255), (64, 128, 128)])
+def test_unknown_color_is_told_with_its_first_place(color):
     label = np.zeros((5, 7, 3), dtype=np.uint8)
-    label[2, 4] = label[3, 1] = colour
+    label[2, 4] = label[3, 1] = color
     with pytest.raises(ValueError) as error:
         label_ids(label)
-    assert f'the colour {colour} at row 2, column 4' in str(error.value)
+    assert f'the color {color} at row 2, column 4' in str(error.value)
     assert '(2 such pixels)' in str(error.value)
 
 
@@ -186,7 +186,7 @@ def test_resizes_images_by_area_and_labels_by_the_nearest_pixel(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / f'out/labels/val/{VAL}.png'), [[0, 255, 255], [255, 3, 3]])
 
 
-def test_labels_with_a_palette_are_read_as_colours(tmp_path):
+def test_labels_with_a_palette_are_read_as_colors(tmp_path):
     write_frame(tmp_path / 'release', VAL, np.zeros((2, 2, 3)), np.zeros((2, 2, 3)))
     indexed = Image.new('P', (2, 2), 1)
     indexed.putpalette([0, 0, 0, *ROAD])
@@ -270,7 +270,7 @@ def test_all_bad_labels_are_told_at_once_and_the_others_converted(release, tmp_p
     with pytest.raises(ValueError) as error:
         convert(release, tmp_path / 'out', workers=1)
     assert '2 of the frames' in str(error.value)
-    assert f'LabeledApproved_full/{VAL}_L.png: the colour (1, 2, 3) at row 1, column 3' in str(error.value)
+    assert f'LabeledApproved_full/{VAL}_L.png: the color (1, 2, 3) at row 1, column 3' in str(error.value)
     assert f'701_StillsRaw_full/{TEST}.png: ' in str(error.value)
     assert files(tmp_path / 'out') == {f'{kind}/train/{TRAIN}.png' for kind in ('images', 'labels')}
 

@@ -65,7 +65,7 @@ def test_command(tmp_path, capsys, monkeypatch):
     table = {
         row[0].strip(): row[1:] for row in re.findall(r'\| (\w[^|]+) \| +(\S+) \| +(\S+) \|', capsys.readouterr().out)
     }
-    assert {*table} == {*names, *(f'{name}, centred' for name in names)}
+    assert {*table} == {*names, *(f'{name}, centered' for name in names)}
     assert table['SSSR features'] == ('1.000', '1.000')
     assert all(abs(float(number)) < 0.99 for number in (*table['SISR features'], *table['image']))
 

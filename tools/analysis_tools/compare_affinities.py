@@ -82,8 +82,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             batch = dict(inputs=[sample['inputs']], data_samples=[sample['data_samples']])
             feats, label = _features(model, batch)
             for name, feat in feats.items():
-                centred = feat - feat.mean((1, 2), keepdim=True)
-                for kind, one in ((name, feat), (f'{name}, centred', centred)):
+                centered = feat - feat.mean((1, 2), keepdim=True)
+                for kind, one in ((name, feat), (f'{name}, centered', centered)):
                     found[kind].append((agreement(one, label), agreement(one, label, args.near)))
     rows = [[kind, *(mean(v for v in column if v == v) for column in zip(*values))] for kind, values in found.items()]
     print(tabulate(rows, ['', 'all pairs', f'up to {args.near} apart'], 'pipe', floatfmt='.3f'))

@@ -35,8 +35,8 @@ FRAMES, LABELS = '701_StillsRaw_full', 'LabeledApproved_full'
 VOID = 255
 _UNKNOWN = 254
 
-# Class of CamVidDataset: the classes of the release that it takes in, with their colours (R, G, B).
-COLOURS = {
+# Class of CamVidDataset: the classes of the release that it takes in, with their colors (R, G, B).
+COLORS = {
     'Sky': {'Sky': (128, 128, 128)},
     'Building': {
         'Building': (128, 0, 0),
@@ -66,7 +66,7 @@ COLOURS = {
     },
     'Bicyclist': {'Bicyclist': (0, 128, 192), 'MotorcycleScooter': (192, 0, 192)},
 }
-VOID_COLOUR = (0, 0, 0)
+VOID_COLOR = (0, 0, 0)
 
 # Sequence, first and last frame number: split.
 SPLITS = {
@@ -98,18 +98,18 @@ def _code(red, green, blue):
 def _id_of_code() -> np.ndarray:
     """Return a table of the class ids of all 24-bit colors (16 MiB), so that a label is one lookup."""
     table = np.full(1 << 24, _UNKNOWN, dtype=np.uint8)
-    table[_code(*VOID_COLOUR)] = VOID
+    table[_code(*VOID_COLOR)] = VOID
     for i, name in enumerate(CamVidDataset.METAINFO['classes']):
-        for colour in COLOURS[name].values():
-            table[_code(*colour)] = i
+        for color in COLORS[name].values():
+            table[_code(*color)] = i
     return table
 
 
-def label_ids(colours: np.ndarray) -> np.ndarray:
+def label_ids(colors: np.ndarray) -> np.ndarray:
     """Convert a color label to class ids.
 
     Args:
-        colours (np.ndarray): (H, W, 3), uint8, R G B.
+        colors (np.ndarray): (H, W, 3), uint8, R G B.
 
     Returns:
         np.ndarray: (H, W), uint8: 0 to 10 in the order of ``CamVidDataset``, void 255.
@@ -117,12 +117,12 @@ def label_ids(colours: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: if a color is not one of the release's 32.
     """
-    ids = _id_of_code()[_code(*np.moveaxis(colours.astype(np.uint32), -1, 0))]
+    ids = _id_of_code()[_code(*np.moveaxis(colors.astype(np.uint32), -1, 0))]
     rows, columns = np.nonzero(ids == _UNKNOWN)
     if len(rows):
         y, x = rows[0], columns[0]
         raise ValueError(
-            f'the colour {tuple(colours[y, x].tolist())} at row {y}, column {x} is none of the 32 of CamVid '
+            f'the color {tuple(colors[y, x].tolist())} at row {y}, column {x} is none of the 32 of CamVid '
             f'({len(rows)} such pixels). Unpack {LABELS}.zip again; if it holds them, paint them black, void.'
         )
     return ids
@@ -148,12 +148,12 @@ def _find_frames(release: Path) -> list[_Frame]:
                 f'{LABELS}.zip into folders of these names in {release}.'
             )
     names = {path.stem for path in (release / FRAMES).glob('*.png')}
-    labelled = {path.stem.removesuffix('_L') for path in (release / LABELS).glob('*_L.png')}
-    if unlabelled := sorted(names - labelled):
+    labeled = {path.stem.removesuffix('_L') for path in (release / LABELS).glob('*_L.png')}
+    if unlabelled := sorted(names - labeled):
         raise FileNotFoundError(
             f'{release / LABELS} lacks the labels NAME_L.png of {_some(unlabelled)}. Unpack {LABELS}.zip again.'
         )
-    if imageless := sorted(labelled - names):
+    if imageless := sorted(labeled - names):
         raise FileNotFoundError(
             f'{release / FRAMES} lacks the frames NAME.png of {_some(imageless)}. Unpack {FRAMES}.zip again.'
         )

@@ -47,8 +47,8 @@ def test_classes_and_palette(root):
     meta = build(root, 'train').metainfo
     assert list(meta['classes']) == CLASSES
     assert len(meta['palette']) == 11
-    assert len({tuple(colour) for colour in meta['palette']}) == 11
-    assert all(len(colour) == 3 and 0 <= min(colour) <= max(colour) <= 255 for colour in meta['palette'])
+    assert len({tuple(color) for color in meta['palette']}) == 11
+    assert all(len(color) == 3 and 0 <= min(color) <= max(color) <= 255 for color in meta['palette'])
 
 
 def test_layout(root):
