@@ -61,7 +61,7 @@ def _grid(rows: list[dict[str, np.ndarray]], metainfo: dict) -> Figure:
             # Every panel has the canvas's extent; the network input shows its own, larger pixels.
             axis.imshow(image, extent=(0, width, height, 0), interpolation='nearest')
             axis.set_title(title, fontsize='medium')
-    colors = dict(zip(metainfo['classes'], metainfo['palette'])) | {'unlabelled': (0, 0, 0)}
+    colors = dict(zip(metainfo['classes'], metainfo['palette'])) | {'unlabeled': (0, 0, 0)}
     patches = [
         Patch(facecolor=[channel / 255 for channel in color], edgecolor='0.5', linewidth=0.5, label=name)
         for name, color in colors.items()

@@ -149,9 +149,9 @@ def _find_frames(release: Path) -> list[_Frame]:
             )
     names = {path.stem for path in (release / FRAMES).glob('*.png')}
     labeled = {path.stem.removesuffix('_L') for path in (release / LABELS).glob('*_L.png')}
-    if unlabelled := sorted(names - labeled):
+    if unlabeled := sorted(names - labeled):
         raise FileNotFoundError(
-            f'{release / LABELS} lacks the labels NAME_L.png of {_some(unlabelled)}. Unpack {LABELS}.zip again.'
+            f'{release / LABELS} lacks the labels NAME_L.png of {_some(unlabeled)}. Unpack {LABELS}.zip again.'
         )
     if imageless := sorted(labeled - names):
         raise FileNotFoundError(

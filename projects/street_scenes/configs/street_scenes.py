@@ -25,7 +25,7 @@ dataset = dict(
     type='BaseSegDataset', data_root='{{$STREET_SCENES_ROOT:demo_out/data}}', img_suffix='.png', metainfo=metainfo
 )
 train_dataloader = dict(
-    batch_size=8,
+    batch_size=4,
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
