@@ -14,7 +14,7 @@ def test_demo_reports_progress_prints_a_table_and_draws_a_picture(tmp_path, monk
     printed = capsys.readouterr().out
     # Whole lines, in an output that is no terminal.
     assert 'Training: baseline starting; DSRL starting\n' in printed
-    assert re.search(r'^Training: baseline 1/2, [0-9:]+ left; DSRL 1/2, [0-9:]+ left$', printed, re.MULTILINE)
+    assert re.search(r'^Training: baseline [12]/2, [0-9:]+ left; DSRL [12]/2, [0-9:]+ left$', printed, re.MULTILINE)
     table = (tmp_path / 'comparison.md').read_text()
     assert table in printed
     rows = {line.split('|')[1].strip(): line.split('|')[2:4] for line in table.splitlines()}
