@@ -1,6 +1,6 @@
-"""Every shipped segmentation config is built and trained for one step, on a small canvas of random pixels.
+"""Every shipped DSRL config of segmentation is built and trained for one step, on a small canvas of random pixels.
 
-Those of pose estimation: ``tests/pose/test_configs.py``.
+Those of pose estimation: ``tests/pose/test_configs.py``; of ISDNet: ``tests/uhr/test_isd_configs.py``.
 """
 
 import re
@@ -24,7 +24,7 @@ from dsrl_mm.engine.config import read_config
 from dsrl_mm.engine.loading import without_pretrained
 
 ROOT = Path(__file__).parents[1] / 'configs'
-CONFIGS = sorted(path.stem for path in ROOT.rglob('*.py') if '_base_' not in path.parts and 'hrnet' not in path.stem)
+CONFIGS = sorted(path.stem for path in (ROOT / 'dsrl').glob('*.py') if 'hrnet' not in path.stem)
 BASELINES = [name for name in CONFIGS if name.endswith('_baseline')]
 CANVAS = (96, 128)
 OWN_DATA = dict(classes=('road', 'car', 'person'), canvas=(64, 128))

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ['affinity_loss', 'gram_distance', 'matrix_product', 'tile_side']
+__all__ = ['affinity_loss', 'gram_distance', 'matrix_product', 'mean_abs_difference', 'tile_side']
 
 
 def tile_side(device: torch.device) -> int:
@@ -110,7 +110,11 @@ class _MeanAbsDifference(torch.autograd.Function):
         return (None if grad_a is None else grad * grad_a, None if grad_b is None else -grad * grad_b)
 
 
-def _mean_abs_difference(a: Tensor, b: Tensor) -> Tensor:
+def mean_abs_difference(a: Tensor, b: Tensor) -> Tensor:
+    """Compute the mean over batch and pairs of |a_i . a_j - b_i . b_j|, for a (B, Ca, N) and b (B, Cb, N).
+
+    It can be differentiated only once.
+    """
     # A compiler would unroll the loop over tiles. Disabled here, because a decorator would load the compiler on import.
     return torch.compiler.disable(_MeanAbsDifference.apply)(a, b)
 
@@ -168,7 +172,7 @@ def affinity_loss(
     with torch.autocast(seg_feat.device.type, enabled=False):
         a, b = (F.normalize(feat.flatten(2), dim=1, eps=eps) for feat in (seg_feat, sr_feat))
         n = a.shape[2]
-        mean = _mean_abs_difference(a, b) if q == 1 else (gram_distance(a, b).mean() / n**2).to(a.dtype)
+        mean = mean_abs_difference(a, b) if q == 1 else (gram_distance(a, b).mean() / n**2).to(a.dtype)
         if population is None:
             return mean
         diagonal = _diagonal(a, b, q)

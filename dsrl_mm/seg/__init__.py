@@ -13,10 +13,12 @@ with compat.quiet_import():
 import dsrl_mm.core  # noqa: E402, F401
 import dsrl_mm.engine  # noqa: E402, F401
 
+from .canvas import CanvasSegmentor  # noqa: E402
 from .checks import LabelCheckHook  # noqa: E402
 from .class_weights import ClassWeightSampler  # noqa: E402
 from .convert import to_dsrl  # noqa: E402
 from .datasets import CamVidDataset  # noqa: E402
+from .head_wrapper import HeadWrapper  # noqa: E402
 from .metrics import BoundaryMetric, ClassIoUMetric  # noqa: E402
 from .networks import DABNet, ESPNetv2, ESPNetv2Head  # noqa: E402
 from .segmentor import DSRLSegmentor  # noqa: E402
@@ -25,12 +27,14 @@ from .sssr_head import SSSRHead  # noqa: E402
 __all__ = [
     'BoundaryMetric',
     'CamVidDataset',
+    'CanvasSegmentor',
     'ClassIoUMetric',
     'ClassWeightSampler',
     'DABNet',
     'DSRLSegmentor',
     'ESPNetv2',
     'ESPNetv2Head',
+    'HeadWrapper',
     'LabelCheckHook',
     'SSSRHead',
     'to_dsrl',

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from ..core import check_scale_factor
 from ..engine.config import builds, evaluate, input_channels, type_name
 from .checks.size_errors import explain_size_error
+from .head_wrapper import check_wrappable
 from .segmentor import DSRLSegmentor
-from .sssr_head import check_wrappable
 
 __all__ = ['find_config', 'main', 'to_dsrl', 'write_dsrl_config']
 

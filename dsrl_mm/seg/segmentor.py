@@ -2,15 +2,13 @@
 
 import torch
 from mmengine.structures import PixelData
-from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from mmseg.utils import OptSampleList, SampleList, add_prefix
 from torch import Tensor
 
-from ..core import nearest_downsample, pad_to_multiple
-from ..engine.super_resolution import SuperResolutionMixin
-from .checks.size_errors import explain_size_error
+from ..core import nearest_downsample
+from .canvas import CanvasSegmentor
 from .sssr_head import SSSRHead
 
 __all__ = ['DSRLSegmentor']
@@ -19,7 +17,7 @@ _RENAMED = dict(lr_input='low_res_input', lr_labels='low_res_labels')
 
 
 @MODELS.register_module(force=True)
-class DSRLSegmentor(SuperResolutionMixin, EncoderDecoder):
+class DSRLSegmentor(CanvasSegmentor):
     """``EncoderDecoder`` whose network reads ``1 / scale_factor`` of the canvas on each side.
 
     Images, labels, metas and predictions have the canvas's size, so pipelines, padding, crops, sliding windows,
@@ -103,20 +101,10 @@ class DSRLSegmentor(SuperResolutionMixin, EncoderDecoder):
             self.decode_head.adopt_stock_checkpoint(state_dict, f'{prefix}decode_head.')
         super()._before_loading(state_dict, prefix)
 
-    def forward(self, inputs: Tensor, data_samples: OptSampleList = None, mode: str = 'tensor'):
-        """Run the stock forward pass in mode 'loss', 'predict' or 'tensor'.
-
-        Raises:
-            ValueError: if the images, or the batch, are too small for one of the network's layers.
-        """
-        try:
-            return super().forward(inputs, data_samples, mode)
-        except (AssertionError, RuntimeError, ValueError) as error:
-            factor = 1 if self.low_res_input else self.scale_factor
-            explanation = explain_size_error(error, inputs.shape[-2:], factor)
-            if explanation is None:
-                raise
-            raise ValueError(explanation) from error
+    @property
+    def reduction(self) -> int:
+        """Side of an image over the side of the network's input; 1 with ``low_res_input``."""
+        return 1 if self.low_res_input else self.scale_factor
 
     def network_input(self, inputs: Tensor) -> Tensor:
         """Reduce canvases to the network input (B, 3, H', W'); with ``low_res_input``, LR frames are that already."""
@@ -170,18 +158,10 @@ class DSRLSegmentor(SuperResolutionMixin, EncoderDecoder):
 
     def _with_fitting_label(self, sample: SegDataSample) -> SegDataSample:
         """Pad a sample's label to what the logits cover, and reduce it with ``low_res_labels``."""
-        label = sample.gt_sem_seg.data
-        if any(side % self.scale_factor for side in label.shape[-2:]):
-            # As float: without ignore_index the border's labels are repeated, which not every device does to integers.
-            padded = pad_to_multiple(label[None].float(), self.scale_factor, self.decode_head.ignore_index)[0]
-            label = padded.to(label.dtype)
-        if self.low_res_labels:
-            label = nearest_downsample(label, self.scale_factor)
-        if label is sample.gt_sem_seg.data:
+        sample = self.pad_label(sample)
+        if not self.low_res_labels:
             return sample
-        fitting = sample.new()  # the caller's sample stays as it is
-        fitting.gt_sem_seg = PixelData(data=label)
-        return fitting
+        return self.with_label(sample, nearest_downsample(sample.gt_sem_seg.data, self.scale_factor))
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits of the canvas's size.
@@ -193,20 +173,9 @@ class DSRLSegmentor(SuperResolutionMixin, EncoderDecoder):
         Returns:
             Tensor: (B, K, H, W); with ``low_res_input``, (B, K, scale_factor H, scale_factor W).
         """
-        factor, sides = self.scale_factor, inputs.shape[-2:]
-        if not self.low_res_input:
-            sides = [(side + factor - 1) // factor for side in sides]
-        canvas = torch.Size(factor * side for side in sides)
-        # Stock heads enlarge their logits to a torch.Size under 'img_shape', as sliding windows give it.
-        metas = [{**meta, 'img_shape': canvas} for meta in batch_img_metas]
-        logits = self.decode_head.predict(self.extract_feat(inputs), metas, self.test_cfg)
         if self.low_res_input:
-            return logits
-        return logits[..., : inputs.shape[-2], : inputs.shape[-1]]
-
-    def _forward(self, inputs: Tensor, data_samples: OptSampleList = None) -> Tensor:
-        """Mode 'tensor': logits as :meth:`encode_decode` gives them; what is exported."""
-        return self.encode_decode(inputs, [{}])  # heads read the first one's size
+            return self.logits_of_size(inputs, self.canvas_size(inputs), batch_img_metas)
+        return super().encode_decode(inputs, batch_img_metas)
 
     def predict(self, inputs: Tensor, data_samples: OptSampleList = None) -> SampleList:
         """Predict masks.

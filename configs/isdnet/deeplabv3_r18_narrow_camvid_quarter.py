@@ -1,0 +1,3 @@
+# DeepLabV3-R18 at half the width on a 360x480 canvas of CamVid, reading 90x120.
+_base_ = './deeplabv3_r18_narrow_camvid.py'
+model = dict(scale_factor=4)

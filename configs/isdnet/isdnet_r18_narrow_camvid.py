@@ -1,0 +1,15 @@
+# ISDNet-R18 at half the width on a 360x480 canvas of CamVid; its deep network reads 90x120. Trains on a CPU.
+_base_ = [
+    '../_base_/models/isdnet_r18_narrow.py',
+    '../_base_/datasets/camvid.py',
+    '../_base_/schedules/adamw_camvid_60e.py',
+    '../_base_/short_runtime.py',
+]
+custom_imports = dict(imports=['dsrl_mm.uhr'])
+model = dict(
+    data_preprocessor=dict(size={{_base_.crop_size}}),
+    decode_head=dict(
+        decode_head=dict(num_classes=11, sampler=dict(type='ClassWeightSampler', weights='CamVidDataset'))
+    ),
+    auxiliary_head=dict(num_classes=11),
+)

@@ -1,0 +1,13 @@
+# The shallow network of ISDNet alone, at half the width, on CamVid, reading all of the 360x480 canvas. Trains on a CPU.
+_base_ = [
+    '../_base_/models/stdc_shallow_narrow.py',
+    '../_base_/datasets/camvid.py',
+    '../_base_/schedules/adamw_camvid_60e.py',
+    '../_base_/short_runtime.py',
+]
+custom_imports = dict(imports=['dsrl_mm.uhr'])
+model = dict(
+    data_preprocessor=dict(size={{_base_.crop_size}}),
+    decode_head=dict(num_classes=11, sampler=dict(type='ClassWeightSampler', weights='CamVidDataset')),
+    auxiliary_head=dict(num_classes=11),
+)

@@ -1,0 +1,23 @@
+"""Networks for ultra-high-resolution images, in MMSegmentation; importing registers them.
+
+In a config: ``custom_imports=dict(imports=['dsrl_mm.uhr'])``, which also imports :mod:`dsrl_mm.seg`.
+"""
+
+import dsrl_mm.seg  # noqa: F401
+
+from .fusion import RelationAwareFusion
+from .isd_aux import ISDAux, ISDSRDecoder
+from .isd_head import ISDHead
+from .isd_segmentor import ISDSegmentor
+from .pyramid import LaplacianPyramid
+from .stdc_shallow import STDCShallow
+
+__all__ = [
+    'ISDAux',
+    'ISDHead',
+    'ISDSRDecoder',
+    'ISDSegmentor',
+    'LaplacianPyramid',
+    'RelationAwareFusion',
+    'STDCShallow',
+]

@@ -1,0 +1,126 @@
+"""Every shipped config of ISDNet and of its rivals, built and trained for one step on a small canvas."""
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.optim import build_optim_wrapper
+from mmseg.registry import MODELS, TRANSFORMS
+from toy import batch, losses
+
+import dsrl_mm.uhr  # noqa: F401  (registers)
+from dsrl_mm.engine.complexity import measure_complexity
+from dsrl_mm.engine.config import read_config
+from dsrl_mm.engine.loading import without_pretrained
+
+ROOT = Path(__file__).parents[2] / 'configs'
+CONFIGS = sorted(path.stem for path in (ROOT / 'isdnet').glob('*.py'))
+CANVAS = (96, 128)
+ISD_LOSSES = {f'{name}.loss_ce' for name in ('deep', 'deep_16', 'deep_8')} | {'sr.loss_sisr', 'sr.loss_structure'}
+
+
+@cache
+def load(name: str) -> Config:
+    """A shipped config, to read only."""
+    return read_config(ROOT / 'isdnet' / f'{name}.py')
+
+
+def is_isd(cfg: Config) -> bool:
+    return cfg.model.type == 'ISDSegmentor'
+
+
+def build(model: dict) -> torch.nn.Module:
+    model = without_pretrained(model)
+    model.data_preprocessor.size = CANVAS
+    model.data_preprocessor.pop('test_cfg', None)
+    torch.manual_seed(0)
+    model = revert_sync_batchnorm(MODELS.build(model))
+    model.init_weights()
+    return model
+
+
+def test_how_many_configs_are_shipped():
+    assert (len(CONFIGS), sum(is_isd(load(name)) for name in CONFIGS)) == (6, 2)
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_training_step_reaches_every_parameter_and_predicts(name):
+    cfg = load(name)
+    model = build(cfg.model)
+    for parameter in model.parameters():
+        if not parameter.any():  # what starts at zero passes no gradient on at the first step
+            torch.nn.init.normal_(parameter, std=0.1)
+    classes = model.num_classes
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    optimized = {id(p) for group in wrapper.param_groups for p in group['params']}
+    logs = losses(model, batch(CANVAS, classes=classes))
+    expected = {'decode.loss_ce', 'aux.loss_ce'} | (ISD_LOSSES if is_isd(cfg) else set())
+    assert {key for key in logs if 'loss' in key} == expected
+    sum(value for key, value in logs.items() if 'loss' in key).backward()
+    for key, parameter in model.named_parameters():
+        assert id(parameter) in optimized, key
+        assert parameter.grad is not None and parameter.grad.any(), key
+    result = model.eval().val_step(batch(CANVAS, n=1))[0]
+    assert result.seg_logits.data.shape == (classes, *CANVAS)
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_pipelines_are_built(name):
+    cfg = load(name)
+    loaders = (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader)
+    for pipeline in [loader.dataset.pipeline for loader in loaders] + [cfg.tta_pipeline]:
+        assert all(TRANSFORMS.build(transform) for transform in pipeline)
+
+
+@pytest.mark.parametrize('name', [name for name in CONFIGS if '_narrow_camvid' in name])
+def test_camvid_rows_differ_in_the_model_alone(name):
+    cfg, other = load(name), load('deeplabv3_r18_narrow_camvid')
+    for key in (set(cfg) | set(other)) - {'model', 'norm_cfg', 'loss_decode'}:
+        assert cfg[key] == other[key], key
+
+
+@pytest.mark.parametrize(
+    ('name', 'gflops'),
+    [
+        ('deeplabv3_r18_narrow_camvid', 19.77),
+        ('deeplabv3_r18_narrow_camvid_half', 5.04),
+        ('deeplabv3_r18_narrow_camvid_quarter', 1.31),
+        ('isdnet_r18_narrow_camvid_half', 7.34),
+        ('isdnet_r18_narrow_camvid', 3.67),
+        ('stdc_shallow_narrow_camvid', 2.31),
+    ],
+)
+def test_operations_of_the_camvid_rows(name, gflops):
+    with torch.device('meta'):
+        model = revert_sync_batchnorm(MODELS.build(dict(load(name).model, data_preprocessor=None)))
+    assert measure_complexity(model, (360, 480)).flops / 1e9 == pytest.approx(gflops, abs=0.005)
+
+
+class TestCountsOfThePaper:
+    """ISDNet-R18 at 1024x2048: 17.23 M parameters and 165.8 GFLOPs, counted in the authors' code."""
+
+    @staticmethod
+    def model():
+        cfg = without_pretrained(Config.fromfile(ROOT / '_base_/models/isdnet_r18.py').model)
+        cfg.decode_head.decode_head.num_classes = cfg.auxiliary_head.num_classes = 7  # DeepGlobe's
+        with torch.device('meta'):
+            return revert_sync_batchnorm(MODELS.build(cfg))
+
+    def test_parameters_and_operations(self):
+        complexity = measure_complexity(self.model(), (1024, 2048))
+        # The authors' code keeps the classifier of the deep head at inference, 128 x 7 weights and 7 biases.
+        assert complexity.params == 17_224_107
+        assert round((complexity.params + 128 * 7 + 7) / 1e6, 2) == 17.23
+        assert round((complexity.params + complexity.training_params) / 1e6, 2) == 17.78
+        # It also runs it, and blurs with 5x5 convolutions of 3 channels: twice at each of two levels, where our pyramid
+        # adds slices, which are not counted.
+        classifier = 2 * 128 * 7 * 32 * 64
+        blurs = 2 * 25 * 3 * 2 * (1024 * 2048 + 512 * 1024)
+        assert round(complexity.flops / 1e9, 1) == 165.0
+        assert round((complexity.flops + classifier + blurs) / 1e9, 1) == 165.8
+
+    def test_super_resolution_branch(self):
+        assert sum(p.numel() for p in self.model().sr_aux.sr.parameters()) == 258_883
