@@ -19,6 +19,11 @@ from mmengine.registry import init_default_scope
 from mmseg.models.segmentors import CascadeEncoderDecoder
 from mmseg.registry import MODELS
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 from ..core import check_scale_factor
 from ..engine.config import builds, evaluate, input_channels, type_name
@@ -103,10 +108,32 @@ def _reduced_img_size(backbone: ConfigDict, scale_factor: int) -> dict:
     return dict(img_size=reduced[0] if isinstance(size, int) else tuple(reduced))
 
 
-def _build(model: ConfigDict) -> nn.Module:
-    """Build the model with random weights and without preprocessing. Nothing is downloaded."""
+def _build(cfg: dict, device: str) -> nn.Module:
+    """Build a module for evaluation, without gradients. Nothing is downloaded.
+
+    On the meta device, weights have no values and take no time to initialize. What is no weight stays on the CPU,
+    because constructors compute with it, e.g. the rates of stochastic depth.
+    """
+
+    def move(module: nn.Module, name: str, tensor: Tensor | None) -> Tensor | None:
+        if tensor is None:
+            return None
+        moved = tensor.detach().to(device)
+        return nn.Parameter(moved, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else moved
+
+    with register_module_parameter_registration_hook(move), register_module_buffer_registration_hook(move):
+        module = MODELS.build(cfg)
+    module.eval()  # some give nothing back
+    for norm in module.modules():
+        if isinstance(norm, _BatchNorm):  # no change of shapes, and most of the time on the meta device
+            norm.forward = nn.Identity().forward
+    return module.requires_grad_(False)
+
+
+def _build_segmentor(model: ConfigDict, device: str) -> nn.Module:
+    """Build the model without preprocessing."""
     try:
-        return MODELS.build(dict(model, data_preprocessor=None)).eval()
+        return _build(dict(model, data_preprocessor=None), device)
     except KeyError as error:
         if 'is not in the' not in str(error):
             raise
@@ -117,21 +144,33 @@ def _build(model: ConfigDict) -> nn.Module:
 
 
 @torch.no_grad()
-def _probe(model: nn.Module, channels: int, size: Sequence[int]) -> _Probe:
+def _probe(model: nn.Module, channels: int, size: Sequence[int], device: str) -> _Probe:
     """Run a DSRL segmentor without ``sr_aux`` on an empty network input of ``size``."""
-    image = torch.zeros(1, channels, *size)
-    shared = feats = model.backbone(image)
-    if model.with_neck:
-        feats = model.neck(shared)
-    wrapped, _, _ = model.decode_head.parts(feats)
+    with torch.device(device):  # also what the network creates
+        image = torch.zeros(1, channels, *size)
+        shared = feats = model.backbone(image)
+        if model.with_neck:
+            feats = model.neck(shared)
+        wrapped, _, _ = model.decode_head.parts(feats)
     if isinstance(shared, Tensor) or not all(isinstance(feat, Tensor) for feat in shared):
         shared = ()
     return _Probe(model, image, tuple(shared), head_stride=round(size[0] / wrapped.shape[2]))
 
 
 def _run(cfg: Config, model: ConfigDict) -> _Probe:
-    """Run the network, as DSRL would use it, on a small input; on its true one if that is too small."""
-    segmentor, channels = _build(model), input_channels(model.backbone)
+    """Run the network, as DSRL would use it, on the meta device, where only shapes are computed.
+
+    A few networks depend on values. They, and those that fail, run on the CPU, which gives the better messages.
+    """
+    try:
+        return _run_on('meta', cfg, model)
+    except (RuntimeError, TypeError, ValueError):
+        return _run_on('cpu', cfg, model)
+
+
+def _run_on(device: str, cfg: Config, model: ConfigDict) -> _Probe:
+    """Run the network on a small input; on its true one if that is too small."""
+    segmentor, channels = _build_segmentor(model, device), input_channels(model.backbone)
     side = model.backbone.get('img_size') or _SIDE
     sizes = [(side, side) if isinstance(side, int) else tuple(side)]
     canvas = model.get('data_preprocessor', {}).get('size') or cfg.get('crop_size')
@@ -139,7 +178,7 @@ def _run(cfg: Config, model: ConfigDict) -> _Probe:
         sizes.append(tuple(-(-length // model.scale_factor) for length in canvas))
     for size in sizes:
         try:
-            return _probe(segmentor, channels, size)
+            return _probe(segmentor, channels, size, device)
         except (RuntimeError, ValueError) as error:
             explanation = explain_size_error(error, [side * model.scale_factor for side in size], model.scale_factor)
             if explanation is None:
@@ -191,9 +230,9 @@ def _first_stage(probe: _Probe, backbone: ConfigDict) -> _Early | None:
     if not isinstance(out_indices, (list, tuple)) or min(out_indices) <= 0:
         return None
     out_indices = (0, *out_indices)
-    extended = MODELS.build(dict(backbone, out_indices=out_indices))
-    extended.eval()  # some give nothing back
-    first, *others = extended(probe.image)
+    extended = _build(dict(backbone, out_indices=out_indices), probe.image.device.type)
+    with probe.image.device:
+        first, *others = extended(probe.image)
     same = [feat.shape for feat in others] == [feat.shape for feat in probe.feats]
     stride = probe.stride(first)
     return _Early(0, first.shape[1], stride, out_indices) if same and stride < min(probe.strides) else None
@@ -203,21 +242,32 @@ def _moved(in_index: int | Sequence[int], move: Callable[[int], int]) -> int | l
     return move(in_index) if isinstance(in_index, int) else [move(i) for i in in_index]
 
 
-@torch.no_grad()
+@torch.enable_grad()
+def _reads(head: nn.Module, feats: Sequence[Tensor]) -> list[int]:
+    """Return the indices of the feature maps that a head's output depends on: those that gradients would reach."""
+
+    def reads(index: int) -> bool:
+        leaves = [feat.detach().requires_grad_(i == index) for i, feat in enumerate(feats)]
+        return head([leaf.clone() for leaf in leaves]).requires_grad
+
+    with feats[0].device:
+        return [index for index in range(len(feats)) if reads(index)]
+
+
 def _finest_output(probe: _Probe) -> _Early | None:
     """Return the finest of the backbone's outputs, if the wrapped head works without it."""
     stride = min(probe.strides)
     index, head = probe.strides.index(stride), probe.segmentor.decode_head.decode_head
-    others = [feat for i, feat in enumerate(probe.feats) if i != index]
-    with torch.random.fork_rng():  # some heads draw random numbers
-        torch.manual_seed(0)
-        expected = head(probe.feats)
-        head.in_index = _moved(head.in_index, lambda i: i - (i > index))
-        torch.manual_seed(0)
-        try:
-            same = torch.equal(head(others), expected)
-        except (IndexError, RuntimeError):
-            same = False
+
+    def move(i: int) -> int:
+        return i - (i > index)
+
+    read = _reads(head, probe.feats)
+    head.in_index = _moved(head.in_index, move)
+    try:
+        same = index not in read and _reads(head, probe.feats[:index] + probe.feats[index + 1 :]) == _moved(read, move)
+    except (IndexError, RuntimeError):
+        same = False
     return _Early(index, probe.feats[index].shape[1], stride, head_in_index=head.in_index) if same else None
 
 

@@ -40,6 +40,14 @@ class CoarseHead(FCNHead):
         return self.cls_seg(self.convs(pooled))
 
 
+@MODELS.register_module()
+class BrightHead(FCNHead):
+    """Looks at values, which the meta device does not have."""
+
+    def forward(self, inputs):
+        return super().forward(inputs if inputs[0].max() >= 0 else ())
+
+
 def stock_cfg(**overrides) -> Config:
     """A stock config of the toy network."""
     model = toy.model_cfg(dsrl=False)
@@ -102,6 +110,27 @@ def test_compares_affinities_on_an_eighth_of_the_canvas():
     # that the least enlargement, by scale_factor, brings them there.
     assert to_dsrl(stock_cfg(), form='paper').model.sr_aux.fa.subsample == 2
     assert fine_cfg(2, form='paper').model.sr_aux.fa.subsample == 4
+
+
+def test_a_network_that_depends_on_values_converts_like_others():
+    stock, like = (stock_cfg(decode_head=toy.head_cfg(kind, num_convs=1)) for kind in ('BrightHead', 'FCNHead'))
+    converted, expected = to_dsrl(stock).model, to_dsrl(like).model
+    assert converted.decode_head.decode_head.pop('type') == 'BrightHead'
+    expected.decode_head.decode_head.pop('type')
+    assert converted == expected
+
+
+def test_no_weight_is_initialized(monkeypatch):
+    """Nor anything computed: what takes time for a large network is left out."""
+    seen = set()
+    init = torch.nn.init.kaiming_uniform_
+    monkeypatch.setattr(
+        torch.nn.init,
+        'kaiming_uniform_',
+        lambda tensor, **options: seen.add(tensor.device.type) or init(tensor, **options),
+    )
+    to_dsrl(stock_cfg())
+    assert seen == {'meta'}
 
 
 @pytest.fixture
