@@ -12,8 +12,6 @@ from dsrl_mm.engine.complexity import measure_complexity
 
 from .run import device_name
 
-__all__ = ['measure']
-
 
 def measure(configs: dict[str, Config]) -> dict:
     """Measure the cost of one image for the deployed networks on this machine, interleaved.

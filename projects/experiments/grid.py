@@ -1,21 +1,16 @@
 """Grid of training runs, declared in a YAML file: rows of a table, each with every seed."""
 
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_origin
+from typing import Any
 
 import yaml
-
-from dsrl_mm.engine.config import nearest
-
-__all__ = ['GRIDS', 'Grid', 'Row', 'load_grid']
 
 #: The committed grids.
 GRIDS = Path(__file__).parent / 'grids'
 #: Tables and pictures that a grid can have in addition to its table of accuracy.
 SHOWN = ('seeds', 'classes', 'cost', 'curves', 'sizes')
-Kind = TypeVar('Kind')
 
 
 @dataclass(frozen=True)
@@ -23,10 +18,16 @@ class Row:
     """Row of the table."""
 
     title: str
-    id: str  # of its record: rows of the same id, also of other grids, share trainings
+    id: str  # of its records: rows of the same id, also of other grids, share trainings
     config: str  # a file, from the root of the repository
     options: dict[str, Any] = field(default_factory=dict)  # by dotted keys, over the config
     series: str = ''  # the line of the picture of sizes that it is a point of
+
+    def __post_init__(self):
+        if not re.fullmatch(r'\w[\w.-]*', str(self.id)):
+            raise ValueError(f'id must be fit for a file name, got {self.id!r}')
+        if not isinstance(self.options, dict):
+            raise ValueError(f'options must be a mapping, got {self.options!r}')
 
 
 @dataclass(frozen=True)
@@ -40,39 +41,31 @@ class Grid:
     amp: bool = False
     show: list[str] = field(default_factory=list)  # of SHOWN
 
-
-def _build(kind: type[Kind], values: dict[str, Any], where: str) -> Kind:
-    known = {field.name: get_origin(field.type) or field.type for field in fields(kind)}
-    for key, value in values.items():
-        if key not in known:
-            raise ValueError(f'{where}: unknown key {key!r}; did you mean {nearest(str(key), known)!r}?')
-        if type(value) is not known[key]:
-            raise ValueError(f'{where}: {key} must be a {known[key].__name__}, got {value!r}')
-    try:
-        return kind(**values)
-    except TypeError as error:  # names the keys that are missing
-        raise ValueError(f'{where}: {error}') from error
+    def __post_init__(self):
+        seeds = self.seeds if isinstance(self.seeds, list) else []
+        if not all(type(seed) is int for seed in seeds) or not 0 < len({*seeds}) == len(seeds):
+            raise ValueError(f'seeds must be different whole numbers, got {self.seeds}')
+        if not {*self.show} <= {*SHOWN}:
+            raise ValueError(f'show must list some of {", ".join(SHOWN)}, got {self.show}')
+        if len({row.id for row in self.rows}) < len(self.rows):
+            raise ValueError(f'rows must have different ids, got {[row.id for row in self.rows]}')
 
 
 def load_grid(path: str | Path) -> Grid:
     """Read a grid from a YAML file, whose keys are those of :class:`Grid`; ``rows`` maps titles to :class:`Row`.
 
     Raises:
-        ValueError: if a key is unknown or missing, a value has the wrong type, or two rows have the same id.
+        ValueError: if a key is unknown or missing, or a value is wrong.
     """
-    path = Path(path)
-    values = yaml.safe_load(path.read_text(encoding='utf-8'))
-    rows = values.get('rows')
-    if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
-        raise ValueError(f'{path}: rows must map titles to mappings, got {rows!r}')
-    rows = [_build(Row, dict(title=title, **row), f'{path}: row {title!r}') for title, row in rows.items()]
-    grid = _build(Grid, values | dict(name=path.stem, rows=rows), str(path))
-    if not all(type(seed) is int for seed in grid.seeds) or not 0 < len({*grid.seeds}) == len(grid.seeds):
-        raise ValueError(f'{path}: seeds must be different whole numbers, got {grid.seeds}')
-    if not {*grid.show} <= {*SHOWN}:
-        raise ValueError(f'{path}: show must list some of {", ".join(SHOWN)}, got {grid.show}')
-    ids = [row.id for row in rows]
-    for row in rows:
-        if ids.count(row.id) > 1 or not re.fullmatch(r'\w[\w.-]*', row.id):
-            raise ValueError(f'{path}: row {row.title!r}: the id {row.id!r} is in use, or not fit for a file name')
-    return grid
+    values = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
+    where, rows = path, values.get('rows')
+    try:
+        if not isinstance(rows, dict):
+            raise ValueError(f'rows must map titles to mappings, got {rows!r}')
+        for title in rows:
+            where = f'{path}: row {title!r}'
+            rows[title] = Row(title=str(title), **rows[title])
+        where = path
+        return Grid(name=Path(path).stem, **values | dict(rows=[*rows.values()]))
+    except (TypeError, ValueError) as error:  # of a key that is unknown or missing, or of a value
+        raise ValueError(f'{where}: {error}') from error

@@ -1,82 +1,77 @@
-"""Records of runs: a JSON file per grid with the cost of its networks and the records by id.
+"""Records of runs: a file per grid with a line of JSON per run, and one with the cost of its networks.
 
-A record holds the composed config that an id was trained with, as text, and its runs by seed. Records are found by id,
-so that options, files and classes can be renamed.
+A record holds the whole composed config that its run was trained with. It is found by id and seed, so that options,
+files and classes can be renamed.
 """
 
-import fcntl
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dsrl_mm.engine.checkpoint import write_whole
-
-__all__ = ['FOLDER', 'add_run', 'changing', 'read_costs', 'read_json', 'read_records', 'write_json']
+import pandas as pd
 
 #: The committed records.
 FOLDER = Path(__file__).parent / 'records'
 
 
-def read_json(file: Path) -> Any:
-    """Read a JSON file. Errors name the file."""
-    try:
-        return json.loads(file.read_text(encoding='utf-8'))
-    except json.JSONDecodeError as error:
-        raise ValueError(f'{file} is damaged: {error}. Restore it, or remove it') from error
+def append(file: Path, entry: dict) -> None:
+    """Append a line of JSON in one system call, so that several writers lose nothing."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open('ab', buffering=0) as stream:
+        stream.write(f'{json.dumps(entry)}\n'.encode())
 
 
-def _text(value: Any, levels: int) -> str:
-    """Format JSON with one line per entry down to a level."""
-    if not levels or not value or not isinstance(value, (dict, list)):
-        return json.dumps(value)
-    if isinstance(value, list):
-        return '[\n' + ',\n'.join(_text(entry, levels - 1) for entry in value) + '\n]'
-    return '{\n' + ',\n'.join(f'{json.dumps(key)}: {_text(value[key], levels - 1)}' for key in value) + '\n}'
+def read_lines(file: Path) -> list[dict]:
+    """Read the lines of JSON in a file."""
+    entries = []
+    for number, line in enumerate(file.read_text(encoding='utf-8').splitlines(), 1):
+        try:
+            entries.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise ValueError(f'{file}, line {number} is damaged: {error}. Restore it, or remove it') from error
+    return entries
 
 
-def write_json(file: Path, value: Any) -> None:
-    """Write a JSON file atomically. Numbers have five digits; NaN, which JSON does not support, becomes null."""
-    value = json.loads(json.dumps(value), parse_float=lambda x: float(f'{float(x):.5g}'), parse_constant=lambda _: None)
-    write_whole(file, f'{_text(value, 5)}\n'.encode())
+def read_records(folder: Path) -> dict[tuple[str, int], dict]:
+    """Read all records by id and seed."""
+    runs = (run for file in sorted(folder.glob('*.jsonl')) for run in read_lines(file))
+    return {(run['id'], run['seed']): run for run in runs}
 
 
-def read_records(folder: Path) -> dict[str, dict]:
-    """Read all records by id: ``config`` (the lines of the text) and ``runs`` (by seed, as a string)."""
-    records = {}
-    for file in sorted(folder.glob('*.json')):
-        records |= read_json(file)['records']
-    return records
+def write_costs(folder: Path, grid: str, costs: dict) -> None:
+    """Write the result of :func:`~projects.experiments.cost.measure` for a grid."""
+    Path(folder, f'{grid}.cost.json').write_text(f'{json.dumps(costs, indent=1)}\n', encoding='utf-8')
 
 
-def read_costs(folder: Path, grid: str) -> dict:
-    """Read the result of :func:`~projects.experiments.cost.measure` for a grid; without rows if not measured."""
-    file = folder / f'{grid}.json'
-    return read_json(file)['cost'] if file.exists() else dict(rows={})
+def read_costs(folder: Path, grid: str) -> dict[str, dict]:
+    """Read the rows that :func:`write_costs` wrote; none if not measured."""
+    file = Path(folder, f'{grid}.cost.json')
+    return json.loads(file.read_text(encoding='utf-8'))['rows'] if file.exists() else {}
 
 
-@contextmanager
-def changing(folder: Path, grid: str, id_: str | None = None) -> Iterator[dict]:
-    """Lock and yield the content of a grid's file, or of the file with an id, and write it after the block."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder, os.O_RDONLY)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    try:
-        contents = {file: read_json(file) for file in folder.glob('*.json')}
-        file = next((file for file in contents if id_ in contents[file]['records']), folder / f'{grid}.json')
-        content = contents.get(file, dict(cost=dict(rows={}), records={}))
-        yield content
-        write_json(file, content)
-    finally:
-        os.close(lock)
+def read_log(work_dir: Path) -> pd.DataFrame:
+    """Read MMEngine's log of all sessions in a work dir, which may be written right now, by iteration.
+
+    An iteration that a later session repeated counts once, as that session logged it.
+    """
+    texts = (file.read_text() for file in sorted(work_dir.glob('*/vis_data/scalars.json')))
+    lines = [json.loads(line) for text in texts for line in text.split('\n')[:-1]]  # the last one is not complete
+    log = pd.DataFrame(lines or [dict(step=0)]).groupby('step').last()
+    return log.reindex(columns=[*dict.fromkeys([*log, 'loss', 'time', 'memory', 'mIoU'])])
 
 
-def add_run(folder: Path, grid: str, id_: str, seed: int, config: str, run: dict) -> None:
-    """Add a run to the record of an id. A config that differs from the record's is kept with the run."""
-    with changing(folder, grid, id_) as content:
-        record = content['records'].setdefault(id_, dict(config=config.splitlines(), runs={}))
-        if record['config'] != config.splitlines():
-            run = run | dict(config=config.splitlines())
-        record['runs'] = dict(sorted({**record['runs'], str(seed): run}.items(), key=lambda item: int(item[0])))
+def course(log: pd.DataFrame, points: int = 50) -> dict[str, Any]:
+    """Summarize a log.
+
+    Returns:
+        dict: ``curve`` (iterations and mIoU on the validation set, percent), ``losses`` (by name, at most ``points``
+        evenly spaced ones, and their ``iteration``) and ``train_seconds`` (of all iterations at the median pace:
+        without validation, pauses and what was done twice).
+    """
+    trained = log.dropna(subset='loss')
+    losses = trained.filter(like='loss')[:: -(-len(trained) // points)].round(5)
+    return dict(
+        curve=[*log['mIoU'].dropna().items()],
+        losses=losses.rename_axis('iteration').reset_index().to_dict('list'),
+        train_seconds=trained['time'].median() * trained.index.max(),
+    )

@@ -1,29 +1,51 @@
-"""Runs as processes, several at a time: train, test the last checkpoint and record the result."""
+"""Run of a row with a seed: train, test the last checkpoint and record the result, with the repository's tools."""
 
-import fcntl
 import json
 import os
 import platform
 import re
-import signal
 import subprocess
 import sys
-import time
-from collections import deque
-from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 import mmengine
 import mmseg
 import torch
 
-from .config import ROOT, read_text
-from .log import course, read_log
-from .records import add_run, read_json, read_records, write_json
+from dsrl_mm.cli import preflight, training_config
 
-__all__ = ['Run', 'device_name', 'run_all']
+from .config import ROOT, read_text
+from .records import append, course, read_lines, read_log
+
+_running: set[subprocess.Popen] = set()
+
+
+def _call(tool: str, *arguments: object, log: Path) -> float:
+    """Call one of the tools with its output in ``log``, and return the peak memory of its main process in MiB.
+
+    Raises:
+        RuntimeError: if it fails, with the end of its output.
+    """
+    command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, arguments)]
+    env = {'OMP_NUM_THREADS': '1', **os.environ}
+    with log.open('a') as out:  # in a session of its own: Ctrl+C reaches it through stop()
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=env, start_new_session=True)
+    _running.add(process)
+    _, status, usage = os.wait4(process.pid, 0)
+    _running.remove(process)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        end = '\n'.join(log.read_text(errors='replace').splitlines()[-15:])
+        raise RuntimeError(f'{tool} ended with status {process.returncode}. The end of {log}:\n{end}')
+    return usage.ru_maxrss / (2**20 if sys.platform == 'darwin' else 2**10)  # bytes; Linux counts KiB
+
+
+def stop() -> None:
+    """End the processes of all runs. Trainings save a checkpoint."""
+    for process in [*_running]:
+        process.terminate()
 
 
 def device_name() -> str:
@@ -37,11 +59,9 @@ def device_name() -> str:
 
 def _commit() -> str:
     """Return the commit, with a '+' if files that training reads differ from it; empty outside git."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(['git', '-C', str(ROOT), *arguments], capture_output=True, text=True).stdout.strip()
-
-    return git('rev-parse', 'HEAD') + '+' * bool(git('status', '--porcelain', 'configs', 'dsrl_mm', 'tools'))
+    commands = (['rev-parse', 'HEAD'], ['status', '--porcelain', 'configs', 'dsrl_mm', 'tools'])
+    head, changes = (subprocess.run(['git', '-C', ROOT, *command], capture_output=True).stdout for command in commands)
+    return head.decode().strip() + '+' * bool(changes)
 
 
 @dataclass(frozen=True)
@@ -51,121 +71,50 @@ class Run:
     id: str
     seed: int
     text: str  # of the config
-    work_dir: Path  # of all runs
-    records: Path
-    grid: str
+    folder: Path
+    records: Path  # the file to append the result to
 
     @property
-    def name(self) -> str:
-        return f'{self.id}-seed{self.seed}'
-
-    @property
-    def folder(self) -> Path:
-        return self.work_dir / self.name
+    def iterations(self) -> int:
+        return read_text(self.text)['train_cfg']['max_iters']
 
     @property
     def config(self) -> Path:
         """The file to train."""
         return self.folder / f'{self.id}.py'
 
-    @property
-    def iterations(self) -> int:
-        return read_text(self.text).train_cfg.max_iters
+    def rehearse(self) -> None:
+        """Train one iteration in a folder that is then removed, and load a batch of the test data.
 
+        Raises:
+            RuntimeError: if the training fails.
+            ValueError: if it leaves no checkpoint where :meth:`execute` looks for it, or the test data are wrong.
+        """
+        with TemporaryDirectory() as folder:
+            config = Path(folder, self.config.name)
+            config.write_text(self.text, encoding='utf-8')
+            short = ('--cfg-options', 'train_cfg.max_iters=1', 'train_cfg.val_begin=2')  # not validated
+            _call('train.py', config, '--work-dir', f'{folder}/train', *short, log=Path(folder, 'log.txt'))
+            if not Path(folder, 'train/iter_1.pth').exists():
+                raise ValueError('default_hooks.checkpoint must write iter_N.pth at the end, as the shipped one does')
+            preflight(training_config([str(config)]), ('test',))
 
-def _steps(run: Run) -> Generator[subprocess.Popen, float, None]:
-    """Train or resume, test the last checkpoint, record the run, and remove the other checkpoints.
-
-    Yields each process after starting it, and is sent its peak memory in MiB.
-
-    Raises:
-        BlockingIOError: if processes of another runner hold the lock of the folder.
-    """
-    run.folder.mkdir(parents=True, exist_ok=True)
-    with open(run.folder / 'lock', 'w') as lock, open(run.folder / 'log.txt', 'a') as out:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if str(run.seed) in read_records(run.records).get(run.id, dict(runs=()))['runs']:
-            return  # another runner was faster
-
-        def start(tool: str, *arguments: object) -> subprocess.Popen:
-            return subprocess.Popen(
-                [sys.executable, str(ROOT / 'tools' / tool), str(run.config), *map(str, arguments)],
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                env={'OMP_NUM_THREADS': '1', **os.environ},
-                start_new_session=True,  # what it starts in turn can be stopped with it
-                pass_fds=[lock.fileno()],  # if this runner is killed, the folder stays locked
-            )
-
-        notes, train = run.folder / 'sessions.json', run.folder / 'train'
-        run.config.write_text(run.text, encoding='utf-8')
-        checkpoint = train / f'iter_{run.iterations}.pth'
-        sessions = read_json(notes) if notes.exists() else []
+    def execute(self) -> None:
+        """Train or resume, test the last checkpoint, and record the result."""
+        train, notes, log = self.folder / 'train', self.folder / 'sessions.jsonl', self.folder / 'log.txt'
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.config.write_text(self.text, encoding='utf-8')
+        checkpoint = train / f'iter_{self.iterations}.pth'
         if not checkpoint.exists():
             versions = dict(torch=torch.__version__, mmseg=mmseg.__version__, mmengine=mmengine.__version__)
-            sessions.append(dict(commit=_commit(), versions=versions, device=device_name()))
-            write_json(notes, sessions)
-            seed = f'randomness.seed={run.seed}'
-            memory = yield start('train.py', '--work-dir', train, '--resume', '--cfg-options', seed)
-            sessions[-1]['peak_memory_mib'] = read_log(train).memory.fillna(memory).max()  # a GPU's is in the log
-            write_json(notes, sessions)
+            append(notes, dict(commit=_commit(), versions=versions, device=device_name()))
+            seed = f'randomness.seed={self.seed}'
+            memory = _call('train.py', self.config, '--work-dir', train, '--resume', '--cfg-options', seed, log=log)
+            append(notes, dict(peak_memory_mib=read_log(train).memory.fillna(memory).max()))  # a GPU's is in the log
         tested_by = _commit()
-        rebuilds = (read_text(run.text).model.get('sr_aux') or {}).get('head')
-        yield start('test.py', checkpoint, '--work-dir', run.folder / 'test', *['--sr-metrics'] * bool(rebuilds))
-        metrics = json.loads(max(run.folder.glob('test/*/*.json')).read_text())
+        sr = ['--sr-metrics'] * bool((read_text(self.text)['model'].get('sr_aux') or {}).get('head'))
+        _call('test.py', self.config, checkpoint, '--work-dir', self.folder / 'test', *sr, log=log)
+        metrics = json.loads(max(self.folder.glob('test/*/*.json')).read_text())
         metrics = {key: value for key, value in metrics.items() if not key.endswith('time')}
-        result = dict(metrics=metrics, **course(read_log(train)), sessions=sessions, tested_by=tested_by)
-        add_run(run.records, run.grid, run.id, run.seed, run.text, result)
-        for other in {*train.glob('*.pth')} - {checkpoint}:
-            other.unlink()
-
-
-def run_all(runs: Sequence[Run], jobs: int, watch: Callable[[Collection[Run]], None], pause: float = 2) -> list[Run]:
-    """Execute runs in order. A failed run does not stop others; all processes stop with this function.
-
-    Args:
-        runs (Sequence[Run]): to execute. Those that another runner executes come last.
-        jobs (int): how many at a time.
-        watch (Callable): called after every pause with the running ones.
-        pause (float): seconds. Defaults to 2.
-
-    Returns:
-        list[Run]: those that failed.
-    """
-    waiting, working, failed = deque(runs), {}, []
-
-    def go_on(run: Run, steps: Generator, resume: Callable, value: Any = None) -> None:
-        try:
-            working[resume(value)] = run, steps
-        except StopIteration:
-            return
-        except BlockingIOError:
-            waiting.append(run)
-        except Exception as error:
-            failed.append(run)
-            log = run.folder / 'log.txt'
-            end = log.read_text(errors='replace').splitlines()[-15:]
-            print(f'{run.name} failed: {error}. The end of {log}:', *end, sep='\n', flush=True)
-
-    try:
-        while waiting or working:
-            for run in [waiting.popleft() for _ in range(min(jobs - len(working), len(waiting)))]:
-                steps = _steps(run)
-                go_on(run, steps, steps.send)
-            time.sleep(pause)
-            watch([run for run, _ in working.values()])
-            for process in [*working]:
-                ended, status, usage = os.wait4(process.pid, os.WNOHANG)
-                if ended:
-                    run, steps = working.pop(process)
-                    process.returncode = os.waitstatus_to_exitcode(status)
-                    if process.returncode:
-                        go_on(run, steps, steps.throw, subprocess.CalledProcessError(process.returncode, process.args))
-                    else:
-                        unit = 2**20 if sys.platform == 'darwin' else 2**10  # bytes; Linux counts KiB
-                        go_on(run, steps, steps.send, usage.ru_maxrss / unit)
-    finally:
-        for process in working:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait()
-    return failed
+        result = dict(metrics=metrics, **course(read_log(train)), sessions=read_lines(notes), tested_by=tested_by)
+        append(self.records, dict(id=self.id, seed=self.seed, **result, config=self.text))

@@ -3,7 +3,6 @@
 import argparse
 import re
 from collections.abc import Sequence
-from io import StringIO
 from pathlib import Path
 
 import pandas as pd
@@ -14,69 +13,63 @@ from .config import ROOT
 from .grid import GRIDS, Grid, load_grid
 from .records import FOLDER, read_costs, read_records
 
-__all__ = ['Results', 'accuracy', 'generate', 'main', 'readme']
-
 #: Grids of the README's table, with their networks; and its rows.
 README = dict(camvid_dabnet='DABNet', camvid_efficientnet_lite0='EfficientNet-Lite0')
 README_ROWS = ['baseline', '+ SSSR + SISR + FA', '+ SSSR early', '+ SSSR early + SISR', 'full size']
+#: Style of line plots.
+LINES = dict(kind='line', palette='colorblind', marker='o')
 
 
 class Results:
-    """Results of the runs of a grid.
-
-    Args:
-        grid (Grid): whose rows and seeds count.
-        records (Path): folder of the records.
+    """Results of the runs of a grid, from a folder of records.
 
     Attributes:
         runs (pd.DataFrame): a line per run, by row and seed: its metrics, and the ``hours`` and ``GiB`` of training.
         gains (pd.DataFrame): the same, less the first row's run of the same seed.
         curves (pd.DataFrame): a line per validation: ``row``, ``seed``, ``iteration`` and ``mIoU``.
-        costs (pd.DataFrame): a line per row, see :func:`~projects.experiments.cost.measure`.
+        costs (pd.DataFrame): a line per row, see :func:`~projects.experiments.cost.measure`; and its ``series``.
     """
 
     def __init__(self, grid: Grid, records: Path):
-        self.rows, found, lines, curves = [row.title for row in grid.rows], read_records(records), {}, []
-        for row in grid.rows:
-            for seed, run in found.get(row.id, dict(runs={}))['runs'].items():
-                memory = [session.get('peak_memory_mib', 0) for session in run['sessions']]
-                training = dict(hours=run['train_seconds'] / 3600, GiB=max(memory) / 1024)
-                lines[row.title, int(seed)] = run['metrics'] | training
-                curves += [(row.title, int(seed), *point) for point in run['curve']]
+        found, lines, curves = read_records(records), {}, []
+        for row, seed in ((row, seed) for row in grid.rows for seed in grid.seeds if (row.id, seed) in found):
+            run = found[row.id, seed]
+            memory = max(session.get('peak_memory_mib', 0) for session in run['sessions'])
+            lines[row.title, seed] = run['metrics'] | dict(hours=run['train_seconds'] / 3600, GiB=memory / 1024)
+            curves += [(row.title, seed, *point) for point in run['curve']]
         index = pd.MultiIndex.from_arrays([*zip(*lines)] or [[], []], names=['', 'seed'])
-        self.runs = pd.DataFrame([*lines.values()], index, dtype=float).query(f'seed in {grid.seeds}')
-        self.curves = pd.DataFrame(curves, columns=['row', 'seed', 'iteration', 'mIoU']).query(f'seed in {grid.seeds}')
+        self.runs = pd.DataFrame([*lines.values()], index, dtype=float)
+        self.curves = pd.DataFrame(curves, columns=['row', 'seed', 'iteration', 'mIoU'])
+        self.rows = [row.title for row in grid.rows]
         first = self.runs.index.get_level_values(0) == self.rows[0]
         self.gains = self.runs[~first].sub(self.runs[first].droplevel(0), level='seed').dropna(how='all')
-        costs = read_costs(records, grid.name)['rows']
-        self.costs = pd.DataFrame([costs.get(row.id, {}) for row in grid.rows], pd.Index(self.rows, name=''))
-        self.costs['series'] = [row.series for row in grid.rows]
+        costs = read_costs(records, grid.name)
+        costs = [costs.get(row.id, {}) | dict(series=row.series) for row in grid.rows]
+        self.costs = pd.DataFrame(costs, pd.Index(self.rows, name=''))
 
-    def mean(self, name: str, digits: int = 2) -> pd.Series:
-        """Format the mean of a metric over seeds, by row."""
-        return self.runs[name].groupby(level=0).mean().map(f'{{:.{digits}f}}'.format, na_action='ignore')
-
-    def spread(self, name: str, gains: bool = False, digits: int = 2) -> pd.Series:
-        """Format mean and standard deviation of a metric, or of its gains, over seeds, by row."""
-        sign, seeds = '+' * gains, (self.gains if gains else self.runs)[name].groupby(level=0)
-        spread = seeds.std().map(lambda std: '' if std != std else f' ± {std:.{digits}f}')
-        return seeds.mean().map(f'{{:{sign}.{digits}f}}'.format) + spread
+    def mean(self, name: str, digits: int = 2, gains: bool = False, spread: bool = False) -> pd.Series:
+        """Format the mean of a metric, or of its gains, over seeds, by row; ``spread`` adds the standard deviation."""
+        seeds = (self.gains if gains else self.runs)[name].groupby(level=0)
+        texts = seeds.mean().map(f'{{:{"+" * gains}.{digits}f}}'.format, na_action='ignore')
+        return texts + seeds.std().map(lambda std: f' ± {std:.{digits}f}' if spread and std == std else '')
 
     def markdown(self, columns: dict[str, pd.Series] | pd.DataFrame) -> str:
         """Make a table of texts with the rows in the grid's order."""
-        table = pd.DataFrame(columns).reindex(self.rows).dropna(how='all').fillna('')
+        table = pd.DataFrame(columns).reindex(self.rows).dropna(how='all').astype(object).fillna('')
         return table.to_markdown(disable_numparse=True, colalign=['left'] + ['right'] * len(table.columns)) + '\n'
 
 
 def accuracy(results: Results) -> str:
     """Tabulate the scores of every row, their gains over the first row, and the cost of training."""
-    columns = dict(mIoU=results.spread('mIoU'), gain=results.spread('mIoU', gains=True), mBF=results.spread('mBF'))
-    columns['mBF gain'] = results.spread('mBF', gains=True)
+    columns = {}
+    for score, gain in (('mIoU', 'gain'), ('mBF', 'mBF gain')):
+        columns[score] = results.mean(score, spread=True)
+        columns[gain] = results.mean(score, gains=True, spread=True)
     for head, name in {'PSNR (dB)': 'sr/PSNR', 'SSIM': 'sr/SSIM'}.items():
         if name in results.runs:
             columns[head] = results.mean(name)
     columns['seeds'] = results.runs.mIoU.groupby(level=0).count().map(str)
-    return results.markdown(columns | dict(hours=results.mean('hours'), GiB=results.mean('GiB')))
+    return results.markdown(columns | {name: results.mean(name) for name in ('hours', 'GiB')})
 
 
 def _seeds(results: Results) -> str:
@@ -93,20 +86,16 @@ def _classes(results: Results) -> str:
 
 def _cost(results: Results) -> str:
     """Tabulate the cost of inference."""
-    costs = results.costs.assign(parameters=results.costs.parameters / 1e6, flops=results.costs.flops / 1e9)
-    heads = dict(input='input size', parameters='parameters (M)', flops='GFLOPs', milliseconds='latency (ms)')
-    costs[[*heads][1:3]] = costs[[*heads][1:3]].map('{:.2f}'.format)
-    costs.milliseconds = costs.milliseconds.map('{:.1f}'.format)
-    return results.markdown(costs[[*heads]].rename(columns=heads))
+    costs = results.costs
+    columns = {'input size': costs.input, 'parameters (M)': costs.parameters / 1e6, 'GFLOPs': costs.flops / 1e9}
+    columns['latency (ms)'] = costs.milliseconds.map('{:.1f}'.format)
+    return results.markdown(pd.DataFrame(columns).map(lambda x: f'{x:.2f}' if isinstance(x, float) else x))
 
 
-def _class_gains(results: Results) -> pd.DataFrame:
-    """Return the scores of every class in the first row, and the mean gains of the other rows."""
+def _class_gains(results: Results) -> tuple[pd.DataFrame, Figure]:
+    """Draw the scores of every class in the first row, and the mean gains of the other rows."""
     first, gains = (runs.filter(regex=r'^(IoU|BF)\.').groupby(level=0).mean() for runs in (results.runs, results.gains))
-    return pd.concat([first.loc[results.rows[:1]], gains.reindex(results.rows[1:])]).dropna(how='all')
-
-
-def _draw_classes(data: pd.DataFrame) -> Figure:
+    data = pd.concat([first.loc[results.rows[:1]], gains.reindex(results.rows[1:])]).dropna(how='all')
     figure = Figure(figsize=(10, 1.5 + 0.7 * len(data)), layout='constrained')
     style = dict(annot=True, fmt='+.1f', center=0, cmap='vlag_r', vmin=-10, vmax=10, cbar=False)
     for axes, score in zip(figure.subplots(2), ('IoU', 'BF')):
@@ -115,72 +104,62 @@ def _draw_classes(data: pd.DataFrame) -> Figure:
         sns.heatmap(part[1:], ax=axes, xticklabels=names, **style)
         axes.set(title=f'{score}: gain over "{data.index[0]}", whose {score} is below the classes', ylabel='')
         axes.tick_params(rotation=0)
-    return figure
+    return data, figure
 
 
-def _draw_curves(data: pd.DataFrame) -> Figure:
-    figure = Figure(figsize=(9, 4.5), layout='constrained')
-    axes = figure.subplots()
-    sns.lineplot(data, x='iteration', y='mIoU', hue='row', palette='colorblind', errorbar=None, marker='o', ax=axes)
-    axes.set(ylabel='mIoU on the validation set (%), mean over seeds')
-    sns.despine(figure)
-    return figure
+def _curves(results: Results) -> tuple[pd.DataFrame, Figure]:
+    """Draw the mIoU on the validation set during training."""
+    grid = sns.relplot(results.curves, x='iteration', y='mIoU', hue='row', errorbar=None, **LINES, height=4.5, aspect=2)
+    return results.curves, grid.set(ylabel='mIoU on the validation set (%), mean over seeds').figure
 
 
-def _sizes(results: Results) -> pd.DataFrame:
-    """Return the scores and the input size of every row of a series."""
+def _sizes(results: Results) -> tuple[pd.DataFrame, Figure]:
+    """Draw the scores against the input size, by series."""
     scores = results.runs[['mIoU', 'mBF']].groupby(level=0).mean().reindex(results.rows)
     data = scores.join(results.costs[['series', 'input']]).query('series != ""').dropna()
-    return data.assign(pixels=data.input.str.split('x', expand=True).astype(int).prod(axis=1))
-
-
-def _draw_sizes(data: pd.DataFrame) -> Figure:
-    figure = Figure(figsize=(9, 4), layout='constrained')
-    for axes, score in zip(figure.subplots(1, 2), ('mIoU', 'mBF')):
-        sns.lineplot(data, x='pixels', y=score, hue='series', palette='colorblind', marker='o', ax=axes)
-        axes.set(xscale='log', xlabel='input size', ylabel=f'{score} (%)')  # by area, small sizes would be too close
-        axes.set_xticks(data.pixels.unique(), data.input.unique(), minor=False)
+    data['pixels'] = data.input.str.split('x', expand=True).astype(int).prod(axis=1)
+    long = data.melt(['series', 'input', 'pixels'], var_name='score', value_name='%')
+    independent = dict(facet_kws=dict(sharey=False))
+    grid = sns.relplot(long, x='pixels', y='%', hue='series', col='score', **LINES, **independent, height=4, aspect=1.2)
+    grid.set_titles('{col_name} (%)')
+    grid.set(xscale='log', xlabel='input size', ylabel='')  # by area, small sizes would be too close
+    for axes in grid.axes.flat:
+        axes.set_xticks(data.pixels.unique(), data.input.unique())
         axes.minorticks_off()
-    sns.despine(figure)
-    return figure
+    return data, grid.figure
 
 
 #: By the name that a grid's ``show`` has for them.
 TABLES = dict(seeds=_seeds, classes=_classes, cost=_cost)
-#: The data of a picture, and how to draw it.
-PICTURES = dict(
-    classes=(_class_gains, _draw_classes),
-    curves=(lambda results: results.curves, _draw_curves),
-    sizes=(_sizes, _draw_sizes),
-)
+#: They return their data, too.
+PICTURES = dict(classes=_class_gains, curves=_curves, sizes=_sizes)
 
 
-def generate(grid: Grid, records: Path) -> dict[str, str]:
-    """Return the tables of a grid, and the data of its pictures as CSV, by file name; none without runs."""
+def _write(grid: Grid, records: Path, out: Path) -> None:
+    """Write the tables of a grid, and its pictures with their data as CSV; nothing without runs."""
     results = Results(grid, records)
     if results.runs.empty:
-        return {}
-    texts = {f'{grid.name}.md': accuracy(results)}
+        return
+    Path(out, f'{grid.name}.md').write_text(accuracy(results), encoding='utf-8')
     for name in grid.show:
         if name in TABLES:
-            texts[f'{grid.name}_{name}.md'] = TABLES[name](results)
+            Path(out, f'{grid.name}_{name}.md').write_text(TABLES[name](results), encoding='utf-8')
         if name in PICTURES:
-            texts[f'{grid.name}_{name}.png'] = PICTURES[name][0](results).to_csv(float_format='%.2f')
-    return texts
+            data, figure = PICTURES[name](results)
+            metadata = dict(Description=data.to_csv(float_format='%.2f'))
+            figure.savefig(out / f'{grid.name}_{name}.png', dpi=120, metadata=metadata)
 
 
-def readme(grids: dict[str, Grid], records: Path, document: str) -> str:
-    """Return the README with its table."""
+def _readme(grids: dict[str, Grid], records: Path) -> str:
+    """Return the README's table."""
     columns = {}
     for name, network in README.items():
         results = Results(grids[name], records)
         columns.setdefault('input size', results.costs.input)
-        columns[f'{network}: mIoU'] = results.spread('mIoU', digits=1)
+        columns[f'{network}: mIoU'] = results.mean('mIoU', 1, spread=True)
         columns[f'{network}: mBF'] = results.mean('mBF', 1)
         columns[f'{network}: latency (ms)'] = results.costs.milliseconds.map('{:.1f}'.format)
-    table = results.markdown(pd.DataFrame(columns).loc[README_ROWS])
-    marked = r'(?s)(<!-- begin: camvid table -->\n).*(<!-- end: camvid table -->)'
-    return re.sub(marked, lambda found: found[1] + table + found[2], document)
+    return results.markdown(pd.DataFrame(columns).loc[README_ROWS])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -193,16 +172,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     grids = {file.stem: load_grid(file) for file in args.grids or sorted(GRIDS.glob('*.yml'))}
     args.out.mkdir(parents=True, exist_ok=True)
     for grid in grids.values():
-        for name, text in generate(grid, args.records).items():
-            file = args.out / name
-            if file.suffix == '.md':
-                file.write_text(text, encoding='utf-8')
-            else:
-                _, draw = PICTURES[file.stem.rpartition('_')[2]]
-                draw(pd.read_csv(StringIO(text), index_col=0)).savefig(file, dpi=120, metadata=dict(Description=text))
+        _write(grid, args.records, args.out)
     if not args.grids:
-        document = ROOT / 'README.md'
-        document.write_text(readme(grids, args.records, document.read_text(encoding='utf-8')), encoding='utf-8')
+        before, begin, _, end, after = re.split(
+            '(<!-- (?:begin|end): camvid table -->\n)', Path(ROOT, 'README.md').read_text()
+        )
+        table = _readme(grids, args.records)
+        Path(ROOT, 'README.md').write_text(f'{before}{begin}{table}{end}{after}', encoding='utf-8')
 
 
 if __name__ == '__main__':
