@@ -1,7 +1,8 @@
 """Configuration of the documentation site; `make docs` builds it."""
 
 import dsrl_mm.pose
-import dsrl_mm.seg  # noqa: F401
+import dsrl_mm.seg
+import dsrl_mm.uhr  # noqa: F401
 
 project = 'dsrl_mm'
 author = copyright = 'The dsrl_mm developers'

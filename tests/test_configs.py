@@ -1,6 +1,6 @@
 """Every shipped DSRL config of segmentation is built and trained for one step, on a small canvas of random pixels.
 
-Those of pose estimation: ``tests/pose/test_configs.py``; of ISDNet: ``tests/uhr/test_isd_configs.py``.
+Those of pose estimation: ``tests/pose/test_configs.py``; of ISDNet and PGNet: ``tests/uhr``.
 """
 
 import re

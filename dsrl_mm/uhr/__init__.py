@@ -9,15 +9,39 @@ from .fusion import RelationAwareFusion
 from .isd_aux import ISDAux, ISDSRDecoder
 from .isd_head import ISDHead
 from .isd_segmentor import ISDSegmentor
+from .pgnet import (
+    AttentionGuidedLoss,
+    AttentionGuideHead,
+    BCEIoULoss,
+    CrossModelGrafting,
+    GraftingNeck,
+    LoadMask,
+    MultiScalePreProcessor,
+    PGBackbone,
+    PGHead,
+    RampedCosineLR,
+    RandomBorderCrop,
+)
 from .pyramid import LaplacianPyramid
 from .stdc_shallow import STDCShallow
 
 __all__ = [
+    'AttentionGuidedLoss',
+    'AttentionGuideHead',
+    'BCEIoULoss',
+    'CrossModelGrafting',
+    'GraftingNeck',
     'ISDAux',
     'ISDHead',
-    'ISDSRDecoder',
     'ISDSegmentor',
+    'ISDSRDecoder',
     'LaplacianPyramid',
+    'LoadMask',
+    'MultiScalePreProcessor',
+    'PGBackbone',
+    'PGHead',
+    'RampedCosineLR',
+    'RandomBorderCrop',
     'RelationAwareFusion',
     'STDCShallow',
 ]
