@@ -6,6 +6,7 @@
   ``import torchvision`` fails although its Python part works.
 - ``mmdet.utils``: one head of mmpose takes a function and a type from it; no detection package is needed for that.
 - Drawn keypoints: MMPose 1.3 and NumPy >= 2.4.
+- Images of other than 1 or 3 bands, whose means the continuation's data preprocessors refuse.
 - Checkpoints: what MMEngine's own hold besides tensors is allowed in a weights-only load.
 
 The placeholders for compiled operators raise a clear error when they are *used*.
@@ -26,7 +27,14 @@ from pickle import UnpicklingError
 
 import numpy as np
 
-__all__ = ['let_mmpose_draw_circles', 'let_pipelines_name_files', 'need_timm_extra', 'prepare', 'quiet_import']
+__all__ = [
+    'let_mmpose_draw_circles',
+    'let_pipelines_name_files',
+    'let_preprocessors_take_bands',
+    'need_timm_extra',
+    'prepare',
+    'quiet_import',
+]
 
 #: Import name -> distributions of the original; the continuation's is the first one's name after "onedl-".
 _ORIGINALS = {
@@ -120,6 +128,29 @@ def let_mmpose_draw_circles() -> None:
         return stock(self, center, radius, *args, **kwargs)
 
     OpencvBackendVisualizer.draw_circles = draw_circles
+
+
+@cache  # once
+def let_preprocessors_take_bands() -> None:
+    """Make MMEngine's data preprocessor, and those that inherit from it, take means of any number of bands."""
+    import torch
+    from mmengine.model import ImgDataPreprocessor
+
+    stock = ImgDataPreprocessor.__init__
+
+    @wraps(stock)
+    def init(self, mean=None, std=None, *args, **kwargs):
+        if mean is None or std is None or {len(mean), len(std)} <= {1, 3}:
+            stock(self, mean, std, *args, **kwargs)
+            return
+        if len(mean) != len(std):
+            raise ValueError(f'data_preprocessor: mean has {len(mean)} values, but std has {len(std)}')
+        stock(self, None, None, *args, **kwargs)
+        self._enable_normalize = True
+        for name, values in (('mean', mean), ('std', std)):
+            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), False)
+
+    ImgDataPreprocessor.__init__ = init
 
 
 def let_pipelines_name_files() -> None:

@@ -324,3 +324,18 @@ def test_errors_in_pipelines_name_the_file(tmp_path, num_workers):
     loader = DataLoader(dataset, num_workers=num_workers, collate_fn=list)
     with pytest.raises(RuntimeError, match='labels/train/train_0.png: LoadAnnotations fails with UnidentifiedImage'):
         next(iter(loader))
+
+
+def test_preprocessors_take_any_number_of_bands():
+    import toy
+    from mmseg.models import SegDataPreProcessor
+
+    bands = [float(i) for i in range(5)]
+    preprocessor = SegDataPreProcessor(mean=bands, std=[2.0] * 5)
+    inputs = preprocessor(dict(inputs=[torch.full((5, 2, 2), 4, dtype=torch.uint8)]))['inputs']
+    assert inputs[0, :, 0, 0].tolist() == [2, 1.5, 1, 0.5, 0]
+    assert not preprocessor.state_dict()  # as in the stock class: part of the config, not of the weights
+    with pytest.raises(ValueError, match='mean has 4 values, but std has 5'):
+        SegDataPreProcessor(mean=[0.0] * 4, std=[1.0] * 5)
+    stock = SegDataPreProcessor(mean=toy.MEAN, std=toy.STD)
+    assert stock.mean.flatten().tolist() == toy.MEAN

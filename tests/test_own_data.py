@@ -68,3 +68,37 @@ def test_options_alone_do(tmp_path, data_root):
 def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(ValueError, match='classes=None'):
         cli.train([str(REPO / 'configs/dsrl/dabnet_custom.py'), '--work-dir', str(tmp_path)])
+
+
+def test_frames_with_larger_masks(tmp_path, data_root, caplog):
+    for path in data_root.glob('images/*/*.jpg'):
+        cv2.imwrite(str(path), cv2.imread(str(path))[:35, :65])  # half of the mask's sides
+    example = (REPO / 'docs/examples/my_data.py').read_text()
+    (tmp_path / 'my_data.py').write_text(
+        example.replace(
+            './configs/dsrl/deeplabv3plus_efficientnet_lite0_custom.py', f'{REPO}/configs/dsrl/dabnet_custom.py'
+        )
+        .replace('/path/to/my_data', str(data_root))
+        .replace('512, 1024', '64, 128')
+    )
+    (tmp_path / 'my_frames.py').write_text((REPO / 'docs/examples/my_frames.py').read_text())
+    call(cli.train, tmp_path / 'my_frames.py', '--work-dir', tmp_path / 'work', '--cfg-options', *SHORT)
+    metrics = call(
+        cli.test,
+        tmp_path / 'my_frames.py',
+        tmp_path / 'work/iter_2.pth',
+        '--work-dir',
+        tmp_path,
+        '--out',
+        tmp_path / 'o',
+    )
+    assert 0 <= metrics['mIoU'] <= 100
+    assert cv2.imread(str(tmp_path / 'o/a.png'), cv2.IMREAD_UNCHANGED).shape == (70, 130)
+    assert task_of(evaluated := Config.fromfile(tmp_path / 'work/my_frames.py')).network_input(evaluated)[1:] == (
+        32,
+        64,
+    )
+    evaluated.model.sr_aux = dict(head=dict(type='SISRAuxHead'))
+    caplog.clear()
+    task_of(evaluated).check_data(evaluated, ('train',))
+    assert 'the SISR branch learns nothing. Set model.sr_aux=None' in caplog.text

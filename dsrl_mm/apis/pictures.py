@@ -46,7 +46,8 @@ def draw(entries: dict, pictures: int = 3) -> Figure:
 
 
 def _to_rgb(image: torch.Tensor) -> np.ndarray:
-    """Convert a BGR image (3, H, W) in the range 0 to 255 to RGB bytes (H, W, 3)."""
+    """Convert an image (C, H, W), 0 to 255, to bytes (H, W, 3 or 1): the first three bands, B G R, or the first."""
+    image = image[:3] if len(image) >= 3 else image[:1]
     return image.clamp(0, 255).round().byte().numpy()[::-1].transpose(1, 2, 0)
 
 
@@ -59,7 +60,7 @@ def _grid(rows: list[dict[str, np.ndarray]], metainfo: dict) -> Figure:
             axis.set_axis_off()
         for (title, image), axis in zip(row.items(), line):
             # Every panel has the canvas's extent; the network input shows its own, larger pixels.
-            axis.imshow(image, extent=(0, width, height, 0), interpolation='nearest')
+            axis.imshow(image, 'gray', vmin=0, vmax=255, extent=(0, width, height, 0), interpolation='nearest')
             axis.set_title(title, fontsize='medium')
     colors = dict(zip(metainfo['classes'], metainfo['palette'])) | {'unlabeled': (0, 0, 0)}
     patches = [

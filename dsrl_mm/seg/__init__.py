@@ -10,6 +10,8 @@ compat.prepare('mmengine', 'mmcv', 'mmseg')
 with compat.quiet_import():
     import mmseg.datasets  # noqa: F401
 
+compat.let_preprocessors_take_bands()
+
 import dsrl_mm.core  # noqa: E402, F401
 import dsrl_mm.engine  # noqa: E402, F401
 
@@ -25,6 +27,7 @@ from .segmentor import DSRLSegmentor  # noqa: E402
 from .sssr_head import SSSRHead  # noqa: E402
 
 __all__ = [
+    'AlignedRandomCrop',
     'BoundaryMetric',
     'CamVidDataset',
     'CanvasSegmentor',
@@ -34,8 +37,10 @@ __all__ = [
     'DSRLSegmentor',
     'ESPNetv2',
     'ESPNetv2Head',
+    'EnlargeFrame',
     'HeadWrapper',
     'LabelCheckHook',
+    'LoadColorAnnotations',
     'SSSRHead',
     'to_dsrl',
 ]

@@ -33,7 +33,8 @@ class DSRLSegmentor(CanvasSegmentor):
             network. Defaults to 2.
         sr_aux (dict, optional): arguments of :class:`~dsrl_mm.core.SRAux`, the training-only parts. Defaults to None.
         low_res_input (bool): for deployment: images are low-resolution (LR) frames that are not reduced, and masks are
-            ``scale_factor`` times larger. Inference in 'whole' mode only. Defaults to False.
+            ``scale_factor`` times larger. Inference in 'whole' mode only; to train on frames, see
+            :class:`~dsrl_mm.seg.EnlargeFrame`. Defaults to False.
         low_res_labels (bool): for the paper's baseline (Table 1, "256x512 -> 256x512"): a stock head learns labels of
             the input's size, reduced by nearest neighbor, and only predictions are enlarged. Defaults to False:
             enlarged logits learn the canvas's labels.
@@ -129,7 +130,7 @@ class DSRLSegmentor(CanvasSegmentor):
         if self.low_res_input:
             raise RuntimeError(
                 'DSRLSegmentor: low_res_input=True is for inference. Train with low_res_input=False, on images '
-                "of the canvas's size."
+                "of the canvas's size, or on frames that the pipeline enlarges (EnlargeFrame)."
             )
         data_samples = [self._with_fitting_label(sample) for sample in data_samples]
         shared = self.run_backbone(inputs)
@@ -205,7 +206,7 @@ class DSRLSegmentor(CanvasSegmentor):
         mean, std = (getattr(self.data_preprocessor, name, None) for name in ('mean', 'std'))
         if mean is not None:
             image = image * std + mean
-        return image.flip(1) if self.swaps_channels else image
+        return image.flip(1) if self.swaps_channels and image.shape[1] == 3 else image  # as the preprocessor does
 
     def postprocess_result(self, seg_logits: Tensor, data_samples: OptSampleList = None) -> SampleList:
         """Resize logits from the padded canvas to ``ori_shape``. Metas of LR frames are first scaled to the canvas."""

@@ -28,12 +28,12 @@ from PIL import Image
 
 from dsrl_mm.engine.checkpoint import AtomicLocalBackend
 from dsrl_mm.seg import CamVidDataset
+from dsrl_mm.seg.datasets.color_labels import color_table, ids_of_colors
 
 __all__ = ['convert', 'label_ids', 'main', 'split_of']
 
 FRAMES, LABELS = '701_StillsRaw_full', 'LabeledApproved_full'
 VOID = 255
-_UNKNOWN = 254
 
 # Class of CamVidDataset: the classes of the release that it takes in, with their colors (R, G, B).
 COLORS = {
@@ -90,19 +90,12 @@ def split_of(name: str) -> str | None:
     return None
 
 
-def _code(red, green, blue):
-    return (red << 16) | (green << 8) | blue
-
-
 @cache
-def _id_of_code() -> np.ndarray:
-    """Return a table of the class ids of all 24-bit colors (16 MiB), so that a label is one lookup."""
-    table = np.full(1 << 24, _UNKNOWN, dtype=np.uint8)
-    table[_code(*VOID_COLOR)] = VOID
+def _table() -> np.ndarray:
+    colors = {VOID_COLOR: VOID}
     for i, name in enumerate(CamVidDataset.METAINFO['classes']):
-        for color in COLORS[name].values():
-            table[_code(*color)] = i
-    return table
+        colors |= dict.fromkeys(COLORS[name].values(), i)
+    return color_table(colors)
 
 
 def label_ids(colors: np.ndarray) -> np.ndarray:
@@ -117,15 +110,15 @@ def label_ids(colors: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: if a color is not one of the release's 32.
     """
-    ids = _id_of_code()[_code(*np.moveaxis(colors.astype(np.uint32), -1, 0))]
-    rows, columns = np.nonzero(ids == _UNKNOWN)
+    ids = ids_of_colors(colors, _table())
+    rows, columns = np.nonzero(ids < 0)
     if len(rows):
         y, x = rows[0], columns[0]
         raise ValueError(
             f'the color {tuple(colors[y, x].tolist())} at row {y}, column {x} is none of the 32 of CamVid '
             f'({len(rows)} such pixels). Unpack {LABELS}.zip again; if it holds them, paint them black, void.'
         )
-    return ids
+    return ids.astype(np.uint8)
 
 
 class _Frame(NamedTuple):

@@ -27,6 +27,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from dsrl_mm import compat
 
 from ...engine.config import builds, input_channels, plain_datasets, type_name
+from ..datasets.frames import EnlargeFrame
 from .label_check import check_labels
 
 __all__ = ['check_data', 'check_packages', 'check_pair']
@@ -95,7 +96,7 @@ def _check_ids(label: Image.Image, path: str) -> None:
     if len(label.getbands()) != 1:
         raise _Suspicion(
             f'{path} is a colour image ({label.mode}), not class ids. Convert it to one channel of ids, as '
-            'tools/dataset_converters/camvid.py does for CamVid.'
+            'tools/dataset_converters/camvid.py does for CamVid, or load it with LoadColorAnnotations and a palette.'
         )
     if label.mode not in ('1', 'L', 'P'):  # more than 8 bits
         with Image.open(path) as decoded:
@@ -375,6 +376,13 @@ def _check_dataset(cfg: Config, dataset_cfg: Mapping, key: str, phase: str, opaq
         )
     if phase == 'train':
         _check_losses(cfg.model)
+        if cfg.model.get('sr_aux') and any(_class_of(step) is EnlargeFrame for step in steps):
+            print_log(
+                f'{key}.pipeline enlarges frames, which have no image of high resolution to rebuild: the SISR branch '
+                'learns nothing. Set model.sr_aux=None.',
+                'current',
+                logging.WARNING,
+            )
     print_log(f'Checking the {len(dataset)} images and labels of {key} (not with check_data=False)', 'current')
     if listed and images and not dataset.ann_file and dataset_cfg.get('indices') is None:
         _report_left_out(dataset, key)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 
@@ -18,13 +19,18 @@ class ClassIoUMetric(IoUMetric):
 
     Args:
         args, kwargs: those of the stock metric.
+        left_out (Sequence[str]): names of classes that the means leave out, such as DeepGlobe's "unknown", or the
+            background where only the buildings' IoU counts. Their pixels still count as errors of other classes, as in
+            FCtL (Li et al., ICCV 2021); pixels that must not count at all need the label ``ignore_index``. The means
+            over all classes are returned, too, as ``mIoU_all`` and the like. ``aAcc`` is over all pixels. Defaults to
+            none.
         image_root (str, optional): folder of the images, whose sub-folders ``output_dir`` gets, too; files of one name
             would else overwrite each other's masks. Defaults to None: no sub-folders.
     """
 
-    def __init__(self, *args, image_root: str | None = None, **kwargs):
+    def __init__(self, *args, left_out: Sequence[str] = (), image_root: str | None = None, **kwargs):
         super().__init__(*args, **kwargs)
-        self.image_root = image_root
+        self.left_out, self.image_root = tuple(left_out), image_root
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Measure a batch, and write its masks if there is an ``output_dir``."""
@@ -40,10 +46,25 @@ class ClassIoUMetric(IoUMetric):
         self.output_dir = folder
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Add the IoU of every class to the stock metrics."""
+        """Add the IoU of every class to the stock metrics, and leave classes out of the means.
+
+        Raises:
+            ValueError: if ``left_out`` holds what is no class, or all classes.
+        """
         metrics = super().compute_metrics(results)
         if self.format_only:
             return metrics
-        intersect, union = (sum(areas) for areas in list(zip(*results))[:2])
-        per_class = (100 * intersect / union).tolist()
-        return metrics | {f'IoU.{name}': iou for name, iou in zip(self.dataset_meta['classes'], per_class)}
+        classes = self.dataset_meta['classes']
+        areas = [sum(parts) for parts in zip(*results)]  # intersection, union, predicted and true pixels
+        if self.left_out:
+            kept = [name not in self.left_out for name in classes]
+            if set(self.left_out) - set(classes) or not any(kept):
+                raise ValueError(
+                    f'ClassIoUMetric: left_out={self.left_out} must be some, not all, of the classes {tuple(classes)}'
+                )
+            scores = self.total_area_to_metrics(*areas, self.metrics, self.nan_to_num, self.beta)
+            for name in [name for name in scores if name != 'aAcc']:
+                metrics[f'm{name}_all'] = metrics[f'm{name}']
+                metrics[f'm{name}'] = np.round(100 * np.nanmean(scores[name][kept]), 2)
+        per_class = (100 * areas[0] / areas[1]).tolist()
+        return metrics | {f'IoU.{name}': iou for name, iou in zip(classes, per_class)}
