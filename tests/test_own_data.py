@@ -70,7 +70,7 @@ def test_what_is_missing_is_named(tmp_path):
         cli.train([str(REPO / 'configs/dsrl/dabnet_custom.py'), '--work-dir', str(tmp_path)])
 
 
-def test_frames_with_larger_masks(tmp_path, data_root, caplog):
+def test_frames_with_larger_masks(tmp_path, data_root, capsys):
     for path in data_root.glob('images/*/*.jpg'):
         cv2.imwrite(str(path), cv2.imread(str(path))[:35, :65])  # half of the mask's sides
     example = (REPO / 'docs/examples/my_data.py').read_text()
@@ -99,6 +99,6 @@ def test_frames_with_larger_masks(tmp_path, data_root, caplog):
         64,
     )
     evaluated.model.sr_aux = dict(head=dict(type='SISRAuxHead'))
-    caplog.clear()
+    capsys.readouterr()
     task_of(evaluated).check_data(evaluated, ('train',))
-    assert 'the SISR branch learns nothing. Set model.sr_aux=None' in caplog.text
+    assert 'the SISR branch learns nothing. Set model.sr_aux=None' in capsys.readouterr().out
