@@ -19,7 +19,7 @@ from .canvas import CanvasSegmentor  # noqa: E402
 from .checks import LabelCheckHook  # noqa: E402
 from .class_weights import ClassWeightSampler  # noqa: E402
 from .convert import to_dsrl  # noqa: E402
-from .datasets import CamVidDataset  # noqa: E402
+from .datasets import AlignedRandomCrop, CamVidDataset, EnlargeFrame, LoadColorAnnotations  # noqa: E402
 from .head_wrapper import HeadWrapper  # noqa: E402
 from .metrics import BoundaryMetric, ClassIoUMetric  # noqa: E402
 from .networks import DABNet, ESPNetv2, ESPNetv2Head  # noqa: E402
