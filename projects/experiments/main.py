@@ -55,11 +55,10 @@ def _execute(runs: Sequence[Run], jobs: int) -> list[str]:
     """Execute runs in order, and name those that failed. A failed run stops no other; all end with this function."""
     pool, failed = ThreadPoolExecutor(jobs), []
     left = {pool.submit(run.execute): run for run in runs}
-    every = 1 if sys.stderr.isatty() else 60  # seconds
     try:
-        with tqdm(total=sum(run.iterations for run in runs), mininterval=every, smoothing=0.05) as bar:
+        with tqdm(total=sum(run.iterations for run in runs), smoothing=0.05) as bar:
             while left:
-                finished, _ = wait(left, timeout=5, return_when=FIRST_COMPLETED)
+                finished, _ = wait(left, timeout=30, return_when=FIRST_COMPLETED)
                 bar.update(sum(read_log(run.folder / 'train').index[-1] for run in runs) - bar.n)
                 for future in finished:
                     name = left.pop(future).folder.name

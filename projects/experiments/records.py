@@ -71,7 +71,7 @@ def course(log: pd.DataFrame, points: int = 50) -> dict[str, Any]:
     trained = log.dropna(subset='loss')
     losses = trained.filter(like='loss')[:: -(-len(trained) // points)].round(5)
     return dict(
-        curve=[*log['mIoU'].dropna().items()],
+        curve=[*log['mIoU'].dropna().round(5).items()],
         losses=losses.rename_axis('iteration').reset_index().to_dict('list'),
         train_seconds=trained['time'].median() * trained.index.max(),
     )
