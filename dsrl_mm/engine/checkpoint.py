@@ -130,17 +130,11 @@ class SafeCheckpointHook(CheckpointHook):
         backend_args (dict, optional): file backend; needed for a work directory on remote storage (S3, ...). Defaults
             to None: the local disk.
         **others: other arguments of the original.
-
-    Raises:
-        TypeError: for an argument that the original does not have.
     """
 
     def __init__(self, interval: int = -1, by_epoch: bool = True, *, backend_args: dict | None = None, **others):
         backend_args = backend_args or dict(backend='AtomicLocalBackend')
         super().__init__(interval, by_epoch, backend_args=backend_args, **others)
-        # The original keeps unknown arguments and fails at the first checkpoint.
-        if self.args:
-            raise TypeError(f'default_hooks.checkpoint: SafeCheckpointHook has no option {", ".join(self.args)}')
 
     @contextmanager
     def _removing_last(self) -> Iterator[None]:

@@ -20,7 +20,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import HOOKS, METRICS, MODELS, OPTIMIZERS, Registry, init_default_scope
 from mmengine.runner import Runner
 
-from .config import from_known_package, nearest, type_name
+from .config import flat, from_known_package, nearest, type_name
 from .resume import own_chance
 from .task import Task, evaluators, hooks
 
@@ -32,17 +32,13 @@ def _warn(message: str) -> None:
 
 
 def _arguments(cls: type) -> set[str] | None:
-    """Return the arguments that a class reads; None if it may read any."""
-    names = set()
-    for base in cls.__mro__[:-1]:
-        if '__init__' in vars(base):
-            if not from_known_package(base.__module__) or base.__name__ == 'EMAHook':  # passes others on
-                return None
-            parameters = inspect.signature(base.__init__).parameters.values()
-            names |= {parameter.name for parameter in parameters}
-            if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-                break
-    return names
+    """Return the arguments that a class and its bases read; None if they may read any."""
+    bases = [base for base in cls.__mro__ if '__init__' in vars(base) and base is not object]
+    if not all(
+        from_known_package(base.__module__) and base.__name__ != 'EMAHook' for base in bases
+    ):  # passes others on
+        return None
+    return {name for base in bases for name in inspect.signature(base.__init__).parameters}
 
 
 def _class_of(part: Mapping, registry: Registry) -> type | None:
@@ -71,6 +67,13 @@ def _check_optimizer(cfg: Config) -> None:
         )
 
 
+def _check_weights(cfg: Config) -> None:
+    for key, value in flat(cfg.model).items():
+        values = value if isinstance(value, list) else [value]
+        if key.endswith(('loss_weight', 'class_weight')) and any(isinstance(v, (int, float)) and v < 0 for v in values):
+            raise ValueError(f'model.{key}={value}: with a negative weight, training increases a loss. Set at least 0.')
+
+
 def _check_loop(cfg: Config) -> None:
     loop, sampler = cfg.train_cfg, cfg.train_dataloader.get('sampler') or {}
     sampler = sampler.get('sampler', sampler)  # of a ResumableSampler
@@ -96,21 +99,14 @@ def _first_batch(cfg: Config, phase: str) -> tuple[Any, dict | None]:
             f'{key}: its {len(loader.dataset)} samples make no batch of {loader.batch_size}. Lower batch_size, or set '
             'drop_last=False.'
         ) from None
-    except (KeyError, RuntimeError) as error:
-        if "KeyError: 'seg_map_path'" not in f'KeyError: {error} {error}':
-            raise
-        raise ValueError(
-            f"{key}.dataset.pipeline: LoadAnnotations reads 'seg_map_path', and the images have no labels. Set "
-            'data_prefix.seg_map_path or, where no labels are needed, leave out LoadAnnotations.'
-        ) from error
 
 
 def _check_packed(cfg: Config, phase: str, batch: Any) -> None:
-    preprocessor = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
-    if isinstance(batch, dict) and 'inputs' not in batch and type_name(preprocessor) in _PACKED_BY:
+    packer = _PACKED_BY.get(type_name(cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}))
+    if packer and 'inputs' not in batch:
         raise ValueError(
             f'{phase}_dataloader.dataset.pipeline does not pack its samples: they hold {", ".join(batch)}. End it with '
-            f'dict(type="{_PACKED_BY[type_name(preprocessor)]}").'
+            f'dict(type="{packer}").'
         )
 
 
@@ -142,8 +138,10 @@ def _evaluate(cfg: Config, model: BaseModel, batch: Any, metainfo: dict | None) 
         return None
 
 
-def _check_save_best(cfg: Config, metrics: dict[str, Any]) -> None:
-    types = [_class_of(metric, METRICS) for metric in evaluators(cfg, 'val') if 'type' in metric]
+def _check_save_best(cfg: Config, metrics: dict[str, Any] | None) -> None:
+    if not metrics:
+        return
+    types = [_class_of(metric, METRICS) for metric in evaluators(cfg, 'val').values() if 'type' in metric]
     for key, hook in hooks(cfg):
         wanted = hook.get('save_best') or ()
         for name in {*([wanted] if isinstance(wanted, str) else wanted)} - {'auto'} - metrics.keys():
@@ -166,24 +164,20 @@ def _quietly() -> Iterator[None]:
         logging.disable(before)
 
 
-def _run_model(cfg: Config, batches: dict[str, tuple[Any, dict | None]], task: Task) -> None:
+def _build_model(cfg: Config) -> BaseModel | None:
     settings = copy.deepcopy(cfg.model)
     if 'data_preprocessor' in cfg:
         settings.setdefault('data_preprocessor', cfg.data_preprocessor)
     model = MODELS.build(settings)
-    if not isinstance(model, BaseModel):
-        return
-    model.to(get_device())
-    for phase, (batch, _) in batches.items():
-        _check_packed(cfg, phase, batch)
-        task.check_batch(cfg, phase, model, batch)
+    return model.to(get_device()) if isinstance(model, BaseModel) else None
+
+
+def _run_model(cfg: Config, model: BaseModel, batches: dict[str, tuple[Any, dict | None]]) -> None:
     # Alone, the first of several processes has no statistics of a whole batch.
     if 'train' in batches and cfg.get('launcher', 'none') == 'none':
         _compute_loss(cfg, model, batches['train'][0])
     if 'val' in batches and type_name(cfg.get('val_cfg') or {}) in ('', 'ValLoop'):
-        metrics = _evaluate(cfg, model, *batches['val'])
-        if metrics:
-            _check_save_best(cfg, metrics)
+        _check_save_best(cfg, _evaluate(cfg, model, *batches['val']))
     torch.save(dict(meta=dict(dataset_meta=batches['train'][1]), state_dict=model.state_dict()), BytesIO())
 
 
@@ -206,19 +200,22 @@ def dry_run(cfg: Config, phases: tuple[str, ...], task: Task) -> None:
     for key, hook in hooks(cfg):
         _check_arguments(key, hook, HOOKS)
     for phase in {*phases} - {'train'}:
-        for metric in evaluators(cfg, phase):
-            _check_arguments(f'{phase}_evaluator', metric, METRICS)
+        for key, metric in evaluators(cfg, phase).items():
+            _check_arguments(key, metric, METRICS)
     if 'train' in phases:
         _check_optimizer(cfg)
         _check_loop(cfg)
+        _check_weights(cfg)
     with _quietly():
         batches = {phase: _first_batch(cfg, phase) for phase in phases}
-        if 'train' not in phases:
-            for phase, (batch, _) in batches.items():
-                task.check_batch(cfg, phase, None, batch)
+        model = _build_model(cfg) if 'train' in phases else None
+        for phase, (batch, _) in batches.items():
+            _check_packed(cfg, phase, batch)
+            task.check_batch(cfg, phase, model, batch)
+        if model is None:
             return
         try:
-            _run_model(cfg, batches, task)
+            _run_model(cfg, model, batches)
         except torch.cuda.OutOfMemoryError:
             _warn('The dry run before the training needs more memory than there is, and was left out')
         torch.cuda.empty_cache()

@@ -8,9 +8,6 @@ from mmengine.registry import HOOKS
 
 __all__ = ['NonFiniteLossHook', 'sample_paths']
 
-#: No weight of a network that works is so large; the statistics of batch norm may be.
-_DIVERGED = 1e6
-
 
 def sample_paths(data_batch: dict) -> list[str]:
     """Return the image files of a batch from a data loader."""
@@ -57,17 +54,10 @@ class NonFiniteLossHook(Hook):
         """Check the weights that are about to be saved.
 
         Raises:
-            FloatingPointError: if any is NaN or infinite, or so large that the next losses will be.
+            FloatingPointError: if any is NaN or infinite.
         """
         weights = {name: value for name, value in checkpoint['state_dict'].items() if value.is_floating_point()}
-        bad = [name for name, value in weights.items() if not torch.isfinite(value).all()]
-        large = [name for name, value in weights.items() if 'running_' not in name and (value.abs() > _DIVERGED).any()]
-        if large and not bad:
-            raise FloatingPointError(
-                f'{len(large)} weights exceed {_DIVERGED:.0e}, {large[0]} for one: the training diverges. They are '
-                f'not saved. {_remedy(runner)}'
-            )
-        if bad:
+        if bad := [name for name, value in weights.items() if not torch.isfinite(value).all()]:
             raise FloatingPointError(
                 f'{len(bad)} weights are NaN or infinite, {bad[0]} for one; they are not saved. {_remedy(runner)}'
             )

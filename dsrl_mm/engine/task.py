@@ -94,10 +94,14 @@ def visualization_hook(cfg: Config, type_: str) -> ConfigDict:
     return hook
 
 
-def evaluators(cfg: Config, phase: str = 'test') -> list[dict]:
-    """Return the config's metrics of 'val' or 'test', as a list even if there is only one."""
-    metrics = cfg.get(f'{phase}_evaluator') or []
-    return metrics if isinstance(metrics, list) else [metrics]
+def evaluators(cfg: Config, phase: str = 'test') -> dict[str, dict]:
+    """Return the config's metrics of 'val' or 'test', by their keys."""
+    key, found = f'{phase}_evaluator', cfg.get(f'{phase}_evaluator') or []
+    if 'metrics' in found:  # of an Evaluator
+        key, found = f'{key}.metrics', found['metrics']
+    return (
+        {f'{key}.{i}': metric for i, metric in enumerate(found)} if isinstance(found, (list, tuple)) else {key: found}
+    )
 
 
 def hooks(cfg: Config) -> Iterator[tuple[str, dict]]:
@@ -121,7 +125,7 @@ def prediction_writer(cfg: Config, registry: Registry, metric: type, what: str) 
     Raises:
         ValueError: if the config has none.
     """
-    for evaluator in evaluators(cfg):
+    for evaluator in evaluators(cfg).values():
         if builds(evaluator, registry, metric):
             return evaluator
     name = metric.__name__

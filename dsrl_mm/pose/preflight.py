@@ -1,12 +1,9 @@
 """Checks of a pose config and its data before training. Errors name the key or file, and the remedy."""
 
-import gc
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from typing import Any
 
 from mmengine.config import Config
@@ -14,29 +11,21 @@ from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmpose.datasets.datasets.base import BaseCocoStyleDataset
 from mmpose.evaluation import CocoMetric
-from mmpose.registry import DATASETS, METRICS
+from mmpose.models import TopdownPoseEstimator
+from mmpose.registry import DATASETS, METRICS, MODELS
 from PIL import Image, UnidentifiedImageError
 
 from ..engine.config import builds, plain_datasets
+from ..engine.task import evaluators
 from .estimator import check_crop
 
-__all__ = ['check_data']
+__all__ = ['check_batch', 'check_data']
 
 #: Methods of BaseCocoStyleDataset that read its files. A data set that overrides one is not checked.
 _READERS = ('load_data_list', '_load_annotations', '_load_detection_results', 'parse_data_info', '_is_valid_instance')
 
 #: Number of image headers read per data set, evenly spread over it.
 _SAMPLE = 100
-
-
-@dataclass
-class _Persons:
-    """Persons in the annotations, by their use; MMPose leaves some out silently."""
-
-    used: int = 0
-    image_ids: set[int] = field(default_factory=set)
-    empty: int = 0  # labeled, but the box is outside the image: left out
-    thin: int = 0  # labeled, in a box less than a pixel wide or high
 
 
 def _coco_dataset(cfg: dict) -> BaseCocoStyleDataset | None:
@@ -63,21 +52,9 @@ def _check_file(path: str, key: str) -> None:
         )
 
 
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Pause garbage collection, which takes as long among millions of new lists as creating them."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
 def _load(path: str, key: str) -> Any:
     _check_file(path, key)
-    with open(path, encoding='utf-8') as f, _without_garbage_collection():
+    with open(path, encoding='utf-8') as f:
         try:
             return json.load(f)
         except ValueError as error:  # of the text's encoding, too
@@ -131,77 +108,62 @@ def _check_categories(dataset: BaseCocoStyleDataset, content: dict, key: str) ->
             )
 
 
-def _sides_in_image(bbox: list[float], image: dict) -> tuple[float, float]:
-    """Compute width and height, in pixels, of the part of a box (x, y, w, h) that is in the image."""
-    x, y, w, h = bbox
-    right, bottom = image['width'] - 1, image['height'] - 1
-    return min(max(x + w, 0), right) - min(max(x, 0), right), min(max(y + h, 0), bottom) - min(max(y, 0), bottom)
-
-
-def _check_numbers(file: str, key: str, ann: dict) -> None:
-    """Refuse a box or a labeled keypoint that is not finite: its crop or heatmap would be."""
-    keypoints = ann['keypoints']
-    try:
-        if math.isfinite(sum(ann['bbox']) + sum(keypoints)):  # by far the fastest
-            return
-    except TypeError:
-        pass
-    labeled = [v for i in range(0, len(keypoints), 3) if keypoints[i + 2] != 0 for v in keypoints[i : i + 3]]
-    for name, values in (('bbox', ann['bbox']), ('keypoints', labeled)):
-        if any(not isinstance(value, (int, float)) or not math.isfinite(value) for value in values):
+def _check_numbers(dataset: BaseCocoStyleDataset, key: str, ann: dict) -> None:
+    """Check that a box and the labeled keypoints are finite and as many as the data set has."""
+    keypoints, bbox, num_values = ann['keypoints'], ann['bbox'], 3 * dataset.metainfo['num_keypoints']
+    if len(keypoints) != num_values or len(bbox) != 4:
+        raise ValueError(
+            f'{key}: annotation {ann["id"]} of {dataset.ann_file} has {len(keypoints)} numbers as keypoints and '
+            f'{len(bbox)} as bbox. {type(dataset).__name__} needs {num_values}, for x, y and visibility of '
+            f'{num_values // 3} keypoints, and 4.'
+        )
+    labeled = [v for i in range(0, num_values, 3) if keypoints[i + 2] != 0 for v in keypoints[i : i + 3]]
+    for name, values in (('bbox', bbox), ('keypoints', labeled)):
+        if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in values):
             raise ValueError(
-                f'{key}: annotation {ann["id"]} of {file} has a {name} with values that are not finite numbers '
-                f'({values}). Correct it or leave the annotation out.'
+                f'{key}: annotation {ann["id"]} of {dataset.ann_file} has a {name} with values that are not finite '
+                f'numbers ({values}). Correct it or leave the annotation out.'
             )
 
 
-def _count_persons(dataset: BaseCocoStyleDataset, content: dict, key: str) -> _Persons:
-    """Count the persons that MMPose uses: no crowds, with keypoints and a box in the image."""
-    persons, images = _Persons(), {image['id']: image for image in content['images']}
-    num_values = 3 * dataset.metainfo['num_keypoints']
-    for ann in content['annotations']:
-        keypoints, bbox, image = ann.get('keypoints'), ann.get('bbox'), images.get(ann['image_id'])
-        if keypoints is None or bbox is None or image is None:
-            continue
-        if ann.get('iscrowd') or ann.get('num_keypoints') == 0:
-            continue
-        if len(keypoints) != num_values or len(bbox) != 4:
-            raise ValueError(
-                f'{key}: annotation {ann["id"]} of {dataset.ann_file} has {len(keypoints)} numbers as keypoints and '
-                f'{len(bbox)} as bbox. {type(dataset).__name__} needs {num_values}, for x, y and visibility of '
-                f'{num_values // 3} keypoints, and 4.'
-            )
-        _check_numbers(dataset.ann_file, key, ann)
-        if max(keypoints[0::3]) <= 0 and max(keypoints[1::3]) <= 0:
-            continue
-        side = min(_sides_in_image(bbox, image))
-        persons.empty += side <= 0
-        persons.thin += 0 < side < 1
-        if side > 0:
-            persons.used += 1
-            persons.image_ids.add(image['id'])
-    return persons
+def _has_area(bbox: list[float], image: dict) -> bool:
+    """Tell whether a box (x, y, w, h) has an area in the image, as MMPose clips it."""
+    (x, y, w, h), right, bottom = bbox, image['width'] - 1, image['height'] - 1
+    return min(x + w, right) > max(x, 0) and min(y + h, bottom) > max(y, 0)
 
 
 def _check_persons(dataset: BaseCocoStyleDataset, content: dict, key: str) -> set[int]:
-    """Check the annotations; return the ids of the images that have a person to train or test on."""
-    persons = _count_persons(dataset, content, key)
-    print_log(
-        f'Checking the {persons.used} persons with keypoints in {len(persons.image_ids)} images of {key}', 'current'
-    )
-    if persons.empty or persons.thin:
-        print_log(
-            f'{key}: {persons.empty} persons with keypoints have a box without area in the image, and MMPose leaves '
-            f'them out; {persons.thin} have one less than a pixel wide or high.',
-            'current',
-        )
-    if not persons.used:
+    """Check the annotations; return the ids of the images that have a person to train or test on.
+
+    MMPose uses persons with keypoints and a box in the image that are no crowds, and leaves the others out silently.
+    """
+    images, used, empty = {image['id']: image for image in content['images']}, [], 0
+    for ann in content['annotations']:
+        keypoints, image = ann.get('keypoints'), images.get(ann['image_id'])
+        if keypoints is None or ann.get('bbox') is None or image is None:
+            continue
+        if ann.get('iscrowd') or ann.get('num_keypoints') == 0:
+            continue
+        _check_numbers(dataset, key, ann)
+        if max(keypoints[0::3]) <= 0 and max(keypoints[1::3]) <= 0:
+            continue
+        if _has_area(ann['bbox'], image):
+            used.append(ann['image_id'])
+        else:
+            empty += 1
+    if not used:
         raise ValueError(
             f'{key}: no person in {dataset.ann_file} can be used: {len(content["annotations"])} annotations, '
-            f'{persons.empty} of them with keypoints in a box without area, the others crowds, without keypoints, '
-            'without a box, or of images that are not in the file.'
+            f'{empty} of them with keypoints in a box without area, the others crowds, without keypoints, without a '
+            'box, or of images that are not in the file.'
         )
-    return persons.image_ids
+    print_log(f'Checking the {len(used)} persons with keypoints in {len({*used})} images of {key}', 'current')
+    if empty:
+        print_log(
+            f'{key}: {empty} persons with keypoints have a box without area in the image; MMPose leaves them out',
+            'current',
+        )
+    return {*used}
 
 
 def _check_detections(dataset: BaseCocoStyleDataset, content: dict, key: str) -> set[int]:
@@ -260,8 +222,7 @@ def _check_images(dataset: BaseCocoStyleDataset, images: list[dict], key: str) -
     if _is_remote(folder):
         return
     paths = [os.path.join(folder, image['file_name']) for image in images]
-    missing = _missing(paths)
-    if missing:
+    if missing := _missing(paths):
         raise FileNotFoundError(
             f'{key}.data_prefix.img: {len(missing)} of {len(paths)} images that {dataset.ann_file} names are not in '
             f'{folder}{"" if os.path.isdir(folder) else " (which does not exist)"}: {", ".join(missing[:3])}'
@@ -288,26 +249,6 @@ def _check_head(model: dict, dataset: BaseCocoStyleDataset, pipeline: list[dict]
             f'model.head.out_channels is {head["out_channels"]}, but {type(dataset).__name__} ({key}) has '
             f'{num_keypoints} keypoints. Set it to {channels}.'
         )
-
-
-def _check_crops(cfg: dict, input_size: Sequence[int], key: str) -> None:
-    """Check the pipelines of a data loader or data set, including those in wrappers, against the codec's crops."""
-    for i, transform in enumerate(cfg.get('pipeline', ())):
-        if 'input_size' in transform:
-            check_crop(transform['input_size'], input_size, f'{key}.pipeline.{i}')
-    for i, inner in enumerate(cfg.get('datasets', ())):
-        _check_crops(inner, input_size, f'{key}.datasets.{i}')
-    if 'dataset' in cfg:
-        _check_crops(cfg['dataset'], input_size, f'{key}.dataset')
-
-
-def _evaluators(cfg: Config, phase: str) -> Iterator[tuple[str, dict]]:
-    """Yield the keys and the configs of a phase's metrics."""
-    evaluators = cfg.get(f'{phase}_evaluator') or ()
-    if not isinstance(evaluators, (list, tuple)):
-        yield f'{phase}_evaluator', evaluators
-    else:
-        yield from ((f'{phase}_evaluator.{i}', evaluator) for i, evaluator in enumerate(evaluators))
 
 
 def _check_metric(dataset: BaseCocoStyleDataset, content: dict, used: set[int], key: str, metric: dict) -> None:
@@ -354,7 +295,7 @@ def _coco_metrics(cfg: Config, phase: str, ann_file: str) -> dict[str, dict]:
     """Return the metrics of a phase that compare with an annotation file as it is, by their keys."""
     return {
         key: metric
-        for key, metric in _evaluators(cfg, phase)
+        for key, metric in evaluators(cfg, phase).items()
         if builds(metric, METRICS, CocoMetric)
         and os.path.abspath(metric.get('ann_file') or ann_file) == os.path.abspath(ann_file)
         and not any(metric.get(option) for option in ('format_only', 'gt_converter', 'pred_converter'))
@@ -362,7 +303,7 @@ def _coco_metrics(cfg: Config, phase: str, ann_file: str) -> dict[str, dict]:
 
 
 def check_data(cfg: Config, phases: tuple[str, ...]) -> None:
-    """Check the COCO-style data sets of a config, the model's keypoints against theirs, and the crops.
+    """Check the COCO-style data sets of a config, and the model's keypoints against theirs.
 
     Data sets of other types are not checked. An annotation file of COCO's size takes seconds, mostly for parsing.
 
@@ -372,20 +313,15 @@ def check_data(cfg: Config, phases: tuple[str, ...]) -> None:
 
     Raises:
         FileNotFoundError: if an annotation file, a file of boxes or images are missing.
-        ValueError: if a file is not JSON or not COCO's; if nothing in it can be used; if keypoints differ in number or
-            order between file, data set and model; if one of the images looked into is none or has another size than
-            its annotations say; if crops are of another size than the head's codec decodes for; if ids, boxes or
-            keypoints are no numbers, or an id names two things; if a CocoMetric lacks areas or sigmas.
+        ValueError: if the content of a file is wrong, or differs from the data set's, the model's or the metric's.
     """
     if not cfg.get('check_data', True):
         return
     init_default_scope(cfg.get('default_scope', 'mmpose'))
-    checked, input_size = [], ((cfg.model.get('head') or {}).get('decoder') or {}).get('input_size')
+    checked = []
     for phase in phases:
-        loader_key, loader = f'{phase}_dataloader', cfg.get(f'{phase}_dataloader') or {}
-        if input_size is not None:
-            _check_crops(loader, input_size, loader_key)
-        for key, dataset_cfg in plain_datasets(loader, loader_key, 'ann_file'):
+        loader = cfg.get(f'{phase}_dataloader') or {}
+        for key, dataset_cfg in plain_datasets(loader, f'{phase}_dataloader', 'ann_file'):
             dataset = _coco_dataset(dataset_cfg)
             if dataset is None:
                 continue
@@ -395,6 +331,17 @@ def check_data(cfg: Config, phases: tuple[str, ...]) -> None:
             if (found := (files, [*metrics.values()])) not in checked:  # val and test are often one
                 checked.append(found)
                 _check_dataset(dataset, key, metrics)
-        for key, metric in _evaluators(cfg, phase):
+        for key, metric in evaluators(cfg, phase).items():
             if metric.get('ann_file'):
                 _check_file(metric['ann_file'], f'{key}.ann_file')
+
+
+def check_batch(cfg: Config, phase: str, batch: Any) -> None:
+    """Check that the crops of the first batch have the size that the head's codec decodes for.
+
+    Raises:
+        ValueError: if not: keypoints would be decoded wrongly.
+    """
+    input_size = ((cfg.model.get('head') or {}).get('decoder') or {}).get('input_size')
+    if input_size and builds(cfg.model, MODELS, TopdownPoseEstimator):
+        check_crop(batch['inputs'][0].shape[:0:-1], input_size, f'{phase}_dataloader.dataset.pipeline')

@@ -11,7 +11,7 @@ from torch import nn
 from ..engine.config import builds, input_channels
 from ..engine.task import Task, prediction_writer, visualization_hook
 from .estimator import DSRLTopdown
-from .preflight import check_data
+from .preflight import check_batch, check_data
 
 __all__ = ['PoseTask']
 
@@ -24,11 +24,12 @@ class PoseTask(Task):
     """Task of configs with ``default_scope='mmpose'``."""
 
     def check_data(self, cfg: Config, phases: tuple[str, ...]) -> None:
-        """Check annotations, images and crops, see :mod:`dsrl_mm.pose.preflight`."""
+        """Check annotations and images, see :mod:`dsrl_mm.pose.preflight`."""
         check_data(cfg, phases)
 
     def check_batch(self, cfg: Config, phase: str, model: nn.Module | None, batch: Any) -> None:
-        """Do nothing: :mod:`dsrl_mm.pose.preflight` checks all annotations."""
+        """Check the size of the crops."""
+        check_batch(cfg, phase, batch)
 
     def network_input(self, cfg: Config) -> tuple[int, int, int]:
         """Return channels, height and width of the network input: the codec's ``input_size`` over ``scale_factor``."""

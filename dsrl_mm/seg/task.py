@@ -99,7 +99,7 @@ class SegTask(Task):
     def use_sr_metrics(self, cfg: Config) -> None:
         """Measure PSNR and SSIM of the rebuilt images and of the enlarged network input."""
         cfg.model.setdefault('test_cfg', {})['with_sr'] = True
-        cfg.test_evaluator = with_sr_metric(evaluators(cfg), _scale_factor(cfg))
+        cfg.test_evaluator = with_sr_metric([*evaluators(cfg).values()], _scale_factor(cfg))
 
     def use_bfloat16(self, cfg: Config) -> None:
         """Do nothing: a segmentor's whole step works in bfloat16."""

@@ -38,7 +38,9 @@ def compose(row: Row, amp: bool) -> str:
     evaluate(cfg)
     if amp:
         use_amp(cfg)
-    ignored = {key: value for metric in evaluators(cfg) for key, value in metric.items() if key == 'ignore_index'}
+    ignored = {
+        key: value for metric in evaluators(cfg).values() for key, value in metric.items() if key == 'ignore_index'
+    }
     cfg.test_evaluator = [dict(type='ClassIoUMetric', **ignored), dict(type='BoundaryMetric', **ignored)]
     return ''.join(f'{key} = {pformat(value, width=116, compact=True)}\n' for key, value in cfg.to_dict().items())
 

@@ -250,11 +250,6 @@ def test_backend_can_be_chosen(tmp_path, writes, request):
     assert SafeCheckpointHook().backend_args == dict(backend='AtomicLocalBackend')
 
 
-def test_unknown_options_are_refused_before_the_first_checkpoint():
-    with pytest.raises(TypeError, match='SafeCheckpointHook has no option max_keep_ckpt, save_bset'):
-        SafeCheckpointHook(interval=1, max_keep_ckpts=1, max_keep_ckpt=1, save_bset='mIoU')
-
-
 def test_a_full_disk_names_the_folder(tmp_path, monkeypatch):
     def full(fd):
         raise OSError(errno.ENOSPC, 'No space left on device')

@@ -94,7 +94,6 @@ FAULTS = dict(
     no_labels=(pipeline('train', LOAD, PACK),
                r'train_0.png comes without a label, which the loss needs.*LoadAnnotations'),
     no_val_labels=(pipeline('val', LOAD, PACK), r'val_0.png comes without a label, .*val_evaluator.format_only=True'),
-    no_label_folder=(no_label_folder, r"val_dataloader.*: LoadAnnotations reads 'seg_map_path'.* no labels"),
     resized_images=(pipeline('train', LOAD, RESIZE, LABELS, dict(type='RandomCrop', crop_size=(16, 16)), PACK),
                     r'train_dataloader.dataset.pipeline: Resize comes before LoadAnnotations'),
     flipped_images=(pipeline('train', LOAD, dict(type='RandomFlip', prob=0.5), LABELS, PACK),

@@ -1,16 +1,18 @@
 """Checks of the first batch of a data loader, and of the order of a pipeline's steps."""
 
+import logging
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import DATASETS, HOOKS, METRICS
-from torch import nn
+from torch import Tensor, nn
 
-from ...engine.config import builds, plain_datasets, type_name
+from ...engine.config import builds, input_channels, plain_datasets, type_name
 from ...engine.hooks import sample_paths
 from ...engine.task import evaluators, hooks
-from .label_check import LabelCheckHook, check_training_batch
+from .label_check import LabelCheckHook, check_training_batch, no_label
 
 __all__ = ['check_batch']
 
@@ -42,29 +44,42 @@ def _check_order(cfg: Config) -> None:
 def _needs_labels(cfg: Config, phase: str) -> bool:
     if phase == 'train':
         return any(builds(hook, HOOKS, LabelCheckHook) for _, hook in hooks(cfg))
-    metrics = [metric for metric in evaluators(cfg, phase) if builds(metric, METRICS, IoUMetric)]
+    metrics = [metric for metric in evaluators(cfg, phase).values() if builds(metric, METRICS, IoUMetric)]
     return any(not metric.get('format_only') for metric in metrics)
 
 
+def _check_channels(cfg: Config, image: Tensor, path: str) -> None:
+    preprocessor, reads = cfg.model.get('data_preprocessor') or {}, input_channels(cfg.model.get('backbone', {}))
+    mean = len(preprocessor.get('mean') or ()) if type_name(preprocessor) == 'SegDataPreProcessor' else 0
+    channels = len(image)
+    if channels == reads and mean in (0, 1, channels):
+        return
+    message = (
+        f'{path} is loaded with {channels} channels, but model.data_preprocessor.mean has {mean} values, and '
+        f"model.backbone reads {reads} channels. Load it with color_type='color', or set both to the image's channels."
+    )
+    if channels > 1 and mean not in (0, 1, channels):
+        raise ValueError(message)
+    print_log(message, 'current', logging.WARNING)
+
+
 def check_batch(cfg: Config, phase: str, model: nn.Module | None, batch: Any) -> None:
-    """Check that the first batch has what the loss or the metrics read.
+    """Check that the first batch has what the model, the loss and the metrics read.
 
     Raises:
-        ValueError: if labels are missing, are moved otherwise than their images, or fail
-            :func:`~dsrl_mm.seg.checks.label_check.check_training_batch`.
+        ValueError: if channels or labels are not as they need them, or labels are moved otherwise than their images.
     """
     if phase == 'train':
         _check_order(cfg)
-    if not _needs_labels(cfg, phase) or not isinstance(batch, dict) or 'data_samples' not in batch:
+    if not isinstance(batch, dict) or 'data_samples' not in batch:
         return
-    for path, sample in zip(sample_paths(batch), batch['data_samples']):
+    paths = sample_paths(batch)
+    _check_channels(cfg, batch['inputs'][0], paths[0])
+    if not _needs_labels(cfg, phase):
+        return
+    for path, sample in zip(paths, batch['data_samples']):
         if 'gt_sem_seg' not in sample:
-            without = '' if phase == 'train' else f'. To predict without labels, set {phase}_evaluator.format_only=True'
-            raise ValueError(
-                f'{phase}_dataloader.dataset: {path} comes without a label, which '
-                f'{"the loss needs" if phase == "train" else "metrics need"}: the pipeline has no LoadAnnotations, or '
-                f'data_prefix no seg_map_path{without}.'
-            )
+            raise no_label(phase, path)
         size, original = tuple(sample.gt_sem_seg.shape[-2:]), sample.metainfo.get('ori_shape')
         if phase != 'train' and original is not None and size != tuple(original[:2]):
             raise ValueError(

@@ -13,7 +13,23 @@ from torch import nn
 
 from ...engine.hooks import sample_paths
 
-__all__ = ['LabelCheckHook', 'check_labels', 'check_training_batch']
+__all__ = ['LabelCheckHook', 'check_labels', 'check_training_batch', 'no_label']
+
+
+def no_label(phase: str, path: str) -> ValueError:
+    """Say that an image has no label, and what to do."""
+    needs, remedy = (
+        ('the loss needs', '')
+        if phase == 'train'
+        else (
+            'metrics need',
+            f'. To predict without labels, leave out LoadAnnotations and set {phase}_evaluator.format_only=True',
+        )
+    )
+    return ValueError(
+        f'{phase}_dataloader.dataset: {path} comes without a label, which {needs}: the pipeline has no '
+        f'LoadAnnotations, or data_prefix no seg_map_path{remedy}.'
+    )
 
 
 def _plain(model: nn.Module) -> nn.Module:
@@ -109,7 +125,7 @@ def check_training_batch(model: nn.Module, data_batch: dict) -> None:
         if label.shape != (1, *image.shape[-2:]):
             raise ValueError(
                 f'{where}: a label of shape {tuple(label.shape)} for an image of shape {tuple(image.shape)}. A '
-                "label has one channel of class ids and its image's size; convert colour labels to ids first."
+                "label has one channel of class ids and its image's size; convert color labels to ids first."
             )
         # One channel tells two classes apart.
         num_ids = max(head.num_classes, 2 * (getattr(head, 'out_channels', 0) == 1))

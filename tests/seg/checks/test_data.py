@@ -10,9 +10,13 @@ from PIL import Image, ImageFile
 from toy import auxiliary_head_cfg, head_cfg, model_cfg
 from toy_data import write_camvid
 
-from dsrl_mm.seg.checks.data import check_data, check_pair
+from dsrl_mm.engine.dry_run import dry_run
+from dsrl_mm.seg.checks.data import check_data
+from dsrl_mm.seg.checks.files import check_pair
+from dsrl_mm.seg.task import SegTask
 
 ORIENTATION = 0x0112  # the EXIF tag
+SAMPLER = dict(type='DefaultSampler', shuffle=False)
 
 
 @pytest.fixture
@@ -32,7 +36,7 @@ def test_labels_of_one_channel_pass(pair, mode):
 @pytest.mark.parametrize('mode', ['RGB', 'RGBA', 'LA'])
 def test_labels_of_several_channels_are_refused(pair, mode):
     Image.new(mode, (12, 8)).save(pair[1])
-    with pytest.raises(ValueError, match=rf'label.png is a colour image \({mode}\).*Convert it to one channel'):
+    with pytest.raises(ValueError, match=rf'label.png is a color image \({mode}\).*Convert it to one channel'):
         check_pair(*pair)
 
 
@@ -97,7 +101,7 @@ def test_formats_that_only_a_pipeline_knows_pass_uncompared(pair, tmp_path):
     assert not check_pair(str(tmp_path / 'image.npy'), None)
     assert not check_pair(str(tmp_path / 'image.npy'), pair[1])
     Image.new('RGB', (12, 8)).save(pair[1])
-    with pytest.raises(ValueError, match='is a colour image'):
+    with pytest.raises(ValueError, match='is a color image'):
         check_pair(str(tmp_path / 'image.npy'), pair[1])
 
 
@@ -139,7 +143,7 @@ def test_every_pair_is_checked_and_other_phases_are_left_out(tmp_path, log):
 def test_wrapped_data_sets_are_checked(tmp_path, wrap, key):
     cfg = config(tmp_path)
     cfg.train_dataloader.dataset = wrap(cfg.train_dataloader.dataset)
-    with pytest.raises(FileNotFoundError, match=f'^{key}.data_prefix.img_path: .*{key}.data_root=FOLDER'):
+    with pytest.raises(FileNotFoundError, match=f'^{key}: .*images/train.*{key}.data_root=FOLDER'):
         check_data(cfg, ('train',))
 
 
@@ -183,7 +187,7 @@ def test_colour_labels_pass_if_a_transform_makes_them_ids(tmp_path):
     write_camvid(tmp_path, train=1, val=1)
     Image.new('RGB', (64, 48), 'blue').save(tmp_path / 'labels/train/train_0.png')
     cfg = config(tmp_path)
-    with pytest.raises(ValueError, match='train_0.png is a colour image'):
+    with pytest.raises(ValueError, match='train_0.png is a color image'):
         check_data(cfg, ('train',))
     cfg.train_dataloader.dataset.pipeline.insert(2, dict(type='ColoursToIds'))
     check_data(cfg, ('train',))
@@ -257,16 +261,25 @@ def test_images_of_more_bits_than_are_loaded_are_reported(tmp_path, log):
     assert any('16-bit values up to 4071, but is loaded with 8 bits: 13 grey levels remain' in line for line in log)
 
 
+def test_labels_must_have_a_folder(tmp_path):
+    cfg = config(write_camvid(tmp_path, train=1, val=1))
+    cfg.train_dataloader.dataset.data_prefix.pop('seg_map_path')
+    cfg.test_dataloader = cfg.train_dataloader
+    with pytest.raises(ValueError, match='train_0.png comes without a label, which the loss needs'):
+        check_data(cfg, ('train',))
+    with pytest.raises(ValueError, match='leave out LoadAnnotations and set test_evaluator.format_only=True'):
+        check_data(cfg, ('test',))
+
+
 def test_channels_must_be_the_preprocessors(tmp_path):
     write_camvid(tmp_path, train=1, val=1)
     Image.new('RGBA', (64, 48)).save(tmp_path / 'images/train/train_0.png')
     cfg = config(tmp_path)
-    check_data(cfg, ('train',))
-    cfg.train_dataloader.dataset.pipeline[0].color_type = 'unchanged'
-    with pytest.raises(ValueError, match='train_0.png .* is loaded with 4 channels, but .*mean has 3 values'):
-        check_data(cfg, ('train',))
-    cfg.check_data = False
-    check_data(cfg, ('train',))
+    cfg.update(default_scope='mmseg', test_dataloader=dict(batch_size=1, sampler=SAMPLER, **cfg.train_dataloader))
+    dry_run(cfg, ('test',), SegTask())
+    cfg.test_dataloader.dataset.pipeline[0].color_type = 'unchanged'
+    with pytest.raises(ValueError, match='train_0.png is loaded with 4 channels, but .*mean has 3 values'):
+        dry_run(cfg, ('test',), SegTask())
 
 
 def test_classes_are_no_string(tmp_path):
