@@ -19,11 +19,11 @@ from mmengine.runner import CheckpointLoader, Runner
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from dsrl_mm.apis import save_deploy, task_of
-from dsrl_mm.engine import trust_checkpoints
 from dsrl_mm.engine.checkpoint import last_checkpoint
 from dsrl_mm.engine.config import read_config, type_name
 from dsrl_mm.engine.dry_run import dry_run
 from dsrl_mm.engine.memory import keep_freed_memory
+from dsrl_mm.engine.reader import TrustCheckpoint
 from dsrl_mm.engine.resume import make_resumable
 
 __all__ = ['deploy', 'load_config', 'preflight', 'test', 'train', 'training_config', 'use_amp']
@@ -32,8 +32,6 @@ _CFG_OPTIONS_HELP = (
     'settings that override the config\'s, as key=value with dots: data.x=1. Lists as "[a,b]" or a,b; '
     'nested ones as "[(a,b),(c,d)]", quoted and without spaces'
 )
-
-_TRUST_HELP = 'read checkpoints that hold more than tensors, which can run code; only for files of your own'
 
 #: The environment variable that holds a process's rank, by launcher.
 _RANK = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
@@ -45,7 +43,7 @@ def _parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument('--work-dir', help='where logs, checkpoints and results go (work_dirs/CONFIG_NAME)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help=_CFG_OPTIONS_HELP)
     parser.add_argument('--launcher', choices=['none', *_RANK], default='none', help='job launcher')
-    parser.add_argument('--trust-checkpoint', action='store_true', help=_TRUST_HELP)
+    parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
     # torch.distributed.launch passes one of these; torchrun sets the variable itself.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser
@@ -54,8 +52,6 @@ def _parser(description: str) -> argparse.ArgumentParser:
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config that a command line names, with its overrides and its working directory."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    if args.trust_checkpoint:
-        trust_checkpoints()
     cfg = read_config(args.config, args.cfg_options, check=True)
     cfg.launcher = args.launcher
     if args.work_dir is not None:
@@ -252,10 +248,8 @@ def deploy(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--export', nargs=2, type=int, metavar=('H', 'W'), help='export for inputs of H x W pixels')
     parser.add_argument('--fp16', action='store_true', help='halve the size of deploy.pth with float16 weights')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help=_CFG_OPTIONS_HELP)
-    parser.add_argument('--trust-checkpoint', action='store_true', help=_TRUST_HELP)
+    parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
     args = parser.parse_args(argv)
-    if args.trust_checkpoint:
-        trust_checkpoints()
     if args.lr_input:
         parser.error('--lr-input is now --low-res-input')
     cfg = read_config(args.config, args.cfg_options)

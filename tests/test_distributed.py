@@ -87,4 +87,4 @@ def test_bad_data_ends_all_processes_with_the_message_last(config, tmp_path):
     assert result.returncode != 0
     assert result.stdout.count('Iter(train)') == 0
     *_, message, _ = (line for line in result.stderr.splitlines() if line.strip())
-    assert 'FileNotFoundError: train_dataloader.dataset.data_prefix.img_path: the folder nowhere' in message
+    assert "FileNotFoundError: train_dataloader.dataset: [Errno 2] No such file or directory: 'nowhere" in message

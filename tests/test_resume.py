@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+from unittest import mock
 
 import pytest
 import torch
@@ -147,6 +148,18 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, workers):
     assert not torch.equal(
         whole['backbone.stem.0.weight'], weights(tmp_path / 'other' / 'iter_6.pth')['backbone.stem.0.weight']
     )  # chance it is
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_a_dry_run_changes_no_weight(tmp_path, workers, monkeypatch):
+    config, dry_run = random_config(tmp_path, workers, randomness=dict(seed=1)), mock.Mock(wraps=cli.dry_run)
+    monkeypatch.setattr(cli, 'dry_run', dry_run)
+    for checked in (True, False):
+        options = ['--cfg-options', 'train_cfg.max_iters=3', f'check_data={checked}', *CHANCE]
+        call(cli.train, config, '--work-dir', tmp_path / str(checked), *options)
+    assert dry_run.call_count == 1
+    with_it, without = (weights(tmp_path / name / 'iter_3.pth') for name in ('True', 'False'))
+    torch.testing.assert_close(with_it, without, rtol=0, atol=0)
 
 
 @HOOKS.register_module()

@@ -4,7 +4,7 @@ import inspect
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import SequenceMatcher
+from difflib import SequenceMatcher, get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,10 @@ def read_config(path: str | Path, options: Mapping | None = None, check: bool = 
     Args:
         path (str | Path): the config file.
         options (Mapping, optional): overrides by dotted key, as ``--cfg-options`` gives them. Defaults to None.
-        check (bool): whether to refuse options that a runner does not read, see :func:`check_options`. Defaults to
-            False.
+        check (bool): whether to refuse options and misspelled keys that nothing reads. Defaults to False.
 
     Raises:
-        ValueError: for an environment variable with an apostrophe, or an option that nothing reads.
+        ValueError: for an environment variable with an apostrophe, or an option or a key that nothing reads.
     """
     try:
         cfg = Config.fromfile(path)
@@ -57,7 +56,8 @@ def read_config(path: str | Path, options: Mapping | None = None, check: bool = 
             f'{os.environ[quoted[0]]} ends its text. Rename the folder, or name a link to it without one.'
         ) from error
     cfg.merge_from_dict(options or {})
-    if check:
+    if check and _is_known_code(cfg):
+        _check_keys(Path(path), cfg)
         check_options(cfg, options or {})
     return evaluate(cfg)
 
@@ -86,6 +86,21 @@ def from_known_package(name: str) -> bool:
     return name.split('.')[0] in ('dsrl_mm', 'mmengine', 'mmpose', 'mmseg', 'projects')
 
 
+def _is_known_code(cfg: Config) -> bool:
+    """Tell whether nothing but known packages reads the config: modules in ``custom_imports`` may read any key."""
+    imports = (cfg.get('custom_imports') or {}).get('imports') or ()
+    return all(map(from_known_package, [imports] if isinstance(imports, str) else imports))
+
+
+def _check_keys(path: Path, cfg: Config) -> None:
+    """Refuse a name in a config file that nothing reads and that is almost a key which the file does not set."""
+    own = re.findall(r'^(\w+)\s*=', path.read_text(), re.MULTILINE)
+    for name in {*own} - RUNNER_KEYS - _ALSO_READ:
+        near = get_close_matches(name, RUNNER_KEYS, 1, cutoff=0.85)
+        if near and near[0] not in own and len(re.findall(rf'\b{name}\b', cfg.text)) == 1:
+            raise ValueError(f'{path}: nothing reads {name}. Did you mean {near[0]}?')
+
+
 def check_options(cfg: Config, options: Iterable[str]) -> None:
     """Check that something reads every option.
 
@@ -93,15 +108,11 @@ def check_options(cfg: Config, options: Iterable[str]) -> None:
 
     Args:
         cfg (Config): with the options, before :func:`evaluate`.
-        options (Iterable[str]): dotted keys. Other keys of the config are the file's own variables, so they are not
-            checked.
+        options (Iterable[str]): dotted keys.
 
     Raises:
-        ValueError: if nothing reads one. Modules in ``custom_imports`` may read any, so nothing is checked then.
+        ValueError: if nothing reads one.
     """
-    imports = (cfg.get('custom_imports') or {}).get('imports') or ()
-    if not all(map(from_known_package, [imports] if isinstance(imports, str) else imports)):
-        return
     expressions = [
         text for value in flat(cfg.to_dict()).values() for text in re.findall(r'\$\{.*', str(value), re.DOTALL)
     ]

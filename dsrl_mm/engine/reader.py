@@ -5,6 +5,7 @@ MMEngine reads every checkpoint (``load_from``, ``--resume``, ``init_cfg``, ``in
 checkpoints hold allowed (:mod:`dsrl_mm.compat`), and gives its errors a file name and a remedy.
 """
 
+import argparse
 import os
 import re
 from pickle import UnpicklingError
@@ -15,12 +16,23 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import CheckpointLoader, checkpoint
 from torch import nn
 
-__all__ = ['trust_checkpoints']
+__all__ = ['TrustCheckpoint', 'trust_checkpoints']
 
 
 def trust_checkpoints() -> None:
     """Let checkpoints hold any Python object, and so run code while they are read. Only for files of your own."""
     os.environ['TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'] = '1'  # PyTorch's own switch
+
+
+class TrustCheckpoint(argparse.Action):
+    """The commands' option ``--trust-checkpoint``: :func:`trust_checkpoints`."""
+
+    def __init__(self, option_strings: list[str], dest: str):
+        text = 'read checkpoints that hold more than tensors, which can run code; only for files of your own'
+        super().__init__(option_strings, dest, nargs=0, help=text)
+
+    def __call__(self, *_: Any) -> None:
+        trust_checkpoints()
 
 
 def _torch_load(file: Any, map_location: Any = None, weights_only: None = None) -> Any:

@@ -88,6 +88,10 @@ FAULTS = dict(
     save_best=(bad_option('default_hooks.checkpoint.save_best', ['mIoU', 'mIou']),
                r"default_hooks.checkpoint.save_best: val_evaluator gives no 'mIou'; .* mean 'mIoU'\?"),
     optimizer=(bad_option('optim_wrapper.optimizer.type', 'SDG'), r'optimizer.type="SDG": .* Did you mean SGD\?'),
+    negative=(bad_option('model.auxiliary_head.loss_decode', dict(type='CrossEntropyLoss', loss_weight=-1.0)),
+              r'model.auxiliary_head.loss_decode.loss_weight=-1.0: with a negative weight'),
+    class_weight=(bad_option('model.auxiliary_head.loss_decode', dict(type='DiceLoss', class_weight=[1.0, -0.5])),
+                  r'class_weight=\[1.0, -0.5\]: with a negative weight'),
     epochs=(epochs, r'InfiniteSampler: the first epoch would never end. Set'),
     few=(too_few_images, r'train_dataloader: its 4 samples make no batch of 9. Lower batch_size'),
     unpacked=(pipeline('train', LOAD, LABELS), r'train_dataloader.*: they hold .*img.* End it with .*PackSegInputs'),
@@ -172,8 +176,33 @@ def test_options_that_something_reads(key):
     check_options(cfg, [key])
 
 
-def test_code_of_others_may_read_any_option():
-    check_options(Config(dict(custom_imports=dict(imports=['my_hooks']))), ['my_option'])
+@pytest.mark.parametrize(
+    ('text', 'meant'),
+    [
+        ('optim_wraper = dict(clip_grad=dict(max_norm=1))', 'optim_wrapper'),  # which a base sets
+        ('param_schedulers = []', 'param_scheduler'),  # which nothing sets
+        ('train_datloader = dict(batch_size=4)', 'train_dataloader'),
+        ('load_form = "a.pth"', 'load_from'),
+        ('optim_wrapper = dict()\noptim_wrappers = dict()', None),
+        ('train_dataloaders = [1]\ntest_dataloader = dict(batch_size=train_dataloaders[0])', None),
+        ('max_iters = 4\ntrain_pipeline = []\nval_pipeline = []\nmodel_cfg = dict()', None),
+        ('optim_wraper = 1\ncustom_imports = dict(imports=["json"])', None),
+    ],
+)
+def test_a_misspelled_key_of_a_file_is_refused(toy, tmp_path, text, meant):
+    file = tmp_path / 'mine.py'
+    file.write_text(f'_base_ = {str(toy.config)!r}\n{text}\n')
+    read_config(file)
+    if meant is None:
+        read_config(file, check=True)
+    else:
+        with pytest.raises(ValueError, match=rf'mine.py: nothing reads {text.split()[0]}. Did you mean {meant}\?'):
+            read_config(file, check=True)
+
+
+def test_code_of_others_may_read_any_option(toy, tmp_path):
+    (tmp_path / 'mine.py').write_text(f'_base_ = {str(toy.config)!r}\ncustom_imports = dict(imports=["json"])\n')
+    assert read_config(tmp_path / 'mine.py', {'my_option': 1}, check=True).my_option == 1
 
 
 def test_an_apostrophe_in_an_environment_variable(toy, monkeypatch):

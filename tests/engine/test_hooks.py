@@ -38,7 +38,7 @@ def test_nan_weights_are_not_saved():
     state = dict(good=torch.ones(2), count=torch.tensor(3), head=torch.tensor([0.0, float('nan')]))
     with pytest.raises(FloatingPointError, match='1 weights are NaN or infinite, head for one; they are not saved'):
         NonFiniteLossHook().before_save_checkpoint(RUNNER, dict(state_dict=state))
-    NonFiniteLossHook().before_save_checkpoint(RUNNER, dict(state_dict=dict(state, head=torch.zeros(2))))
+    NonFiniteLossHook().before_save_checkpoint(RUNNER, dict(state_dict=dict(state, head=torch.full((2,), 1e9))))
 
 
 def test_runs_before_checkpoints_are_saved():

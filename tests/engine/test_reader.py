@@ -31,12 +31,19 @@ def test_a_hostile_checkpoint_is_refused_and_runs_nothing(hostile, tmp_path):
     assert not (tmp_path / 'trace').exists()
 
 
-def test_a_trusted_one_is_read(hostile, tmp_path):
+OPTION = "parser.add_argument('--trust-checkpoint', action=TrustCheckpoint); parser.parse_args(['--trust-checkpoint'])"
+
+
+@pytest.mark.parametrize('trust', ['dsrl_mm.engine.trust_checkpoints()', OPTION])
+def test_a_trusted_one_is_read(hostile, tmp_path, trust):
     code = f"""
+import argparse
 import torch
 import dsrl_mm.engine
+from dsrl_mm.engine.reader import TrustCheckpoint
 from mmengine.runner import load_checkpoint
-dsrl_mm.engine.trust_checkpoints()
+parser = argparse.ArgumentParser()
+{trust}
 load_checkpoint(torch.nn.Linear(1, 1), {str(hostile)!r})
 """
     subprocess.run([sys.executable, '-c', code], check=True, capture_output=True)

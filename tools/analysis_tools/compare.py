@@ -7,6 +7,7 @@ from mmengine.config import DictAction
 
 from dsrl_mm.apis.compare import Trained, compare_models, quiet, to_markdown
 from dsrl_mm.engine.config import read_config
+from dsrl_mm.engine.reader import TrustCheckpoint
 
 __all__ = ['main']
 
@@ -25,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--out', default='work_dirs/comparison', help='folder for the table and the picture')
     parser.add_argument('--pictures', type=int, default=3, help='rows of the picture')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE for every config')
+    parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
     args = parser.parse_args(argv)
     quiet()
     entries = {}

@@ -21,6 +21,7 @@ from tabulate import tabulate
 from torch import Tensor, nn
 
 from dsrl_mm.engine.config import read_config
+from dsrl_mm.engine.reader import TrustCheckpoint
 
 __all__ = ['loss_gradients', 'main', 'shares']
 
@@ -85,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('checkpoint', nargs='?', help='of a training; without, the weights that one starts from')
     parser.add_argument('--batches', type=int, default=10)
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help="settings that override the config's")
+    parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
     args = parser.parse_args(argv)
     cfg = read_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))

@@ -231,6 +231,8 @@ def _check_dataset(cfg: Config, dataset_cfg: Mapping, key: str, phase: str) -> N
             f'{key}: {type(dataset).__name__} has no class names, which metrics need. Set {key}.metainfo='
             'dict(classes=(...), palette=[...]).'
         )
+    if phase == 'train':
+        _check_losses(cfg.model)
     print_log(f'Checking the {len(dataset)} images and labels of {key} (not with check_data=False)', 'current')
     steps = [*_steps(dataset_cfg.get('pipeline', ()))]
     images, labels = (_reader(steps, stock) for stock in (LoadImageFromFile, LoadAnnotations))
@@ -290,8 +292,6 @@ def check_data(cfg: Config, phases: tuple[str, ...]) -> None:
     if not cfg.get('check_data', True):
         return
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    if 'train' in phases:
-        _check_losses(cfg.model)
     for phase in phases:
         if loader := cfg.get(f'{phase}_dataloader'):
             for key, dataset_cfg in plain_datasets(loader, f'{phase}_dataloader', 'data_prefix'):

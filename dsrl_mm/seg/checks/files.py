@@ -26,9 +26,9 @@ def _read_header(path: str) -> Image.Image | None:
             more pixels than Pillow allows.
     """
     if not os.path.exists(path):
-        link = 'is a link to a file that' if os.path.islink(path) else ''
+        link = ' is a link to a file that' if os.path.islink(path) else ''
         raise FileNotFoundError(
-            f'{path} {link} does not exist. Every image needs a label of the same name: check data_prefix, img_suffix '
+            f'{path}{link} does not exist. Every image needs a label of the same name: check data_prefix, img_suffix '
             'and seg_map_suffix.'
         )
     if not path.lower().endswith(PILLOWS):
