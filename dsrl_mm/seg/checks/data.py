@@ -243,9 +243,9 @@ def _check_dataset(cfg: Config, dataset_cfg: Mapping, key: str, phase: str) -> N
             'current',
             logging.WARNING,
         )
-    if labels and 'seg_map_path' not in (first := dataset.get_data_info(0)):
-        raise no_label(phase, first.get('img_path'))
     listed = type(dataset).load_data_list is BaseSegDataset.load_data_list and _is_local(dataset_cfg)
+    if listed and labels and 'seg_map_path' not in (first := dataset.get_data_info(0)):
+        raise no_label(phase, first.get('img_path'))
     if listed and images and not dataset.ann_file and dataset_cfg.get('indices') is None:
         _report_left_out(dataset, key)
     _check_files(dataset, bool(images), bool(labels), phase == 'train')
