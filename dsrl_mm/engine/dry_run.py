@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger, print_log
 from mmengine.model import BaseModel
 from mmengine.registry import HOOKS, METRICS, MODELS, OPTIMIZERS, Registry, init_default_scope
 from mmengine.runner import Runner
@@ -154,14 +154,15 @@ def _check_save_best(cfg: Config, metrics: dict[str, Any] | None) -> None:
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Keep the numbers of an untrained model out of the log."""
-    before = logging.root.manager.disable
-    logging.disable(logging.INFO)
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # logging.disable does not reach MMEngine's loggers
     try:
         with warnings.catch_warnings(), own_chance():
             warnings.simplefilter('ignore')
             yield
     finally:
-        logging.disable(before)
+        logger.setLevel(level)
 
 
 def _build_model(cfg: Config) -> BaseModel | None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import EMAHook
+from mmengine.logging import MMLogger, print_log
 from mmengine.optim import OptimWrapper
 from PIL import Image
 from toy_data import call, write_camvid, write_config
@@ -45,6 +46,15 @@ def test_a_dry_run_leaves_config_and_chance_as_they_are(cfg):
     assert cfg.to_dict() == before
     assert random.getstate() == states[0]
     assert (np.random.get_state()[1] == states[1]).all() and torch.equal(torch.get_rng_state(), states[2])
+
+
+def test_the_numbers_of_an_untrained_model_are_not_logged(cfg, capsys):
+    MMLogger._instance_dict.clear()  # the new one writes to the captured stream
+    print_log('before', 'current')
+    check(cfg)
+    print_log('after', 'current')
+    out = capsys.readouterr().out
+    assert 'before' in out and 'after' in out and 'Building' not in out
 
 
 def bad_option(key, value):
