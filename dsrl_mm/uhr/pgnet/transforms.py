@@ -16,6 +16,8 @@ __all__ = ['LoadMask', 'RandomBorderCrop']
 class LoadMask(LoadAnnotations):
     """Load the mask of an object: class ids 0 and 1, where stock pipelines expect them.
 
+    Images without a ``seg_map_path`` pass unchanged, so that the pipeline also serves inference.
+
     By default, ``seg_map_path`` is a grey image whose values from 128 are the object, as in saliency data sets.
 
     Args:
@@ -38,7 +40,9 @@ class LoadMask(LoadAnnotations):
         self.object_ids, self.soft = object_ids, soft
 
     def _load_seg_map(self, results: dict) -> None:
-        path = results['seg_map_path']
+        path = results.get('seg_map_path')
+        if path is None:  # at inference
+            return
         flag = 'grayscale' if self.object_ids is None else 'unchanged'
         backend = 'cv2' if self.object_ids is None else 'pillow'  # of a palette, ids are wanted, not colors
         values = mmcv.imfrombytes(fileio.get(path, backend_args=self.backend_args), flag=flag, backend=backend)

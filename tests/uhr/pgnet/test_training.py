@@ -87,6 +87,10 @@ def test_ids_are_merged_to_the_object(mask):
     assert results['gt_seg_map'].tolist() == [[0, 1, 1, 0, 255]]
 
 
+def test_images_without_a_mask_pass():
+    assert LoadMask()(dict(seg_fields=[])) == dict(seg_fields=[])
+
+
 def test_soft_masks_pass_stock_pipelines(mask):
     grey = np.zeros((24, 32), np.uint8)
     grey[:, 16:] = 204

@@ -1,0 +1,100 @@
+"""Every shipped config of PGNet, built and trained for one step on small images."""
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmseg.registry import MODELS, TRANSFORMS
+from toy import batch, losses
+
+import dsrl_mm.uhr  # noqa: F401  (registers)
+from dsrl_mm.engine.config import read_config
+from dsrl_mm.engine.loading import without_pretrained
+
+ROOT = Path(__file__).parents[3] / 'configs'
+CONFIGS = sorted(path.stem for path in (ROOT / 'pgnet').glob('*.py'))
+CANVAS = (64, 96)
+
+
+@cache
+def load(name: str) -> Config:
+    """A shipped config, to read only."""
+    return read_config(ROOT / 'pgnet' / f'{name}.py')
+
+
+def build(model: dict) -> torch.nn.Module:
+    """The model of a config, for images of :data:`CANVAS`, with a shallow transformer: a deep one takes seconds."""
+    model = without_pretrained(model)
+    model.data_preprocessor.sizes = [CANVAS]
+    model.backbone.transformer.depths = (1, 1, 2)
+    model.backbone.transformer_size = 64
+    torch.manual_seed(0)
+    model = revert_sync_batchnorm(MODELS.build(model))
+    model.init_weights()
+    return model
+
+
+def test_how_many_configs_are_shipped():
+    assert len(CONFIGS) == 2
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_training_step_reaches_every_parameter_and_predicts(name):
+    cfg = load(name)
+    model = build(cfg.model)
+    for parameter in model.parameters():
+        if not parameter.any():  # what starts at zero passes no gradient on at the first step
+            torch.nn.init.normal_(parameter, std=0.1)
+    wrapper = build_optim_wrapper(model, dict(cfg.optim_wrapper, type=OptimWrapper))
+    optimized = {id(p) for group in wrapper.param_groups for p in group['params']}
+    logs = losses(model, batch(CANVAS, classes=2))
+    assert set(logs) == {
+        'decode.loss_bce_iou',
+        'aux.loss_bce_iou_cnn',
+        'aux.loss_bce_iou_transformer',
+        'aux.loss_attention',
+    }
+    sum(logs.values()).backward()
+    for key, parameter in model.named_parameters():
+        assert id(parameter) in optimized, key
+        assert parameter.grad is not None and parameter.grad.any(), key
+    model.eval()
+    assert model.val_step(batch(CANVAS, n=1))[0].seg_logits.data.shape == (1, *CANVAS)
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_pipelines_are_built(name):
+    cfg = load(name)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert all(TRANSFORMS.build(transform) for transform in loader.dataset.pipeline)
+
+
+def sgd_32e() -> Config:
+    return Config.fromfile(ROOT / '_base_' / 'schedules' / 'sgd_pgnet_32e.py')
+
+
+def test_the_schedule_is_the_authors_with_halved_gradients():
+    """Their optimizer on half of a gradient steps as the config's on the whole."""
+    theirs, ours = (torch.nn.Parameter(torch.tensor([1.0, -2.0])) for _ in range(2))
+    cfg = sgd_32e().optim_wrapper.optimizer.to_dict()
+    assert cfg.pop('type') == 'SGD'
+    ours_sgd = torch.optim.SGD([ours], **cfg)
+    theirs_sgd = torch.optim.SGD([theirs], lr=0.03, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    for step in range(5):
+        gradient = torch.tensor([step + 1.0, 0.5])
+        ours.grad, theirs.grad = gradient, gradient / 2
+        ours_sgd.step(), theirs_sgd.step()
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_the_transformer_learns_ten_times_slower():
+    model = build(Config.fromfile(ROOT / '_base_' / 'models' / 'pgnet_swin-t.py').model)
+    wrapper = build_optim_wrapper(model, dict(sgd_32e().optim_wrapper, type=OptimWrapper))
+    rates = {id(p): group['lr'] for group in wrapper.param_groups for p in group['params']}
+    for name, parameter in model.named_parameters():
+        expected = 0.0015 if name.startswith('backbone.transformer.') else 0.015
+        assert rates[id(parameter)] == pytest.approx(expected), name
