@@ -1,5 +1,6 @@
 """Every test starts from the same random state, in MMSegmentation's scope; ``--no-skips`` lets none be left out."""
 
+import gc
 import logging
 import os
 
@@ -30,6 +31,12 @@ def log():
     logger.addHandler(handler)
     yield lines
     logger.removeHandler(handler)
+
+
+def pytest_collection_finish():
+    """Leave what is imported out of the search for garbage, which MMEngine starts with every data set it loads."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_addoption(parser):
