@@ -34,9 +34,8 @@ def _warn(message: str) -> None:
 def _arguments(cls: type) -> set[str] | None:
     """Return the arguments that a class and its bases read; None if they may read any."""
     bases = [base for base in cls.__mro__ if '__init__' in vars(base) and base is not object]
-    if not all(
-        from_known_package(base.__module__) and base.__name__ != 'EMAHook' for base in bases
-    ):  # passes others on
+    # EMAHook passes others on to the averaged model.
+    if not all(from_known_package(base.__module__) and base.__name__ != 'EMAHook' for base in bases):
         return None
     return {name for base in bases for name in inspect.signature(base.__init__).parameters}
 

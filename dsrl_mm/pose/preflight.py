@@ -95,16 +95,12 @@ def _check_categories(dataset: BaseCocoStyleDataset, content: dict, key: str) ->
     names = [dataset.metainfo['keypoint_id2name'][i] for i in range(dataset.metainfo['num_keypoints'])]
     for category in content['categories']:
         labeled = category.get('keypoints') or names  # other objects have none
-        what = f'{key}: the category "{category.get("name")}" of {dataset.ann_file}'
-        if len(labeled) != len(names):
+        reordered = sorted(labeled) == sorted(names) and labeled != names  # flips and the metric need the order
+        if len(labeled) != len(names) or reordered:
             raise ValueError(
-                f'{what} has {len(labeled)} keypoints, but {type(dataset).__name__} has {len(names)}: '
+                f'{key}: the category "{category.get("name")}" of {dataset.ann_file} has {len(labeled)} keypoints in '
+                f'the order {", ".join(labeled)}, but {type(dataset).__name__} has {len(names)} in the order '
                 f'{", ".join(names)}. Give the data set the metainfo of its keypoints, or take the type that has them.'
-            )
-        if sorted(labeled) == sorted(names) and labeled != names:
-            raise ValueError(
-                f'{what} lists its keypoints in another order than {type(dataset).__name__}: {", ".join(labeled)}. '
-                f'Flips and the metric need this one: {", ".join(names)}. Give the data set a metainfo in its order.'
             )
 
 
@@ -175,17 +171,14 @@ def _check_detections(dataset: BaseCocoStyleDataset, content: dict, key: str) ->
         raise ValueError(f'{key}: {file} is no list of detections, each with {", ".join(fields)}.')
     threshold = (dataset.filter_cfg or {}).get('bbox_score_thr', -float('inf'))
     persons = [found for found in detections if found['category_id'] == 1]
-    unknown = {found['image_id'] for found in persons} - {image['id'] for image in content['images']}
-    if unknown:
-        raise ValueError(
-            f'{key}: {file} has boxes in {len(unknown)} images that are not in {dataset.ann_file}, such as '
-            f'{min(unknown)}. The two are of different data.'
-        )
     kept = {found['image_id'] for found in persons if found['score'] >= threshold}
-    if not kept:
+    unknown = {found['image_id'] for found in persons} - {image['id'] for image in content['images']}
+    if unknown or not kept:
         raise ValueError(
-            f'{key}: no box to test on in {file}: {len(detections)} detections, {len(persons)} of category 1 (person), '
-            f'none of them with a score of at least filter_cfg.bbox_score_thr={threshold}.'
+            f'{key}: no box to test on, or boxes of other data, in {file}: {len(detections)} detections, '
+            f'{len(persons)} of category 1 (person), in {len(kept)} images with a score of at least filter_cfg.'
+            f'bbox_score_thr={threshold}; {len(unknown)} images are not in {dataset.ann_file}, such as '
+            f'{min(unknown, default=None)}.'
         )
     print_log(f'Checking the boxes detected in {len(kept)} images of {key}', 'current')
     return kept
