@@ -5,6 +5,7 @@ In a config: ``custom_imports=dict(imports=['dsrl_mm.uhr'])``, which also import
 
 import dsrl_mm.seg  # noqa: F401
 
+from .datasets import DeepGlobeDataset, InriaAerialDataset, SaliencyDataset
 from .fusion import RelationAwareFusion
 from .isd_aux import ISDAux, ISDSRDecoder
 from .isd_head import ISDHead
@@ -30,11 +31,13 @@ __all__ = [
     'AttentionGuideHead',
     'BCEIoULoss',
     'CrossModelGrafting',
+    'DeepGlobeDataset',
     'GraftingNeck',
     'ISDAux',
     'ISDHead',
     'ISDSegmentor',
     'ISDSRDecoder',
+    'InriaAerialDataset',
     'LaplacianPyramid',
     'LoadMask',
     'MultiScalePreProcessor',
@@ -44,4 +47,5 @@ __all__ = [
     'RandomBorderCrop',
     'RelationAwareFusion',
     'STDCShallow',
+    'SaliencyDataset',
 ]

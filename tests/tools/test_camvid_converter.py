@@ -269,7 +269,7 @@ def test_all_bad_labels_are_told_at_once_and_the_others_converted(release, tmp_p
     truncated.write_bytes(truncated.read_bytes()[:-40])
     with pytest.raises(ValueError) as error:
         convert(release, tmp_path / 'out', workers=1)
-    assert '2 of the frames' in str(error.value)
+    assert '2 of 3 cannot be converted' in str(error.value)
     assert f'LabeledApproved_full/{VAL}_L.png: the color (1, 2, 3) at row 1, column 3' in str(error.value)
     assert f'701_StillsRaw_full/{TEST}.png: ' in str(error.value)
     assert files(tmp_path / 'out') == {f'{kind}/train/{TRAIN}.png' for kind in ('images', 'labels')}

