@@ -10,6 +10,7 @@ from .fusion import RelationAwareFusion
 from .isd_aux import ISDAux, ISDSRDecoder
 from .isd_head import ISDHead
 from .isd_segmentor import ISDSegmentor
+from .metrics import MeanBoundaryAccuracy, SODMetric
 from .pgnet import (
     AttentionGuidedLoss,
     AttentionGuideHead,
@@ -40,12 +41,14 @@ __all__ = [
     'InriaAerialDataset',
     'LaplacianPyramid',
     'LoadMask',
+    'MeanBoundaryAccuracy',
     'MultiScalePreProcessor',
     'PGBackbone',
     'PGHead',
     'RampedCosineLR',
     'RandomBorderCrop',
     'RelationAwareFusion',
+    'SODMetric',
     'STDCShallow',
     'SaliencyDataset',
 ]
