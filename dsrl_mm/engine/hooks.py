@@ -8,6 +8,9 @@ from mmengine.registry import HOOKS
 
 __all__ = ['NonFiniteLossHook', 'sample_paths']
 
+#: Float32 is so coarse beyond it (steps of 8) that a parameter cannot be trained. Buffers may hold any number.
+_UNTRAINABLE = 1e8
+
 
 def sample_paths(data_batch: dict) -> list[str]:
     """Return the image files of a batch from a data loader."""
@@ -54,10 +57,16 @@ class NonFiniteLossHook(Hook):
         """Check the weights that are about to be saved.
 
         Raises:
-            FloatingPointError: if any is NaN or infinite.
+            FloatingPointError: if any is NaN or infinite, or a parameter so large that the training has diverged.
         """
+        parameters = {name.removeprefix('module.') for name, _ in runner.model.named_parameters()}
         weights = {name: value for name, value in checkpoint['state_dict'].items() if value.is_floating_point()}
-        if bad := [name for name, value in weights.items() if not torch.isfinite(value).all()]:
+        if bad := [
+            name
+            for name, value in weights.items()
+            if not value.isfinite().all() or (name in parameters and (value.abs() > _UNTRAINABLE).any())
+        ]:
             raise FloatingPointError(
-                f'{len(bad)} weights are NaN or infinite, {bad[0]} for one; they are not saved. {_remedy(runner)}'
+                f'{len(bad)} weights are NaN, infinite or beyond {_UNTRAINABLE:.0e}, {bad[0]} for one; they are not '
+                f'saved. {_remedy(runner)}'
             )

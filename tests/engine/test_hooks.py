@@ -8,7 +8,8 @@ from toy import batch
 
 from dsrl_mm.engine import NonFiniteLossHook
 
-RUNNER = SimpleNamespace(iter=41, work_dir='work')
+MODEL = SimpleNamespace(named_parameters=lambda: [('module.head', None), ('good', None)])
+RUNNER = SimpleNamespace(iter=41, work_dir='work', model=MODEL)
 
 
 def after_iter(**losses: float) -> None:
@@ -34,11 +35,18 @@ def test_names_the_sum_where_only_that_overflows():
         after_iter(loss=float('inf'), decode_loss_ce=3e38, sr_loss_fa=3e38)
 
 
-def test_nan_weights_are_not_saved():
-    state = dict(good=torch.ones(2), count=torch.tensor(3), head=torch.tensor([0.0, float('nan')]))
-    with pytest.raises(FloatingPointError, match='1 weights are NaN or infinite, head for one; they are not saved'):
+@pytest.mark.parametrize('value', [float('nan'), float('-inf'), 2e9])
+def test_weights_that_diverged_are_not_saved(value):
+    state = dict(good=torch.ones(2), count=torch.tensor(3), head=torch.tensor([0.0, value]))
+    with pytest.raises(
+        FloatingPointError, match=r'1 weights are NaN, infinite or beyond 1e\+08, head for one; they are'
+    ):
         NonFiniteLossHook().before_save_checkpoint(RUNNER, dict(state_dict=state))
-    NonFiniteLossHook().before_save_checkpoint(RUNNER, dict(state_dict=dict(state, head=torch.full((2,), 1e9))))
+
+
+def test_large_weights_and_buffers_are_saved():
+    state = dict(head=torch.tensor([1e7, -1e7]), buffer=torch.tensor(-1e30))
+    NonFiniteLossHook().before_save_checkpoint(RUNNER, dict(state_dict=state))
 
 
 def test_runs_before_checkpoints_are_saved():
