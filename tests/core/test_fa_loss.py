@@ -174,3 +174,30 @@ def test_padding_is_not_part_of_the_mean():
     loss = FALoss(subsample=1, center=True)
     # Half of the positions: a quarter of the pairs.
     torch.testing.assert_close(loss(seg, sr), loss(seg[..., :2], sr[..., :2]) / 4)
+
+
+class TestStructureDistillationPerChannel:
+    def test_by_hand(self):
+        # Channels divided by their norms over positions: (3, 4) / 5 and (4, 3) / 5, and the identity. Products: seg
+        # [[1, 0.96], [0.96, 1]], sr I. Mean difference 0.96 / 2.
+        seg, sr = positions((3.0, 4.0), (4.0, 3.0)), positions((2.0, 0.0), (0.0, 7.0))
+        loss = StructureDistillationLoss(loss_weight=0.5, per_channel=True)
+        assert loss(seg, sr).item() == pytest.approx(0.24)
+
+    def test_equals_its_definition(self):
+        seg, sr = features(3, 5, 6, 7), features(3, 2, 6, 7, seed=1)
+        loss = StructureDistillationLoss(per_channel=True)(seg, sr)
+        loss.backward()
+        plain = seg.detach().double().requires_grad_()
+        a, b = ((feat.flatten(2) / feat.flatten(2).norm(dim=2, keepdim=True)) for feat in (plain, sr.detach().double()))
+        expected = (a.transpose(1, 2) @ a - b.transpose(1, 2) @ b).abs().mean()
+        expected.backward()
+        torch.testing.assert_close(loss.detach().double(), expected.detach(), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(seg.grad.double(), plain.grad, rtol=1e-3, atol=1e-6)
+        assert sr.grad is None  # the guide
+
+    def test_does_not_depend_on_the_scale_of_a_channel(self):
+        seg, sr = features(1, 3, 4, 4), features(1, 3, 4, 4, seed=1)
+        loss = StructureDistillationLoss(per_channel=True)
+        scale = torch.tensor([0.5, 2.0, 9.0]).view(1, 3, 1, 1)
+        torch.testing.assert_close(loss(seg * scale, sr), loss(seg, sr))
