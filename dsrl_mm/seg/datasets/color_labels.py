@@ -44,7 +44,8 @@ class LoadColorAnnotations(LoadAnnotations):
         backend_args (dict, optional): of the file backend. Defaults to None: local files.
 
     Raises:
-        ValueError: if two classes have one color; on loading, for unknown colors, and for ``reduce_zero_label``.
+        ValueError: if two classes have one color, or the data set is unknown; on loading, for unknown colors, and for
+            ``reduce_zero_label``.
     """
 
     def __init__(
@@ -52,7 +53,10 @@ class LoadColorAnnotations(LoadAnnotations):
     ):
         super().__init__(backend_args=backend_args)
         if isinstance(palette, str):
-            palette = DATASETS.get(palette).METAINFO['palette']
+            dataset = DATASETS.get(palette)
+            if dataset is None or 'palette' not in dataset.METAINFO:
+                raise ValueError(f'LoadColorAnnotations: palette={palette!r} is no registered data set with a palette')
+            palette = dataset.METAINFO['palette']
         self.palette, self.unknown = [tuple(color) for color in palette], unknown
         if len(set(self.palette)) < len(self.palette):
             raise ValueError(f'LoadColorAnnotations: palette={self.palette} has one color for two classes')

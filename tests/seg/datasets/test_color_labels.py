@@ -60,6 +60,12 @@ def test_two_classes_of_one_color():
         TRANSFORMS.build(dict(type='LoadColorAnnotations', palette=[ROAD, ROAD]))
 
 
+@pytest.mark.parametrize('name', ['CamVidDatset', 'BaseSegDataset'])
+def test_data_sets_without_a_palette(name):
+    with pytest.raises(ValueError, match=f"palette='{name}' is no registered data set with a palette"):
+        TRANSFORMS.build(dict(type='LoadColorAnnotations', palette=name))
+
+
 def test_zero_labels(mask):
     with pytest.raises(ValueError, match='reduce_zero_label=True has no meaning for colors'):
         load(mask([[ROAD]]) | dict(reduce_zero_label=True))
