@@ -133,7 +133,7 @@ def _build(cfg: dict, device: str) -> nn.Module:
 def _build_segmentor(model: ConfigDict, device: str) -> nn.Module:
     """Build the model without preprocessing."""
     try:
-        return _build(dict(model, data_preprocessor=None), device)
+        return _build(dict(copy.deepcopy(model), data_preprocessor=None), device)  # constructors change it
     except KeyError as error:
         if 'is not in the' not in str(error):
             raise

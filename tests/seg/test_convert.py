@@ -113,7 +113,9 @@ def test_compares_affinities_on_an_eighth_of_the_canvas():
 
 
 def test_a_network_that_depends_on_values_converts_like_others():
-    stock, like = (stock_cfg(decode_head=toy.head_cfg(kind, num_convs=1)) for kind in ('BrightHead', 'FCNHead'))
+    stock, like = (
+        stock_cfg(decode_head=toy.head_cfg(kind, num_convs=1), pretrained='x.pth') for kind in ('BrightHead', 'FCNHead')
+    )
     converted, expected = to_dsrl(stock).model, to_dsrl(like).model
     assert converted.decode_head.decode_head.pop('type') == 'BrightHead'
     expected.decode_head.decode_head.pop('type')
