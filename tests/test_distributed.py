@@ -1,4 +1,4 @@
-"""Two processes (gloo, CPU), forked or started by the shell scripts, against one."""
+"""Two processes (gloo, CPU), started by the shell scripts or without them, against one."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy_data import REPO, call, fork, write_camvid, write_config
+from toy_data import REPO, call, start_process, write_camvid, write_config
 
 from dsrl_mm import cli
 
@@ -47,24 +47,22 @@ def run_script(name: str, *args) -> subprocess.CompletedProcess:
     return subprocess.run(command, env=env, cwd=args[0].parent, capture_output=True, text=True, timeout=300)
 
 
-def run_forked(command: Callable, *args) -> list[int]:
-    """Run a command in two processes forked from this one, and give their exit codes."""
+def work(rank: int, port: str, command: Callable, *args) -> None:
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
+    call(command, *args, '--launcher', 'pytorch')
+
+
+def run_two(command: Callable, *args) -> list[int]:
+    """Run a command in two processes, and give their exit codes."""
     port = free_port()
-
-    def work(rank: int) -> None:
-        os.environ.update(
-            RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port
-        )
-        call(command, *args, '--launcher', 'pytorch')
-
-    processes = [fork(work, rank) for rank in range(2)]
+    processes = [start_process(work, rank, port, command, *args) for rank in range(2)]
     for process in processes:
         process.join(300)
     return [process.exitcode for process in processes]
 
 
 def test_two_processes_train_like_one_with_the_batch_of_both(config, trained, tmp_path):
-    assert run_forked(cli.train, config, '--work-dir', tmp_path) == [0, 0]  # batches of 2
+    assert run_two(cli.train, config, '--work-dir', tmp_path) == [0, 0]  # batches of 2
     start = torch.load(trained.with_name('iter_2.pth'), weights_only=False)['state_dict']
     one, two = (torch.load(path, weights_only=False)['state_dict'] for path in (trained, tmp_path / 'iter_4.pth'))
     for name, value in one.items():
@@ -75,10 +73,21 @@ def test_two_processes_train_like_one_with_the_batch_of_both(config, trained, tm
 
 def test_two_processes_test_like_one(config, trained, tmp_path):
     reference = call(cli.test, config, trained, '--work-dir', tmp_path / 'one', '--sr-metrics')
-    result = run_script('dist_test.sh', config, trained, 2, '--work-dir', tmp_path / 'two', '--sr-metrics')
-    assert result.returncode == 0, result.stderr
+    assert run_two(cli.test, config, trained, '--work-dir', tmp_path / 'two', '--sr-metrics') == [0, 0]
     metrics = json.loads(next((tmp_path / 'two').glob('*/*.json')).read_text())
     assert {name: metrics[name] for name in reference} == pytest.approx(reference, rel=1e-6)
+
+
+def test_the_script_starts_the_test_in_as_many_processes(tmp_path, monkeypatch):
+    """With a launcher that only says what it is asked for."""
+    (tmp_path / 'torchrun').write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (tmp_path / 'torchrun').chmod(0o755)
+    monkeypatch.setenv('PATH', f'{tmp_path}{os.pathsep}{os.environ["PATH"]}')
+    result = run_script('dist_test.sh', tmp_path / 'a.py', 'b.pth', 3, '--work-dir', 'c d')
+    *launcher, script = result.stdout.partition(f'\n{tmp_path}/a.py\n')[0].splitlines()
+    assert {'--nproc_per_node=3', '--nnodes=1', '--node_rank=0'} <= {*launcher}
+    assert Path(script).samefile(REPO / 'tools/test.py')
+    assert result.stdout.splitlines()[-5:] == ['b.pth', '--launcher', 'pytorch', '--work-dir', 'c d']
 
 
 def test_bad_data_ends_all_processes_with_the_message_last(config, tmp_path):

@@ -10,7 +10,7 @@ import torch
 from filelock import FileLock
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
-from toy_data import call, fork, logged, write_camvid, write_config
+from toy_data import call, logged, start_process, write_camvid, write_config
 
 from dsrl_mm import cli
 
@@ -48,7 +48,7 @@ def uninterrupted(config, tmp_path_factory) -> dict:
 
 
 def test_killed_while_saving(config, tmp_path, uninterrupted):
-    process = fork(killed_while_saving, config, '--work-dir', tmp_path, *ITERATIONS)
+    process = start_process(killed_while_saving, config, '--work-dir', tmp_path, *ITERATIONS)
     process.join(300)
     assert process.exitcode == -signal.SIGKILL
     (partial,) = tmp_path.glob('iter_6.pth.*.partial')

@@ -7,7 +7,6 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
-import torch
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.visualization import Visualizer
 from mmseg.visualization import SegLocalVisualizer
@@ -86,16 +85,13 @@ def logged(work_dir: Path) -> list[dict]:
     return [json.loads(line) for line in newest.read_text().splitlines()]
 
 
-def fork(function: Callable, *args) -> multiprocessing.Process:
-    """Start a function in a process forked from this one, in which everything is imported.
+#: New processes are forked from one that has imported the package and has no threads: those do not survive a fork.
+PROCESSES = multiprocessing.get_context('forkserver')
+PROCESSES.set_forkserver_preload(['dsrl_mm.cli', 'dsrl_mm.seg'])
 
-    It has one thread: OpenMP's do not survive a fork.
-    """
 
-    def run():
-        torch.set_num_threads(1)
-        function(*args)
-
-    process = multiprocessing.get_context('fork').Process(target=run, daemon=True)
+def start_process(function: Callable, *args) -> multiprocessing.Process:
+    """Start a function of a module in a new process."""
+    process = PROCESSES.Process(target=function, args=args, daemon=True)
     process.start()
     return process
