@@ -13,7 +13,8 @@ from mmseg.registry import MODELS
 from torch.nn.functional import adaptive_avg_pool2d
 
 from dsrl_mm.seg import to_dsrl
-from dsrl_mm.seg.convert import find_config, main, write_dsrl_config
+from dsrl_mm.seg.conversion import find_config
+from dsrl_mm.seg.convert import main, write_dsrl_config
 
 SHIPPED = 'mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py'
 
