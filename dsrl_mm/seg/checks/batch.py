@@ -5,8 +5,9 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
+from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.evaluation import IoUMetric
-from mmseg.registry import DATASETS, HOOKS, METRICS
+from mmseg.registry import DATASETS, HOOKS, METRICS, TRANSFORMS
 from torch import Tensor, nn
 
 from ...engine.config import builds, input_channels, plain_datasets, type_name
@@ -28,16 +29,16 @@ def _check_order(cfg: Config) -> None:
         ValueError: if they are, unless the labels have the size that the images are resized to.
     """
     for key, dataset in plain_datasets(cfg.train_dataloader, 'train_dataloader', 'pipeline'):
-        names = [type_name(step) for step in dataset['pipeline']]
-        last = names.index('LoadAnnotations') if 'LoadAnnotations' in names else 0
-        moving = [name for name in names[:last] if name in _MOVING]
+        steps = dataset['pipeline']
+        last = next((i for i, step in enumerate(steps) if builds(step, TRANSFORMS, LoadAnnotations)), 0)
+        moving = [type_name(step) for step in steps[:last] if type_name(step) in _MOVING]
         if not moving:
             continue
-        loaded = DATASETS.build(dict(dataset, pipeline=dataset['pipeline'][: last + 1], lazy_init=False))[0]
+        loaded = DATASETS.build(dict(dataset, pipeline=steps[: last + 1], lazy_init=False))[0]
         if loaded['img'].shape[:2] != loaded['gt_seg_map'].shape or not all('Resize' in name for name in moving):
             raise ValueError(
-                f'{key}.pipeline: {", ".join(moving)} comes before LoadAnnotations, so images are moved and their '
-                'labels are not. Load the labels right after the image.'
+                f'{key}.pipeline: {", ".join(moving)} comes before {type_name(steps[last])}, so images are moved and '
+                'their labels are not. Load the labels right after the image.'
             )
 
 

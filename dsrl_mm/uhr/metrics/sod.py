@@ -52,10 +52,12 @@ def joint_histogram(gray: np.ndarray, mask: np.ndarray, ignored: np.ndarray | No
     """
     counted = np.ones_like(mask) if ignored is None else ~ignored
     rows, columns = (mask & counted).nonzero()
+    # Python rounds halves to even, as NumPy does.
     center = (rows.mean(), columns.mean()) if len(rows) else (0, 0)
-    below, right = (np.arange(side) > round(middle) for side, middle in zip(mask.shape, center))
-    cells = ((2 * below[:, None] + right) * 2 + mask) * 256 + gray
-    return np.bincount(cells[counted], minlength=2048).reshape(4, 2, 256)
+    (above, below), (left, right) = ((slice(round(at) + 1), slice(round(at) + 1, None)) for at in center)
+    cells = mask * np.int16(256) + gray
+    quadrants = [(above, left), (above, right), (below, left), (below, right)]
+    return np.stack([np.bincount(cells[q][counted[q]], minlength=512).reshape(2, 256) for q in quadrants])
 
 
 def _divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

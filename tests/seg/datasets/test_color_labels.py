@@ -3,9 +3,14 @@
 import cv2
 import numpy as np
 import pytest
+import toy
+from mmengine.config import Config
 from mmseg.registry import TRANSFORMS
+from PIL import Image
+from toy_data import write_camvid
 
-import dsrl_mm.seg  # noqa: F401  (registers)
+from dsrl_mm.seg import CamVidDataset
+from dsrl_mm.seg.checks.data import check_data
 
 ROAD, WATER, TREE = (128, 64, 128), (0, 0, 255), (0, 255, 0)
 
@@ -69,6 +74,23 @@ def test_data_sets_without_a_palette(name):
 def test_zero_labels(mask):
     with pytest.raises(ValueError, match='reduce_zero_label=True has no meaning for colors'):
         load(mask([[ROAD]]) | dict(reduce_zero_label=True))
+
+
+def test_a_data_set_of_color_masks_is_checked(tmp_path):
+    root = write_camvid(tmp_path, train=2, val=1)
+    palette = np.array(CamVidDataset.METAINFO['palette'], np.uint8)
+    for path in root.glob('labels/*/*.png'):
+        Image.fromarray(palette[np.array(Image.open(path))]).save(path)
+    load = [dict(type='LoadImageFromFile'), dict(type='LoadColorAnnotations', palette='CamVidDataset')]
+    prefix = dict(img_path='images/train', seg_map_path='labels/train')
+    dataset = dict(type='CamVidDataset', data_root=str(root), data_prefix=prefix, pipeline=load)
+    model = toy.model_cfg(head=toy.head_cfg('FCNHead', num_classes=len(palette)))
+    cfg = Config(dict(model=model, train_dataloader=dict(dataset=dataset)))
+    check_data(cfg, ('train',))
+    path = root / 'labels/train/train_1.png'
+    Image.new('RGB', (64, 48), (1, 1, 1)).save(path)
+    with pytest.raises((RuntimeError, ValueError), match=r'train_1.png: the color \(1, 1, 1\)'):
+        check_data(cfg, ('train',))
 
 
 def test_inference_has_no_mask():
