@@ -39,7 +39,7 @@ def build(model: dict) -> torch.nn.Module:
 
 
 def test_how_many_configs_are_shipped():
-    assert len(CONFIGS) == 2
+    assert len(CONFIGS) == 6
 
 
 @pytest.mark.parametrize('name', CONFIGS)

@@ -11,6 +11,7 @@ from mmseg.registry import MODELS
 from toy import batch, build, losses
 from toy_pgnet import pgnet, pgnet_cfg
 
+from dsrl_mm.apis.deploy import export_program
 from dsrl_mm.engine.complexity import measure_complexity
 from dsrl_mm.engine.loading import for_inference
 from dsrl_mm.uhr import BCEIoULoss
@@ -158,3 +159,12 @@ def test_other_classes_are_refused(head, wrong):
 def test_a_missing_input_is_refused():
     with pytest.raises(ValueError, match=r'7 numbers, but got \(8, 16\)'):
         build(dict(type='PGHead', in_channels=(8, 16)))
+
+
+@pytest.mark.parametrize('size', [(48, 64), (49, 65)])
+def test_exported_program_predicts_alike(model, size):
+    model.eval()
+    image = torch.randn(1, 3, *size)
+    with torch.no_grad():
+        expected = model(image)
+    torch.testing.assert_close(export_program(model, size).module()(image), expected)
