@@ -1,6 +1,8 @@
 """Every shipped config of PGNet, built and trained for one step on small images."""
 
+import re
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,10 @@ from dsrl_mm.engine.loading import without_pretrained
 ROOT = Path(__file__).parents[3] / 'configs'
 CONFIGS = sorted(path.stem for path in (ROOT / 'pgnet').glob('*.py'))
 CANVAS = (64, 96)
+#: Configs by network: those of Swin-B differ in the training data.
+MODELS_OF = {name: list(names) for name, names in groupby(CONFIGS, lambda name: re.sub('(swin-.)_.*', r'\1', name))}
+    network: list(names) for network, names in groupby(CONFIGS, lambda name: re.sub('(swin-.)_.*', r'\1', name))
+}
 
 
 @cache
@@ -30,7 +36,7 @@ def build(model: dict) -> torch.nn.Module:
     """The model of a config, for images of :data:`CANVAS`, with a shallow transformer: a deep one takes seconds."""
     model = without_pretrained(model)
     model.data_preprocessor.sizes = [CANVAS]
-    model.backbone.transformer.depths = (1, 1, 2)
+    model.backbone.transformer.update(depths=(1, 1, 2), drop_path_rate=0.0)  # a dropped path has no gradient
     model.backbone.transformer_size = 64
     torch.manual_seed(0)
     model = revert_sync_batchnorm(MODELS.build(model))
@@ -39,10 +45,24 @@ def build(model: dict) -> torch.nn.Module:
 
 
 def test_how_many_configs_are_shipped():
-    assert len(CONFIGS) == 6
+    assert (len(CONFIGS), len(MODELS_OF)) == (6, 4)
 
 
-@pytest.mark.parametrize('name', CONFIGS)
+@pytest.mark.parametrize('names', [names for names in MODELS_OF.values() if len(names) > 1], ids=lambda names: names[0])
+def test_configs_of_one_network_differ_in_the_training_data_alone(names):
+    first, *others = (load(name).to_dict() for name in names)
+    for other in others:
+        assert other['train_dataloader']['dataset'].pop('roots') != first['train_dataloader']['dataset'].get('roots')
+        assert other['train_dataloader']['dataset'].pop('repeats').count(5) == 1
+        assert other == first | dict(train_dataloader=_without_roots(first['train_dataloader']))
+
+
+def _without_roots(loader: dict) -> dict:
+    dataset = {key: value for key, value in loader['dataset'].items() if key != 'roots'}
+    return dict(loader, dataset=dataset)
+
+
+@pytest.mark.parametrize('name', [names[0] for names in MODELS_OF.values()])
 def test_training_step_reaches_every_parameter_and_predicts(name):
     cfg = load(name)
     model = build(cfg.model)

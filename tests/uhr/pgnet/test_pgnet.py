@@ -161,10 +161,9 @@ def test_a_missing_input_is_refused():
         build(dict(type='PGHead', in_channels=(8, 16)))
 
 
-@pytest.mark.parametrize('size', [(48, 64), (49, 65)])
-def test_exported_program_predicts_alike(model, size):
+def test_exported_program_predicts_alike(model):
     model.eval()
-    image = torch.randn(1, 3, *size)
+    image = torch.randn(1, 3, 49, 65)
     with torch.no_grad():
         expected = model(image)
-    torch.testing.assert_close(export_program(model, size).module()(image), expected)
+    torch.testing.assert_close(export_program(model, (49, 65)).module()(image), expected)
