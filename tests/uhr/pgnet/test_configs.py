@@ -22,8 +22,6 @@ CONFIGS = sorted(path.stem for path in (ROOT / 'pgnet').glob('*.py'))
 CANVAS = (64, 96)
 #: Configs by network: those of Swin-B differ in the training data.
 MODELS_OF = {name: list(names) for name, names in groupby(CONFIGS, lambda name: re.sub('(swin-.)_.*', r'\1', name))}
-    network: list(names) for network, names in groupby(CONFIGS, lambda name: re.sub('(swin-.)_.*', r'\1', name))
-}
 
 
 @cache
