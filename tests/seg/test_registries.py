@@ -3,7 +3,7 @@
 import runpy
 
 import pytest
-from mmseg.registry import DATASETS, METRICS, MODELS
+from mmseg.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,9 @@ from mmseg.registry import DATASETS, METRICS, MODELS
         ('networks.espnetv2', MODELS, 'ESPNetv2'),
         ('networks.espnetv2_head', MODELS, 'ESPNetv2Head'),
         ('datasets.camvid', DATASETS, 'CamVidDataset'),
+        ('datasets.color_labels', TRANSFORMS, 'LoadColorAnnotations'),
+        ('datasets.frames', TRANSFORMS, 'EnlargeFrame'),
+        ('datasets.frames', TRANSFORMS, 'AlignedRandomCrop'),
         ('metrics.boundary', METRICS, 'BoundaryMetric'),
         ('metrics.class_iou', METRICS, 'ClassIoUMetric'),
     ],
