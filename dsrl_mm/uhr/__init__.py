@@ -5,6 +5,7 @@ In a config: ``custom_imports=dict(imports=['dsrl_mm.uhr'])``, which also import
 
 import dsrl_mm.seg  # noqa: F401
 
+from .convert import to_isd
 from .datasets import DeepGlobeDataset, InriaAerialDataset, SaliencyDataset
 from .fusion import RelationAwareFusion
 from .isd_aux import ISDAux, ISDSRDecoder
@@ -51,4 +52,5 @@ __all__ = [
     'SODMetric',
     'STDCShallow',
     'SaliencyDataset',
+    'to_isd',
 ]
