@@ -1,5 +1,6 @@
 # Salient objects as PGNet reads them: 1024x1024, whatever the aspect ratio. Configs name the training sets.
 data_root = '{{$SALIENCY_ROOT:data/saliency}}'
+data_prefix = dict(img_path='image', seg_map_path='mask')  # within each of the roots
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadMask', soft=True),
@@ -20,7 +21,9 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     drop_last=True,
-    dataset=dict(type='SaliencyDataset', data_root=data_root, roots=['DUTS-TR'], pipeline=train_pipeline),
+    dataset=dict(
+        type='SaliencyDataset', data_root=data_root, data_prefix=data_prefix, roots=['DUTS-TR'], pipeline=train_pipeline
+    ),
 )
 # No checkpoint is chosen by its result.
 val_dataloader = dict(
@@ -28,7 +31,9 @@ val_dataloader = dict(
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='SaliencyDataset', data_root=data_root, roots=['HRSOD-TE'], pipeline=test_pipeline),
+    dataset=dict(
+        type='SaliencyDataset', data_root=data_root, data_prefix=data_prefix, roots=['HRSOD-TE'], pipeline=test_pipeline
+    ),
 )
 # Others: test_dataloader.dataset.roots=['DAVIS-S'], UHRSD-TE, DUTS-TE, DUT-OMRON.
 test_dataloader = val_dataloader
