@@ -13,6 +13,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
+import dsrl_mm.uhr  # noqa: F401  (registers)
 from dsrl_mm.apis.deploy import deploy_config, export_program
 
 BASES = sorted(
@@ -21,12 +22,12 @@ BASES = sorted(
     # hrnet: pose, tests/pose/test_configs.py; pgnet: tests/uhr/pgnet
     if not path.stem.startswith(('sr_aux', 'hrnet', 'pgnet'))
 )
-#: What the network reads of it is 48x64, and of the odd one 49x65.
-CANVAS, ODD = (96, 128), (97, 129)
+#: What a network reads: of the canvas, `scale_factor` times as large; of the odd one, a pixel more.
+INPUT = (48, 64)
 
 
 def test_all_bases_are_found():
-    assert len(BASES) == 16
+    assert {'pspnet_r101', 'dabnet_early', 'isdnet_r18'} <= {path.stem for path in BASES}
 
 
 @pytest.fixture(params=BASES, ids=lambda path: path.stem, scope='module')
@@ -45,7 +46,17 @@ def model(cfg):
     return revert_sync_batchnorm(MODELS.build(cfg.model))
 
 
-def images(n: int = 1, size=CANVAS) -> torch.Tensor:
+@pytest.fixture(scope='module')
+def canvas(model):
+    return tuple(model.scale_factor * side for side in INPUT)
+
+
+@pytest.fixture(scope='module')
+def odd(canvas):
+    return tuple(side + 1 for side in canvas)
+
+
+def images(n: int, size: tuple[int, int]) -> torch.Tensor:
     return torch.randn(n, 3, *size, generator=torch.Generator().manual_seed(0))
 
 
@@ -54,40 +65,42 @@ def logits(model, inputs: torch.Tensor) -> torch.Tensor:
         return model.eval()(inputs, mode='tensor')
 
 
-@pytest.mark.parametrize('size', [CANVAS, ODD])
-def test_logits_cover_the_canvas(model, size):
-    assert logits(model, images(1, size)).shape == (1, 19, *size)
+def test_logits_cover_the_canvas(model, canvas, odd):
+    for size in (canvas, odd):
+        assert logits(model, images(1, size)).shape == (1, 19, *size)
 
 
-def test_trains_on_odd_sizes(model):
+def test_trains_on_odd_sizes(model, odd):
     sample = SegDataSample(
-        gt_sem_seg=PixelData(data=torch.randint(19, (1, *ODD))), metainfo=dict(img_shape=ODD, ori_shape=ODD)
+        gt_sem_seg=PixelData(data=torch.randint(19, (1, *odd))), metainfo=dict(img_shape=odd, ori_shape=odd)
     )
-    losses = model.train().loss(images(2, ODD), [sample, sample.clone()])
+    losses = model.train().loss(images(2, odd), [sample, sample.clone()])
     assert losses and all(value.isfinite().all() for value in losses.values())
     sum(value for name, value in losses.items() if 'loss' in name).backward()
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 
-def test_an_image_is_predicted_alike_alone_and_in_a_batch(model):
-    batch = images(2)
+def test_an_image_is_predicted_alike_alone_and_in_a_batch(model, canvas):
+    batch = images(2, canvas)
     torch.testing.assert_close(logits(model, batch)[:1], logits(model, batch[:1]), rtol=1e-3, atol=1e-4)
 
 
-def test_saved_weights_give_the_same_prediction(cfg, model, tmp_path):
+def test_saved_weights_give_the_same_prediction(cfg, model, canvas, tmp_path):
     torch.save(model.state_dict(), tmp_path / 'weights.pth')
-    other = revert_sync_batchnorm(MODELS.build(cfg.model))
-    assert not torch.equal(logits(other, images()), logits(model, images()))
+    other, image = revert_sync_batchnorm(MODELS.build(cfg.model)), images(1, canvas)
+    assert not torch.equal(logits(other, image), logits(model, image))
     other.load_state_dict(torch.load(tmp_path / 'weights.pth', weights_only=True))
-    assert torch.equal(logits(other, images()), logits(model, images()))
+    assert torch.equal(logits(other, image), logits(model, image))
 
 
-def test_exports_without_what_only_training_needs(cfg, model):
-    deployed = revert_sync_batchnorm(MODELS.build(deploy_config(cfg, low_res_input=True).model)).eval()
+def test_exports_without_what_only_training_needs(cfg, model, canvas):
+    low_res_input = cfg.model.type == 'DSRLSegmentor'
+    size = INPUT if low_res_input else canvas
+    deployed = revert_sync_batchnorm(MODELS.build(deploy_config(cfg, low_res_input).model)).eval()
     left = deployed.load_state_dict(model.state_dict(), strict=False)
     assert not left.missing_keys
     assert {key.split('.')[0] for key in left.unexpected_keys} <= {'auxiliary_head', 'sr_aux'}
-    frame = images(size=(48, 64))
-    exported = export_program(deployed, (48, 64)).module()(frame)
-    assert exported.shape == (1, 19, *CANVAS)
+    frame = images(1, size)
+    exported = export_program(deployed, size).module()(frame)
+    assert exported.shape == (1, 19, *canvas)
     torch.testing.assert_close(exported, logits(deployed, frame), rtol=1e-3, atol=1e-4)
