@@ -1,4 +1,4 @@
-# ISDNet-R18 on DeepGlobe; its deep network reads 612x612 of 2448x2448.
+# ISDNet-R18 on DeepGlobe; its deep network reads a quarter of each side of 2448x2448.
 _base_ = [
     '../_base_/models/isdnet_r18.py',
     '../_base_/datasets/deepglobe.py',

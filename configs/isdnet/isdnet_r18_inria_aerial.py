@@ -1,4 +1,4 @@
-# ISDNet-R18 on Inria Aerial; its deep network reads 1250x1250 of 5000x5000.
+# ISDNet-R18 on Inria Aerial; its deep network reads a quarter of each side of 5000x5000.
 _base_ = [
     '../_base_/models/isdnet_r18.py',
     '../_base_/datasets/inria_aerial.py',

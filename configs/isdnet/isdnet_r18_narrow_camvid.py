@@ -1,4 +1,4 @@
-# ISDNet-R18 at half the width on a 360x480 canvas of CamVid; its deep network reads 90x120. Trains on a CPU.
+# ISDNet-R18 at half the width on 360x480 of CamVid; its deep network reads a quarter of each side. Trains on a CPU.
 _base_ = [
     '../_base_/models/isdnet_r18_narrow.py',
     '../_base_/datasets/camvid.py',

@@ -44,6 +44,10 @@ class Task(ABC):
         """Return channels, height and width of the network input."""
 
     @abstractmethod
+    def reads_frames(self, cfg: Config) -> bool:
+        """Return whether the deployed model can read low-resolution frames instead of canvases."""
+
+    @abstractmethod
     def draw_predictions(self, cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
         """Draw every test image with its prediction (``--show``, ``--show-dir``, ``--wait-time``).
 

@@ -37,6 +37,10 @@ class PoseTask(Task):
         width, height = cfg.model.head.decoder.input_size
         return input_channels(cfg.model.backbone), height // factor, width // factor
 
+    def reads_frames(self, cfg: Config) -> bool:
+        """Return True: crops of persons may have any size."""
+        return True
+
     def draw_predictions(self, cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
         hook = visualization_hook(cfg, 'PoseVisualizationHook')
         hook.update(enable=True, interval=1, show=show, wait_time=wait_time)

@@ -67,6 +67,10 @@ class SegTask(Task):
         height, width = (-(-side // _scale_factor(cfg)) for side in canvas)
         return input_channels(cfg.model.backbone), height, width
 
+    def reads_frames(self, cfg: Config) -> bool:
+        """Return whether the model is a DSRLSegmentor."""
+        return builds(cfg.model, MODELS, DSRLSegmentor)
+
     def draw_predictions(self, cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
         hook = visualization_hook(cfg, 'SegVisualizationHook')
         hook.update(draw=True, interval=1, show=show, wait_time=wait_time)
@@ -121,7 +125,7 @@ class SegTask(Task):
                 f'model.type is {type_name(cfg.model)!r}, but only a DSRLSegmentor has training-only parts and reads '
                 'low-resolution frames. A baseline is a DSRLSegmentor with a stock decode head.'
             )
-        reads_frames = builds(cfg.model, MODELS, DSRLSegmentor)
+        reads_frames = self.reads_frames(cfg)
         if low_res_input and not reads_frames:
             raise ValueError(f'model.type is {type_name(cfg.model)!r}, which reads the whole canvas: no low_res_input')
         cfg = Config(cfg.to_dict())

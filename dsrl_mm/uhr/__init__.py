@@ -9,7 +9,7 @@ from .convert import to_isd
 from .datasets import DeepGlobeDataset, InriaAerialDataset, SaliencyDataset
 from .fusion import RelationAwareFusion
 from .isd_aux import ISDAux, ISDSRDecoder
-from .isd_head import ISDHead
+from .isd_head import ISDFeatures, ISDHead
 from .isd_segmentor import ISDSegmentor
 from .metrics import MeanBoundaryAccuracy, SODMetric
 from .pgnet import (
@@ -36,6 +36,7 @@ __all__ = [
     'DeepGlobeDataset',
     'GraftingNeck',
     'ISDAux',
+    'ISDFeatures',
     'ISDHead',
     'ISDSegmentor',
     'ISDSRDecoder',

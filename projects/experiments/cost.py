@@ -26,7 +26,7 @@ def measure(configs: dict[str, Config]) -> dict:
     models, shapes = {}, {}
     for id_, cfg in configs.items():
         init_default_scope(cfg.get('default_scope', 'mmseg'))
-        model = MODELS.build(deploy_config(cfg, low_res_input=True).model)
+        model = MODELS.build(deploy_config(cfg, low_res_input=task_of(cfg).reads_frames(cfg)).model)
         models[id_] = revert_sync_batchnorm(model).to(get_device()).eval()
         shapes[id_] = task_of(cfg).network_input(cfg)
     times, rows = latencies(models, shapes, repeats=30), {}

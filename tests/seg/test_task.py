@@ -41,3 +41,8 @@ def test_out_needs_a_metric_that_writes_masks(type_):
 def test_show_needs_a_hook():
     with pytest.raises(ValueError, match=r'visualization=dict\(type="SegVisualizationHook"\)'):
         TASK.draw_predictions(Config(dict(default_hooks={})), True, None, 1)
+
+
+@pytest.mark.parametrize(('type_', 'expected'), [(DSRLSegmentor, True), ('EncoderDecoder', False)])
+def test_only_a_dsrl_segmentor_reads_frames(type_, expected):
+    assert TASK.reads_frames(Config(dict(model=dict(type=type_)))) is expected

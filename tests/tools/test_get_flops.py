@@ -6,6 +6,7 @@ import pytest
 import toy
 import toy_data
 from mmengine.config import Config
+from uhr.toy_isd import isd_cfg
 
 from dsrl_mm.engine.complexity import measure_complexity
 from tools.analysis_tools.get_flops import count, main
@@ -74,3 +75,10 @@ def test_prints_and_writes_a_row_for_every_config(config, tmp_path, capsys):
     assert float(printed[0][4]) == pytest.approx(float(rows[0]['GMACs']), abs=0.005)
     wide = count(Config.fromfile(config))
     assert float(rows[0]['SSSR adds %']) < wide['SSSR adds %']
+
+
+def test_isdnet_reads_the_canvas():
+    cfg = Config(dict(model=isd_cfg(), crop_size=toy.SIZE))
+    row = count(cfg)
+    assert row['input size'] == '48x64'
+    assert row['GFLOPs'] * 1e9 == pytest.approx(measure_complexity(toy.build(cfg.model), toy.SIZE).flops)

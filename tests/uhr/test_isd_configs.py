@@ -1,5 +1,7 @@
 """Every shipped config of ISDNet and of its rivals, built and trained for one step on a small canvas."""
 
+import re
+import shlex
 from functools import cache
 from pathlib import Path
 
@@ -12,9 +14,11 @@ from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 from toy import batch, losses
 
 import dsrl_mm.uhr  # noqa: F401  (registers)
+from dsrl_mm.cli import training_config
 from dsrl_mm.engine.complexity import measure_complexity
 from dsrl_mm.engine.config import read_config
 from dsrl_mm.engine.loading import without_pretrained
+from dsrl_mm.seg.conversion import build_for_shapes
 
 ROOT = Path(__file__).parents[2] / 'configs'
 CONFIGS = sorted(path.stem for path in (ROOT / 'isdnet').glob('*.py'))
@@ -45,7 +49,7 @@ def build(model: dict) -> torch.nn.Module:
 
 
 def test_how_many_configs_are_shipped():
-    assert (len(CONFIGS), sum(is_isd(load(name)) for name in CONFIGS)) == (13, 8)
+    assert (len(CONFIGS), sum(is_isd(load(name)) for name in CONFIGS)) == (14, 8)
 
 
 @pytest.mark.parametrize('name', CONFIGS)
@@ -138,3 +142,28 @@ class TestCountsOfThePaper:
 
     def test_super_resolution_branch(self):
         assert sum(p.numel() for p in self.model().sr_aux.sr.parameters()) == 258_883
+
+
+class TestDocumentedAblations:
+    """The options that the guide gives for the rows of the paper's tables."""
+
+    ROWS = re.findall(
+        r'^\| (ADD|CW|one relation|baseline|\+ SR|\+ SR \+ SD) \| `(model[^`]*)`',
+        (ROOT.parent / 'docs/user_guides/isdnet.md').read_text(),
+        re.M,
+    )
+
+    def test_are_found(self):
+        assert [row for row, _ in self.ROWS] == ['ADD', 'CW', 'one relation', 'baseline', '+ SR', '+ SR + SD']
+
+    @pytest.mark.parametrize(('row', 'options'), ROWS)
+    def test_are_options_of_a_shipped_config(self, row, options):
+        argv = [str(ROOT / 'isdnet/isdnet_r18_cityscapes.py'), '--cfg-options', *shlex.split(options)]
+        model = build_for_shapes(dict(training_config(argv).model, data_preprocessor=None), 'meta')
+        gates = model.decode_head.fuse_8.gates
+        relations = [gate.relate is not None for gate in gates or ()]
+        assert relations == {'ADD': [], 'CW': [False, False], 'one relation': [True, False]}.get(row, [True, True])
+        aux = model.sr_aux
+        parts = (model.pyramid.levels > 0, aux.sr is not None, aux.structure is not None)
+        expected = {'baseline': (False,) * 3, '+ SR': (False, True, False), '+ SR + SD': (False, True, True)}
+        assert parts == expected.get(row, (True,) * 3)

@@ -35,11 +35,12 @@ def count(cfg: Config, size: Sequence[int] | None = None) -> dict[str, str | flo
     Raises:
         ValueError: if no size is known.
     """
+    task = task_of(cfg)
     if size is None:
-        size = task_of(cfg).network_input(cfg)[1:]
+        size = task.network_input(cfg)[1:]
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     model = MODELS.build(without_pretrained(cfg.model))
-    factor = getattr(model, 'scale_factor', 1)  # stock models read the canvas itself
+    factor = getattr(model, 'scale_factor', 1) if task.reads_frames(cfg) else 1  # others read the canvas itself
     canvas = [factor * side for side in size]
     cost = measure_complexity(model, canvas, input_channels(cfg.model.backbone))
     return {

@@ -1,6 +1,6 @@
 # ISDNet (Guo et al., CVPR 2022) with ResNet-18 and ASPP, in the form of the authors' code, which their numbers are of.
 # The paper's: deep_input='pyramid', sr_aux.sr.target='image', sr_aux.structure.per_channel=False.
-# Ablations by options, see docs/user_guides/uhr.md.
+# Ablations by options, see docs/user_guides/isdnet.md.
 _base_ = './deeplabv3_r18.py'
 model = dict(
     type='ISDSegmentor',

@@ -1,0 +1,67 @@
+"""Time inference on a canvas: python tools/analysis_tools/benchmark_inference.py CONFIG [CONFIG ...] --shape H W."""
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import torch
+from mmengine.config import DictAction
+from mmengine.device import get_device
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from tabulate import tabulate
+
+from dsrl_mm.apis import deploy_config
+from dsrl_mm.engine.config import input_channels, read_config
+from dsrl_mm.engine.timing import time_in_turn
+
+__all__ = ['main', 'prediction']
+
+
+@torch.no_grad()
+def _predict(model: torch.nn.Module, canvas: torch.Tensor) -> None:
+    model(canvas)
+
+
+def prediction(path: str, size: Sequence[int], options: dict) -> Callable[[], None]:
+    """Make a function that computes the logits of a random canvas by a config's deployed model, without preprocessing.
+
+    Args:
+        path (str): a segmentation config.
+        size (Sequence[int]): height and width of the canvas, in pixels.
+        options (dict): overrides of the config, as ``--cfg-options`` gives them.
+    """
+    cfg = read_config(path, options)
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    model = revert_sync_batchnorm(MODELS.build(deploy_config(cfg).model)).to(get_device()).eval()
+    return partial(_predict, model, torch.randn(1, input_channels(cfg.model.backbone), *size, device=get_device()))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Time inference of several configs in turn: medians in milliseconds, of processor time on a CPU."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument('configs', nargs='+', help='config files')
+    parser.add_argument(
+        '--shape', type=int, nargs=2, required=True, metavar=('H', 'W'), help='of the canvas, in pixels'
+    )
+    parser.add_argument('--repeats', type=int, default=5, help='timed runs of each')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE for every config')
+    args = parser.parse_args(argv)
+    functions = {path: prediction(path, args.shape, args.cfg_options) for path in args.configs}
+    clock = time.process_time if get_device() == 'cpu' else time.perf_counter
+    times = {path: median(runs) for path, runs in time_in_turn(functions, args.repeats, clock=clock).items()}
+    first = times[args.configs[0]]
+    rows = [
+        {'config': Path(path).stem, 'milliseconds': 1000 * seconds, 'of the first': seconds / first}
+        for path, seconds in times.items()
+    ]
+    print(tabulate(rows, 'keys', 'pipe', floatfmt=('', '.1f', '.3f')))
+    print(f'{get_device()}, {torch.get_num_threads()} thread(s), {"x".join(map(str, args.shape))}')
+
+
+if __name__ == '__main__':
+    main()
