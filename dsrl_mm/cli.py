@@ -18,10 +18,13 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import CheckpointLoader, Runner
 from torch.distributed.elastic.multiprocessing.errors import record
 
-from dsrl_mm.apis import save_deploy, task_of
+from dsrl_mm.apis import ExportOptions, load_runtime, save_deploy, task_of
+from dsrl_mm.apis.export import FORMATS
+from dsrl_mm.apis.runtime import is_exported, use_runtime
 from dsrl_mm.engine.checkpoint import last_checkpoint
 from dsrl_mm.engine.config import read_config, type_name
 from dsrl_mm.engine.dry_run import dry_run
+from dsrl_mm.engine.loading import for_inference
 from dsrl_mm.engine.memory import keep_freed_memory
 from dsrl_mm.engine.reader import TrustCheckpoint
 from dsrl_mm.engine.resume import make_resumable
@@ -32,6 +35,12 @@ _CFG_OPTIONS_HELP = (
     'settings that override the config\'s, as key=value with dots: data.x=1. Lists as "[a,b]" or a,b; '
     'nested ones as "[(a,b),(c,d)]", quoted and without spaces'
 )
+
+_RENAMED_IN_DEPLOY = {
+    '--lr-input': '--low-res-input',
+    '--export': '--format pt2 --size',
+    '--fp16': '--half',
+}
 
 #: The environment variable that holds a process's rank, by launcher.
 _RANK = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
@@ -194,7 +203,7 @@ def train(argv: Sequence[str] | None = None) -> None:
 def test(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Test the model of a config file with a checkpoint, and return its metrics."""
     parser = _parser('Test (and evaluate) a model')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', help='checkpoint file, or a file that tools/deploy.py exported')
     parser.add_argument(
         '--out', help='folder for the predictions: one PNG of class ids per image, or predictions.keypoints.json'
     )
@@ -215,8 +224,11 @@ def test(argv: Sequence[str] | None = None) -> dict[str, float]:
     args = parser.parse_args(argv)
     if args.tta and args.sr_metrics:
         parser.error('--sr-metrics compares one rebuilt image with one canvas: leave out --tta')
+    exported = load_runtime(args.checkpoint) if is_exported(args.checkpoint) else None
+    if exported and (args.tta or args.sr_metrics):
+        parser.error('--tta and --sr-metrics need a checkpoint, not an exported file')
     cfg = load_config(args)
-    cfg.load_from = args.checkpoint
+    cfg.load_from = None if exported else args.checkpoint
     preflight(cfg, ('test',))
     task = task_of(cfg)
     if args.show or args.show_dir:
@@ -227,32 +239,66 @@ def test(argv: Sequence[str] | None = None) -> dict[str, float]:
         task.use_sr_metrics(cfg)
     if args.tta:
         task.use_tta(cfg)
-    cfg.custom_hooks = [*cfg.get('custom_hooks', ()), dict(type='CompleteCheckpointHook')]
-    metrics = _build_runner(cfg).test()
+    if exported:
+        cfg.model = for_inference(cfg.model)
+        runner = _build_runner(cfg)
+        use_runtime(runner.model, exported)
+    else:
+        cfg.custom_hooks = [*cfg.get('custom_hooks', ()), dict(type='CompleteCheckpointHook')]
+        runner = _build_runner(cfg)
+    metrics = runner.test()
     _disconnect_processes()
     return metrics
 
 
 def deploy(argv: Sequence[str] | None = None) -> None:
-    """Write a trained model without its training-only parts."""
+    """Write a trained model without its training-only parts, and export it."""
     parser = argparse.ArgumentParser(description=deploy.__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('out_dir', help='folder for deploy.py, deploy.pth and deploy.pt2')
+    parser.add_argument('out_dir', help='folder for deploy.py, deploy.pth and the exported files')
     parser.add_argument(
         '--low-res-input',
         action='store_true',
         help='read low-resolution frames; the mask is scale_factor times larger',
     )
-    parser.add_argument('--lr-input', action='store_true', help=argparse.SUPPRESS)
-    parser.add_argument('--export', nargs=2, type=int, metavar=('H', 'W'), help='export for inputs of H x W pixels')
-    parser.add_argument('--fp16', action='store_true', help='halve the size of deploy.pth with float16 weights')
+    parser.add_argument('--format', nargs='+', choices=[*FORMATS], default=[], help='exported files')
+    parser.add_argument('--size', nargs=2, type=int, metavar=('H', 'W'), help="input size (the config's)")
+    parser.add_argument(
+        '--dynamic', action='store_true', help='leave the batch and the size open, in multiples of 32 network pixels'
+    )
+    parser.add_argument(
+        '--argmax', action='store_true', help='bytes in, normalization inside, masks or keypoints out, not logits'
+    )
+    parser.add_argument(
+        '--half', action='store_true', help='float16 weights in deploy.pth and .xml, float16 throughout in .onnx'
+    )
+    parser.add_argument('--int8', action='store_true', help='quantize .onnx and .xml; needs --calib-dir')
+    parser.add_argument('--calib-dir', type=Path, help='images to calibrate --int8 and to compare with (random ones)')
+    parser.add_argument('--calib-images', type=int, default=100, metavar='N', help='images for --int8 (100)')
+    parser.add_argument(
+        '--verify', type=int, default=3, metavar='N', help='images to compare each file with PyTorch on (3); 0: none'
+    )
+    for old in _RENAMED_IN_DEPLOY:
+        parser.add_argument(old, nargs='*', help=argparse.SUPPRESS)
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help=_CFG_OPTIONS_HELP)
     parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
     args = parser.parse_args(argv)
-    if args.lr_input:
-        parser.error('--lr-input is now --low-res-input')
+    for old, new in _RENAMED_IN_DEPLOY.items():
+        if getattr(args, old[2:].replace('-', '_')) is not None:
+            parser.error(f'{old} is now {new}')
+    if args.half and args.int8:
+        parser.error('--half or --int8, not both')
     cfg = read_config(args.config, args.cfg_options)
-    size = args.export and tuple(args.export)
-    for file in save_deploy(cfg, args.checkpoint, args.out_dir, args.low_res_input, size, args.fp16):
+    export = ExportOptions(
+        formats=args.format,
+        size=args.size,
+        dynamic=args.dynamic,
+        argmax=args.argmax,
+        precision='int8' if args.int8 else 'float16' if args.half else 'float32',
+        image_dir=args.calib_dir,
+        calibration=args.calib_images,
+        verify=args.verify,
+    )
+    for file in save_deploy(cfg, args.checkpoint, args.out_dir, args.low_res_input, args.half, export):
         print(f'{file}  {file.stat().st_size / 2**20:.1f} MiB')

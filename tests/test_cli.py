@@ -163,12 +163,23 @@ def test_tta_and_sr_metrics_exclude_each_other(trained, capsys):
 
 def test_a_deployed_model_tests_like_the_trained_one(trained, tmp_path):
     reference = call(cli.test, trained.config, trained.checkpoint, '--work-dir', tmp_path)
-    call(cli.deploy, trained.config, trained.checkpoint, tmp_path / 'deploy', '--export', 48, 64)
+    call(cli.deploy, trained.config, trained.checkpoint, tmp_path / 'deploy', '--format', 'pt2')
     files = {path.name: path for path in (tmp_path / 'deploy').iterdir()}
     assert set(files) == {'deploy.py', 'deploy.pth', 'deploy.pt2'}
     assert call(cli.test, files['deploy.py'], files['deploy.pth'], '--work-dir', tmp_path) == reference
     parts = {name.split('.')[0] for name in torch.load(files['deploy.pth'], weights_only=False)['state_dict']}
     assert parts == {'backbone', 'decode_head'}
+
+
+def test_an_exported_file_tests_like_the_checkpoint(trained, tmp_path, capsys):
+    reference = call(cli.test, trained.config, trained.checkpoint, '--work-dir', tmp_path)
+    options = ('--format', 'onnx', '--low-res-input', '--size', 24, 32)
+    call(cli.deploy, trained.config, trained.checkpoint, tmp_path, *options)
+    assert 'deploy.onnx, for one image of 24x32: 100.00 % of pixels agree' in capsys.readouterr().out
+    file = tmp_path / 'deploy.onnx'
+    assert call(cli.test, trained.config, file, '--work-dir', tmp_path) == pytest.approx(reference, abs=0.05)
+    with pytest.raises(SystemExit):
+        call(cli.test, trained.config, file, '--work-dir', tmp_path, '--sr-metrics')
 
 
 def test_a_deployed_model_rebuilds_no_images(trained, tmp_path):
@@ -183,10 +194,14 @@ def test_a_model_deployed_for_frames_cannot_be_tested(trained, tmp_path):
         call(cli.test, tmp_path / 'deploy.py', tmp_path / 'deploy.pth', '--work-dir', tmp_path)
 
 
-def test_the_old_name_of_low_res_input_names_the_new_one(capsys):
+@pytest.mark.parametrize(
+    ('old', 'new'),
+    {'--lr-input': '--low-res-input', '--export 48 64': '--format pt2 --size', '--fp16': '--half'}.items(),
+)
+def test_old_options_name_the_new_ones(capsys, old, new):
     with pytest.raises(SystemExit):
-        cli.deploy(['config.py', 'checkpoint.pth', 'out', '--lr-input'])
-    assert '--lr-input is now --low-res-input' in capsys.readouterr().err
+        cli.deploy(['config.py', 'checkpoint.pth', 'out', *old.split()])
+    assert f'{old.split()[0]} is now {new}\n' in capsys.readouterr().err
 
 
 def test_deploying_with_the_options_of_the_training(trained, tmp_path):

@@ -85,7 +85,9 @@ def test_a_test_refuses_a_checkpoint_that_lacks_weights(ran):
     assert 'lacks weights that this model predicts with: head.' in ran.done.stderr
 
 
-@pytest.mark.parametrize('command', [lambda *a: cli.test([*a, '--sr-metrics']), lambda *a: cli.deploy([*a, 'out'])])
+@pytest.mark.parametrize(
+    'command', [lambda *a: cli.test([*a, '--sr-metrics']), lambda *a: cli.deploy([*a, 'out', '--low-res-input'])]
+)
 def test_commands_for_segmentation_say_so(ran, command, monkeypatch):
     monkeypatch.chdir(ran.folder)
     with pytest.raises(ValueError, match='is for segmentation, and this config is for poses'):

@@ -103,11 +103,18 @@ def test_deployment(checkout):
     inferencer = runpy.run_path(str(EXAMPLES / 'deployed_inferencer.py'))
     exported = runpy.run_path(str(EXAMPLES / 'deployed.py'))
     assert inferencer['mask'].shape == exported['mask'].shape == (1, 360, 480)
-    # Both are the same model: given the same image, they agree.
+    # All are the same model: given the same image, they agree.
     preprocessor = inferencer['model'].data_preprocessor
     image = torch.from_numpy(frame[..., ::-1].copy()).permute(2, 0, 1)[None].float()
     agree = exported['program']((image - preprocessor.mean) / preprocessor.std).argmax(1) == inferencer['mask']
     assert agree.float().mean() > 0.999
+    cli.deploy(
+        [config, checkpoint, 'deployed', '--low-res-input', '--format', 'onnx', '--size', '180', '240', '--argmax']
+    )
+    onnx = runpy.run_path(str(EXAMPLES / 'deployed_onnx.py'))
+    assert (torch.from_numpy(onnx['mask']) == inferencer['mask']).float().mean() > 0.999
+    assert onnx['colors'].shape == (360, 480, 3)
+    assert runpy.run_path(str(EXAMPLES / 'deployed_runtime.py'))['mask'].shape == (1, 360, 480)
 
 
 def test_my_config_dsrl(tmp_path):

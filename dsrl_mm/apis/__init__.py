@@ -1,10 +1,15 @@
 """Deployment, export and comparison of trained models of any task."""
 
 from .compare import Trained, compare_models, evaluate, latencies
-from .deploy import build_deploy_model, deploy_config, export_program, save_deploy
+from .deploy import build_deploy_model, deploy_config, save_deploy
+from .export import export_program
+from .export_files import ExportOptions
+from .runtime import Runtime, load_runtime
 from .task import task_of
 
 __all__ = [
+    'ExportOptions',
+    'Runtime',
     'Trained',
     'build_deploy_model',
     'compare_models',
@@ -12,6 +17,7 @@ __all__ = [
     'evaluate',
     'export_program',
     'latencies',
+    'load_runtime',
     'save_deploy',
     'task_of',
 ]

@@ -9,6 +9,7 @@ from mmpose.registry import METRICS, MODELS
 from torch import nn
 
 from ..engine.config import builds, input_channels
+from ..engine.loading import for_inference
 from ..engine.task import Task, prediction_writer, visualization_hook
 from .estimator import DSRLTopdown
 from .preflight import check_batch, check_data
@@ -59,7 +60,16 @@ class PoseTask(Task):
         _refuse('--sr-metrics', 'DSRLTopdown.reconstruct rebuilds the crops of a batch.')
 
     def deploy_config(self, cfg: Config, low_res_input: bool) -> Config:
-        _refuse('tools/deploy.py', 'For inference, set model.sr_aux=None and load the checkpoint as it is.')
+        """Copy a config without the training-only parts of its model.
+
+        Raises:
+            ValueError: for ``low_res_input``: keypoints are decoded for the canvas.
+        """
+        if low_res_input:
+            _refuse('--low-res-input', 'Leave it out: the network reduces the crops itself.')
+        cfg = Config(cfg.to_dict())
+        cfg.model = for_inference(cfg.model)
+        return cfg
 
     def use_bfloat16(self, cfg: Config) -> None:
         """Do not log ``acc_pose``: MMPose computes it in NumPy, which has no bfloat16."""

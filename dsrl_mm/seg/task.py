@@ -12,7 +12,6 @@ from ..engine.config import builds, input_channels, plain_datasets, type_name
 from ..engine.loading import for_inference
 from ..engine.metrics import with_sr_metric
 from ..engine.task import Task, evaluators, prediction_writer, visualization_hook
-from .canvas import CanvasSegmentor
 from .checks.batch import check_batch
 from .checks.data import check_data, check_packages
 from .segmentor import DSRLSegmentor
@@ -117,17 +116,14 @@ class SegTask(Task):
                 :class:`~dsrl_mm.seg.DSRLSegmentor`. The config is then for inference alone, without data sets.
 
         Raises:
-            ValueError: if the model has no such parts: a stock segmentor. For ``low_res_input``, if it does not read
-                low-resolution frames.
+            ValueError: for ``low_res_input``, if the model does not read low-resolution frames.
         """
-        if not builds(cfg.model, MODELS, CanvasSegmentor):
-            raise ValueError(
-                f'model.type is {type_name(cfg.model)!r}, but only a DSRLSegmentor has training-only parts and reads '
-                'low-resolution frames. A baseline is a DSRLSegmentor with a stock decode head.'
-            )
         reads_frames = self.reads_frames(cfg)
         if low_res_input and not reads_frames:
-            raise ValueError(f'model.type is {type_name(cfg.model)!r}, which reads the whole canvas: no low_res_input')
+            raise ValueError(
+                f'model.type is {type_name(cfg.model)!r}, which reads the whole canvas: no low_res_input. Only a '
+                'DSRLSegmentor reads low-resolution frames. A baseline is a DSRLSegmentor with a stock decode head.'
+            )
         cfg = Config(cfg.to_dict())
         cfg.model = for_inference(cfg.model) | (dict(low_res_input=low_res_input) if reads_frames else {})
         cfg.model.setdefault('test_cfg', {}).pop('with_sr', None)  # the SISR branch is gone

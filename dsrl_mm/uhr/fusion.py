@@ -110,6 +110,6 @@ class RelationAwareFusion(BaseModule):
 
     def _weights(self, s: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         a_s, a_c = (gate.describe(x.mean((2, 3), keepdim=True)) for gate, x in zip(self.gates, (s, c)))
-        grouped_s, grouped_c = (a.view(len(a), self.groups, -1) for a in (a_s, a_c))
+        grouped_s, grouped_c = (a.view(a.shape[0], self.groups, -1) for a in (a_s, a_c))
         relations = (grouped_s @ grouped_c.transpose(1, 2)).flatten(1)
         return self.gates[0](a_s, relations), self.gates[1](a_c, relations)

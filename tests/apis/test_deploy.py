@@ -6,7 +6,8 @@ from mmengine.runner import load_checkpoint
 from mmseg.apis import MMSegInferencer, inference_model, init_model
 from toy import NUM_CLASSES, auxiliary_head_cfg, batch, build, head_cfg, model_cfg, preprocessor_cfg, spread_weights
 
-from dsrl_mm.apis.deploy import _halve, build_deploy_model, deploy_config, export_program, save_deploy
+from dsrl_mm.apis import ExportOptions, build_deploy_model, deploy_config, export_program, save_deploy
+from dsrl_mm.apis.deploy import _halve
 
 FRAME = (24, 32)
 
@@ -84,11 +85,12 @@ class TestConfig:
         mask = inferencer(np.zeros((*FRAME, 3), np.uint8))['predictions']
         assert mask.shape == (2 * FRAME[0], 2 * FRAME[1])
 
-    def test_refuses_a_segmentor_that_is_not_ours(self, run):
+    def test_a_stock_segmentor_has_no_low_resolution_entrance(self, run):
         cfg, _, _ = run
         cfg.model.type = 'EncoderDecoder'
-        with pytest.raises(ValueError, match="model.type is 'EncoderDecoder'"):
-            deploy_config(cfg)
+        assert deploy_config(cfg).model.auxiliary_head is None
+        with pytest.raises(ValueError, match="model.type is 'EncoderDecoder', which reads the whole canvas"):
+            deploy_config(cfg, low_res_input=True)
 
 
 class TestModel:
@@ -132,12 +134,12 @@ class TestFiles:
 
     def test_float16_halves_the_file_and_hardly_changes_a_prediction(self, run, tmp_path):
         cfg, path, model = run
-        full, half = (save_deploy(cfg, path, tmp_path / str(fp16), fp16=fp16)[1] for fp16 in (False, True))
-        assert half.stat().st_size < 0.6 * full.stat().st_size
-        state_dict = torch.load(half, weights_only=True)['state_dict']
+        full, small = (save_deploy(cfg, path, tmp_path / str(half), half=half)[1] for half in (False, True))
+        assert small.stat().st_size < 0.6 * full.stat().st_size
+        state_dict = torch.load(small, weights_only=True)['state_dict']
         assert state_dict['backbone.stem.0.weight'].dtype == torch.float16
         assert state_dict['backbone.stem.1.running_var'].dtype == torch.float32  # which may outgrow float16
-        deployed = build_deploy_model(cfg, half)
+        deployed = build_deploy_model(cfg, small)
         assert next(deployed.parameters()).dtype == torch.float32
         torch.testing.assert_close(logits_of(deployed, batch()), logits_of(model, batch()), rtol=0.02, atol=0.02)
 
@@ -161,7 +163,7 @@ class TestExport:
     def test_gives_what_the_model_gives(self, run, tmp_path, low_res_input):
         cfg, path, _ = run
         size = FRAME if low_res_input else (47, 63)  # odd, so the padding inside is exported too
-        file = save_deploy(cfg, path, tmp_path, low_res_input=low_res_input, export_size=size)[2]
+        file = save_deploy(cfg, path, tmp_path, low_res_input, export=ExportOptions(['pt2'], size))[2]
         assert file.name == 'deploy.pt2'
         program = torch.export.load(file).module()
         image = torch.randn(1, 3, *size)
@@ -179,7 +181,8 @@ class TestExport:
         )
         cfg.model.backbone.in_channels = 1
         torch.save(build(cfg.model.to_dict()).state_dict(), tmp_path / 'trained.pth')
-        file = save_deploy(cfg, tmp_path / 'trained.pth', tmp_path / 'out', low_res_input=True, export_size=FRAME)[2]
+        options = ExportOptions(['pt2'], FRAME)
+        file = save_deploy(cfg, tmp_path / 'trained.pth', tmp_path / 'out', True, export=options)[2]
         assert torch.export.load(file).module()(torch.randn(1, 1, *FRAME)).shape == (1, NUM_CLASSES, 48, 64)
 
     @pytest.mark.parametrize('head', ['DepthwiseSeparableASPPHead', 'SegformerHead'])

@@ -10,7 +10,7 @@ from mmseg.structures import SegDataSample
 from toy import HEADS, NUM_CLASSES, SIZE, auxiliary_head_cfg, batch, build, head_cfg, losses, spread_weights
 from toy import model_cfg as dsrl_cfg
 
-from dsrl_mm.apis.deploy import build_deploy_model, deploy_config, export_program
+from dsrl_mm.apis import build_deploy_model, deploy_config, export_program
 from dsrl_mm.uhr import ISDSRDecoder
 from dsrl_mm.uhr.pyramid import LaplacianPyramid, enlarge_by_two
 

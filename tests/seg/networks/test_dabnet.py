@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 from torch import nn
 from toy import batch, build, enlarged, head_cfg, losses, model_cfg, spread_weights, sr_aux_cfg
 
-from dsrl_mm.apis.deploy import export_program
+from dsrl_mm.apis import export_program
 from dsrl_mm.engine.complexity import measure_complexity
 from dsrl_mm.seg.networks.dabnet import DABModule, DABNet
 

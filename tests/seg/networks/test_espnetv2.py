@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 from torch import nn
 from toy import NUM_CLASSES, SIZE, batch, build, enlarged, losses, model_cfg, spread_weights
 
-from dsrl_mm.apis.deploy import export_program
+from dsrl_mm.apis import export_program
 from dsrl_mm.engine.complexity import measure_complexity
 from dsrl_mm.seg.networks.espnetv2 import EESP, WIDEN_FACTORS, EESPUnit, ESPNetv2, StridedEESPUnit, conv_norm_act
 from dsrl_mm.seg.networks.espnetv2_head import EfficientPyramidPool, ESPNetv2Head

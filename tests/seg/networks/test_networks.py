@@ -14,7 +14,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 import dsrl_mm.uhr  # noqa: F401  (registers)
-from dsrl_mm.apis.deploy import deploy_config, export_program
+from dsrl_mm.apis import deploy_config, export_program
 
 BASES = sorted(
     path

@@ -1,0 +1,274 @@
+"""Export of a trained model to files, each compared with PyTorch before it is kept."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import lcm
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmcv import imread
+from mmengine.config import Config
+from torch import nn
+
+from .. import __version__
+from ..engine.config import input_channels
+from .export import FORMATS, Network, export_program, write
+from .runtime import Runtime, load_runtime, of_network
+from .task import task_of
+
+__all__ = ['ExportOptions', 'check_parity', 'export_files']
+
+#: By precision: the largest difference of logits or heatmaps, over their largest value, and the least share of equal
+#: pixels or keypoints.
+_BOUNDS = dict(float32=(1e-3, 0.999), float16=(3e-2, 0.98), int8=(float('inf'), 0.95))
+
+#: What stays open, by (size, batch).
+_OPEN = {
+    (True, True): 'any size and batch',
+    (True, False): 'any size',
+    (False, True): 'any batch',
+    (False, False): '',
+}
+
+
+@dataclass
+class ExportOptions:
+    """Options of an export.
+
+    Args:
+        formats (Sequence[str]): of 'pt2', 'onnx' and 'openvino'. Defaults to none.
+        size (Sequence[int], optional): height and width of the input. Defaults to None: that of the config's data.
+        dynamic (bool): whether batch and size stay open. Sides are then multiples of 32 of the network's input; the
+            size of person crops stays fixed. Defaults to False.
+        argmax (bool): whether files take bytes and give masks or keypoints, see :class:`Network`. Defaults to False.
+        precision (str): 'float32', 'float16' or 'int8'. Defaults to 'float32'.
+        image_dir (Path, optional): folder of images to calibrate int8 and to compare with; sub-folders count. Defaults
+            to None: random images, and no int8.
+        calibration (int): number of images to calibrate with, evenly spaced. Defaults to 100.
+        verify (int): number of images to compare with; 0 compares nothing. Defaults to 3.
+
+    Raises:
+        ValueError: if the options do not fit each other.
+    """
+
+    formats: Sequence[str] = ()
+    size: Sequence[int] | None = None
+    dynamic: bool = False
+    argmax: bool = False
+    precision: str = 'float32'
+    image_dir: Path | None = None
+    calibration: int = 100
+    verify: int = 3
+
+    def __post_init__(self):
+        if not self.formats and (self.size or self.dynamic or self.argmax or self.precision == 'int8'):
+            raise ValueError('--size, --dynamic, --argmax and --int8 are for exported files: name them with --format')
+        if self.precision == 'int8':
+            if 'pt2' in self.formats:
+                raise ValueError('--int8 is for --format onnx and openvino, not for pt2')
+            if self.image_dir is None:
+                raise ValueError('--int8 is calibrated on images like those of later use: name a folder by --calib-dir')
+
+
+def _multiple(model: nn.Module) -> int:
+    """Return what divides the sides of a segmentor's images in an export of open sizes."""
+    return lcm(32 * getattr(model, 'reduction', 1), getattr(model, 'multiple', 1))
+
+
+def _default_size(cfg: Config, model: nn.Module, low_res_input: bool) -> tuple[int, int]:
+    if not hasattr(model, 'decode_head'):
+        return tuple(model.head.decoder.input_size[::-1])
+    if 'crop_size' not in cfg:
+        raise ValueError('The config has no crop_size, the usual size of its images: name the input size by --size H W')
+    return tuple(task_of(cfg).network_input(cfg)[1:] if low_res_input else cfg.crop_size)
+
+
+def _describe(
+    cfg: Config, network: Network, options: ExportOptions, dataset_meta: dict, low_res_input: bool
+) -> dict[str, Any]:
+    """Metadata of all files but the size."""
+    model, segments = network.model, network.segments
+    keypoints = dataset_meta.get('keypoint_id2name') or {}
+    classes = dataset_meta.get('classes') if segments else [keypoints[key] for key in sorted(keypoints)]
+    decided, raw = ('mask', 'logits') if segments else ('keypoints', 'heatmaps')
+    colors = dataset_meta.get('palette') if segments else dataset_meta.get('keypoint_colors')
+    return dict(
+        task='segmentation' if segments else 'pose',
+        entrance='low-res' if low_res_input else 'canvas',
+        scale_factor=getattr(model, 'scale_factor', 1),
+        input='uint8' if options.argmax else 'float32',
+        channels=input_channels(cfg.model.backbone),
+        order='RGB' if options.argmax else network.order,
+        mean=None if options.argmax else network.mean.flatten().tolist(),
+        std=None if options.argmax else network.std.flatten().tolist(),
+        output=decided if options.argmax else raw,
+        threshold=model.decode_head.threshold if segments else None,
+        classes=None if classes is None else list(classes),
+        palette=None if colors is None else np.asarray(colors).tolist(),
+        precision=options.precision,
+        versions=dict(dsrl_mm=__version__, torch=str(torch.__version__)),
+    )
+
+
+class _Images(Sequence):
+    """Evenly spaced images of files, read one at a time, or random ones without files; RGB, or as they are.
+
+    Args:
+        files (Sequence[Path]): from :func:`_image_files`.
+        shape (tuple[int, int, int]): height, width and channels.
+        count (int): number of images.
+        prepare (Callable): from bytes (1, H, W, C) to what the network reads.
+    """
+
+    def __init__(self, files: Sequence[Path], shape: tuple[int, int, int], count: int, prepare: Callable):
+        self.shape, self.prepare = shape, prepare
+        self.files = [files[i * len(files) // count] for i in range(count)] if files else [None] * count
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        height, width, channels = self.shape
+        file = self.files[index]
+        if file is None:
+            coarse = (height // 16 + 2, width // 16 + 2, channels)
+            image = np.random.default_rng(index).integers(256, size=coarse, dtype=np.uint8)
+        else:
+            image = imread(str(file), 'color' if channels == 3 else 'unchanged', channel_order='rgb')
+        if image is None or image.dtype != np.uint8 or np.atleast_3d(image).shape[2] != channels:
+            raise ValueError(f'--calib-dir: {file} is no image of {channels} channels of bytes')
+        smaller = image.shape[0] >= height and image.shape[1] >= width
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+        return self.prepare(image.reshape(1, *self.shape))
+
+
+def _image_files(folder: Path | None) -> list[Path]:
+    if folder is None:
+        return []
+    files = sorted(file for file in Path(folder).rglob('*') if cv2.haveImageReader(str(file)))
+    if not files:
+        raise ValueError(f'--calib-dir: no image in {folder}')
+    return files
+
+
+def _decision(output: np.ndarray, meta: dict[str, Any]) -> np.ndarray:
+    """Return the class of each pixel, or the cell of each keypoint."""
+    if meta['output'] == 'logits':
+        return output > 0 if output.shape[1] == 1 else output.argmax(1)
+    if meta['output'] == 'heatmaps':
+        return output.reshape(*output.shape[:2], -1).argmax(2)
+    return output if meta['output'] == 'mask' else output[..., :2]
+
+
+def check_parity(expected: Runtime, found: Runtime, batches: Sequence[np.ndarray]) -> str:
+    """Compare a file with PyTorch.
+
+    Args:
+        expected (Runtime): PyTorch, in float32.
+        found (Runtime): the file; ``meta['precision']`` sets the bounds.
+        batches (Sequence[ndarray]): images, batch by batch.
+
+    Returns:
+        str: the result, to print.
+
+    Raises:
+        RuntimeError: if they differ more than rounding explains.
+    """
+    meta, difference, largest, equal = found.meta, 0.0, 0.0, []
+    for batch in batches:
+        a, b = expected(batch), found(batch)
+        if a.shape != b.shape:
+            raise RuntimeError(f'The file gives {b.shape} for images {batch.shape}, but PyTorch gives {a.shape}.')
+        difference = np.maximum(difference, np.abs(a.astype(np.float32) - b).max())  # keeps NaN, unlike max
+        largest = max(largest, float(np.abs(a).max()))
+        equal.append((_decision(a, meta) == _decision(b, meta)).ravel())
+    agreement = float(np.concatenate(equal).mean())
+    what = 'pixels' if meta['task'] == 'segmentation' else 'keypoints'
+    result = f'{100 * agreement:.2f} % of {what} agree'
+    bound, least = _BOUNDS[meta['precision']]
+    raw = meta['output'] in ('logits', 'heatmaps')
+    if raw:
+        result += f', the largest difference is {difference:.1e} of {largest:.3g}'
+    if agreement < least or (raw and not difference <= bound * largest):
+        raise RuntimeError(f'The file does not compute what PyTorch does: {result}. It was not kept.')
+    return result
+
+
+def export_files(cfg: Config, model: nn.Module, dataset_meta: dict, folder: Path, options: ExportOptions) -> list[Path]:
+    """Export a model, and compare each file with PyTorch.
+
+    Args:
+        cfg (Config): from :func:`deploy_config`.
+        model (nn.Module): from :func:`build_deploy_model`.
+        dataset_meta (dict): of the data the model was trained on.
+        folder (Path): where the files go.
+        options (ExportOptions): what to export.
+
+    Returns:
+        list[Path]: the files.
+
+    Raises:
+        RuntimeError: if a file does not compute what PyTorch does; see :func:`check_parity`.
+        ValueError: if the size of the images is unknown, or the folder of images has none.
+    """
+    if not options.formats:
+        return []
+    low_res_input = cfg.model.get('low_res_input', False)
+    network, dtype = Network(model, options.argmax), torch.uint8 if options.argmax else torch.float32
+    meta = _describe(cfg, network, options, dataset_meta, low_res_input)
+    size = tuple(options.size or _default_size(cfg, model, low_res_input))
+    multiple = _multiple(model)
+    files = _image_files(options.image_dir)
+
+    def images(size: tuple[int, int], count: int) -> _Images:
+        return _Images(files, (*size, meta['channels']), count, prepare)
+
+    def prepare(image: np.ndarray) -> np.ndarray:
+        return image if options.argmax else network.normalize(torch.from_numpy(image)).numpy()
+
+    @cache
+    def program(open_size: bool, open_batch: bool) -> torch.export.ExportedProgram:
+        return export_program(network, size, meta['channels'], multiple if open_size else None, open_batch, dtype)
+
+    def export(file: Path, open_size: bool, open_batch: bool) -> str:
+        fitting = tuple(-(-side // multiple) * multiple for side in size) if open_size else size
+        own = dict(
+            meta,
+            batch=None if open_batch else 1,
+            size=None if open_size else list(size),
+            multiple=multiple if open_size else None,
+        )
+        calibration = images(fitting, options.calibration) if options.precision == 'int8' else ()
+        write(program(open_size, open_batch), file, own, options.precision, calibration)
+        if not options.verify:
+            return 'not compared with PyTorch'
+        compared = [*images(fitting, options.verify)]
+        if open_batch:
+            compared.append(np.concatenate([*images(fitting, 2)]))
+        if open_size:
+            compared += [images((h * multiple, w * multiple), 1)[0] for h, w in ((2, 3), (3, 2))]
+        return check_parity(of_network(network, own), load_runtime(file), compared)
+
+    ways = [(False, False)]
+    if options.dynamic:
+        ways = [(True, True), (True, False), *ways] if network.segments else [(False, True), *ways]
+    suffix = dict(float32='', float16='_half', int8='_int8')[options.precision]
+    written = []
+    for name in options.formats:
+        file = folder / f'deploy{"" if name == "pt2" else suffix}{FORMATS[name]}'
+        for way in ways:
+            try:
+                result = export(file, *way)
+                break
+            except Exception as error:  # of any kind: layers of any library may not take open sizes
+                if way == ways[-1]:
+                    raise
+                reason = str(error).strip().splitlines()[0][:200]
+                print(f'{file.name}: {_OPEN[way]} cannot stay open: {reason}')
+        print(f'{file.name}, for {_OPEN[way] or "one image of {}x{}".format(*size)}: {result}')
+        written += [file] if name != 'openvino' else [file, file.with_suffix('.bin')]
+    return written

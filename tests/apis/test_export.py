@@ -1,0 +1,119 @@
+"""The network that is exported, its options, and the comparison with PyTorch."""
+
+import numpy as np
+import pytest
+import torch
+import toy
+from mmengine.config import Config
+from torch import nn
+from toy import batch, build, model_cfg, preprocessor_cfg, spread_weights
+
+from dsrl_mm.apis import ExportOptions, save_deploy
+from dsrl_mm.apis.export import Network, _MatrixPool, optional
+from dsrl_mm.apis.export_files import _Images, _multiple, check_parity
+from dsrl_mm.apis.runtime import Runtime
+
+
+@pytest.mark.parametrize('cells', [2, 3, 6, (1, 4), (None, 3)])
+def test_adaptive_pooling_as_matrices(cells):
+    for size in ((6, 12), (7, 11), (23, 30), (4, 5)):
+        x = torch.randn(2, 3, *size)
+        torch.testing.assert_close(_MatrixPool(cells)(x), nn.AdaptiveAvgPool2d(cells)(x))
+
+
+class TestNetwork:
+    @pytest.mark.parametrize('swaps', [True, False])
+    def test_bytes_give_the_masks_that_the_model_predicts(self, swaps):
+        cfg = model_cfg(head='FCNHead', data_preprocessor=preprocessor_cfg(bgr_to_rgb=swaps))
+        model = spread_weights(build(cfg)).eval()
+        data = batch((47, 63))
+        images = torch.stack(data['inputs']).flip(1).permute(0, 2, 3, 1)  # RGB, as people have them
+        with torch.no_grad():
+            masks = Network(model, decide=True)(images)
+        assert masks.dtype == torch.uint8
+        expected = torch.stack([sample.pred_sem_seg.data[0] for sample in model.test_step(data)])
+        assert len(expected.unique()) > 1
+        assert torch.equal(masks.long(), expected)
+
+    def test_one_channel_has_a_threshold(self):
+        head = toy.head_cfg('FCNHead', num_classes=2, out_channels=1, threshold=0.6)
+        model = spread_weights(build(model_cfg(dsrl=False, head=head))).eval()
+        model.encode_decode = lambda images, metas: torch.tensor([0.4, 0.41]).view(1, 1, 1, 2)  # sigmoid(0.4055) = 0.6
+        assert Network(model, decide=True)(torch.zeros(1, 1, 2, 3, dtype=torch.uint8)).tolist() == [[[0, 1]]]
+
+    def test_more_classes_than_a_byte_holds(self):
+        model = build(model_cfg(dsrl=False, head=toy.head_cfg('FCNHead', num_classes=257)))
+        with pytest.raises(ValueError, match='--argmax: 257 classes do not fit a byte'):
+            Network(model, decide=True)
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        ('options', 'message'),
+        [
+            (dict(size=(48, 64)), 'name them with --format'),
+            (dict(formats=['pt2'], precision='int8', image_dir='x'), 'not for pt2'),
+            (dict(formats=['onnx'], precision='int8'), 'name a folder by --calib-dir'),
+        ],
+    )
+    def test_that_do_not_fit(self, options, message):
+        with pytest.raises(ValueError, match=message):
+            ExportOptions(**options)
+
+    def test_multiples_are_of_the_network_input(self):
+        assert _multiple(build(model_cfg(sr_aux=None))) == 64
+        assert _multiple(build(model_cfg(sr_aux=None, low_res_input=True))) == 32
+        assert _multiple(nn.Identity()) == 32  # a stock segmentor
+
+    def test_a_package_that_is_missing(self):
+        with pytest.raises(ImportError, match=r'pip install "dsrl_mm\[export\]"'):
+            optional('no_such_package')
+
+
+class TestImages:
+    def test_are_spread_over_the_files(self):
+        assert _Images(list('abcdefgh'), (2, 2, 3), 4, None).files == list('aceg')
+
+    def test_are_random_without(self):
+        images = _Images([], (48, 64, 3), 2, lambda image: image)
+        assert {image.shape for image in images} == {(1, 48, 64, 3)}
+        assert not np.array_equal(images[0], images[1])
+        assert np.array_equal(images[0], images[0])
+
+
+class TestParity:
+    meta = dict(input='float32', channels=1, batch=1, size=[2, 5], task='segmentation', output='logits')
+    logits = np.array([[[[0, 1, 2, 3, 4]] * 2, [[2.5] * 5] * 2]], np.float32)
+
+    def compare(self, other: np.ndarray, precision: str = 'float32') -> str:
+        meta = dict(self.meta, precision=precision)
+        runtimes = (Runtime(meta, lambda _, result=result: result) for result in (self.logits, other))
+        return check_parity(*runtimes, [np.zeros((1, 1, 2, 5), np.float32)])
+
+    def test_counts_pixels_and_measures_the_difference(self):
+        other = self.logits + np.float32(0.002)
+        assert self.compare(other) == '100.00 % of pixels agree, the largest difference is 2.0e-03 of 4'
+
+    @pytest.mark.parametrize('precision', ['float32', 'float16', 'int8'])
+    def test_another_class(self, precision):
+        other = self.logits.copy()
+        other[0, 0, 0, 2] = 2.6
+        with pytest.raises(RuntimeError, match='90.00 % of pixels agree.* It was not kept'):
+            self.compare(other, precision)
+
+    def test_another_scale_of_the_same_classes(self):
+        with pytest.raises(RuntimeError, match='100.00 % of pixels agree, the largest difference is 4.0e-01 of 4'):
+            self.compare(1.1 * self.logits)
+        self.compare(1.1 * self.logits, 'int8')
+
+    def test_not_a_number(self):
+        with pytest.raises(RuntimeError, match='the largest difference is nan'):
+            self.compare(np.full_like(self.logits, np.nan))
+
+    def test_nothing_is_left_of_a_wrong_file(self, tmp_path, monkeypatch):
+        cfg = Config(dict(model=model_cfg(dsrl=False, head='FCNHead')))
+        torch.save(spread_weights(build(cfg.model.to_dict())).state_dict(), tmp_path / 'trained.pth')
+        monkeypatch.setattr('dsrl_mm.apis.export_files._BOUNDS', dict(float32=(-1, 0)))
+        with pytest.raises(RuntimeError, match='does not compute what PyTorch does'):
+            save_deploy(cfg, tmp_path / 'trained.pth', tmp_path / 'out', export=ExportOptions(['pt2'], toy.SIZE))
+        assert not (tmp_path / 'out').exists()

@@ -1,0 +1,62 @@
+"""Every kind of network that is shipped, as an ONNX file beside PyTorch: :func:`check_parity` is part of the export."""
+
+from pathlib import Path
+
+import pytest
+import toy
+import toy_pgnet
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS, init_default_scope
+from uhr.toy_isd import isd_cfg
+
+from dsrl_mm.apis import ExportOptions, deploy_config
+from dsrl_mm.apis.export_files import export_files
+from dsrl_mm.engine.config import read_config
+
+CONFIGS = Path(__file__).parents[2] / 'configs/dsrl'
+
+#: Shipped networks that are small, at small sizes, and the size of the input.
+SHIPPED = {
+    'dabnet_camvid_early': (48, 64),
+    'deeplabv3plus_efficientnet_lite0_camvid_early': (48, 64),
+    'espnetv2_camvid': (64, 64),
+    'bisenetv1_r18_camvid': (64, 64),
+    'hrnet_narrow_coco_128x96': None,
+}
+#: Networks of the same parts as large ones: DeepLabV3+, PSPNet, ISDNet and PGNet.
+TOYS = {
+    'DeepLabV3+': toy.model_cfg(head='DepthwiseSeparableASPPHead', sr_aux=None, low_res_input=True),
+    'PSPNet': toy.model_cfg(head='PSPHead', sr_aux=None),
+    'ISDNet': isd_cfg(sr_aux=None),
+    'PGNet': toy_pgnet.pgnet_cfg(auxiliary_head=None),
+}
+
+
+def exported(cfg: Config, folder: Path, capsys, **options) -> str:
+    """What the export of a network with spread weights prints."""
+    model = revert_sync_batchnorm(MODELS.build(cfg.model))
+    export_files(cfg, toy.spread_weights(model).eval(), {}, folder, ExportOptions(verify=1, **options))
+    return capsys.readouterr().out.strip().splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', SHIPPED)
+def test_shipped_networks(name, tmp_path, capsys):
+    if name.startswith('hrnet'):
+        pytest.importorskip('mmpose')
+        init_default_scope('mmpose')
+    cfg = deploy_config(read_config(CONFIGS / f'{name}.py'))
+    what = 'keypoints' if name.startswith('hrnet') else 'pixels'
+    result = exported(cfg, tmp_path, capsys, formats=['onnx'], size=SHIPPED[name])
+    assert f'{what} agree, the largest difference is' in result
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', TOYS)
+def test_open_sizes(name, tmp_path, capsys):
+    result = exported(
+        Config(dict(model=TOYS[name], crop_size=toy.SIZE)), tmp_path, capsys, formats=['onnx'], dynamic=True
+    )
+    way = 'any size' if name == 'PGNet' else 'any size and batch'
+    assert result.startswith(f'deploy.onnx, for {way}: ')

@@ -1,0 +1,144 @@
+"""Exported files as functions, and in the place of the model."""
+
+import numpy as np
+import pytest
+import torch
+import toy
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from toy import batch, build, model_cfg, preprocessor_cfg, spread_weights
+
+from dsrl_mm.apis import ExportOptions, Runtime, load_runtime, save_deploy
+from dsrl_mm.apis.export import Network
+from dsrl_mm.apis.runtime import of_network, use_runtime
+
+META = dict(input='float32', channels=3, batch=1, size=[24, 32], multiple=None, entrance='canvas', output='logits')
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ('meta', 'images', 'message'),
+        [
+            ({}, np.zeros((1, 3, 24, 32)), r'\(B, C, H, W\) of 3 channels and type float32, not .* of float64'),
+            ({}, np.zeros((1, 1, 24, 32), np.float32), 'of 3 channels'),
+            (dict(input='uint8'), np.zeros((1, 3, 24, 32), np.uint8), r'\(B, H, W, C\) of 3 channels'),
+            ({}, np.zeros((2, 3, 24, 32), np.float32), 'one image at a time, not 2.*--dynamic'),
+            ({}, np.zeros((1, 3, 24, 33), np.float32), '24x32 pixels .*, not 24x33'),
+            (dict(size=None, multiple=32), np.zeros((1, 3, 32, 48), np.float32), 'multiples of 32 pixels, not 32x48'),
+            (dict(size=None, multiple=32), np.zeros((1, 3, 0, 32), np.float32), 'multiples of 32 pixels, not 0x32'),
+        ],
+    )
+    def test_images(self, meta, images, message):
+        runtime = Runtime(META | meta, lambda images: images)
+        with pytest.raises(ValueError, match=message):
+            runtime(images)
+
+    def test_images_that_fit(self):
+        for meta, shape in (({}, (1, 3, 24, 32)), (dict(batch=None, size=None, multiple=32), (5, 3, 96, 32))):
+            images = np.zeros(shape, np.float32)
+            assert Runtime(META | meta, lambda images: images)(images) is images
+
+    def test_files_of_others(self, tmp_path):
+        with pytest.raises(ValueError, match='ends in .pt2, .onnx, .xml'):
+            load_runtime('model.pth')
+        program = torch.export.export(torch.nn.Identity(), (torch.zeros(1),))
+        torch.export.save(program, tmp_path / 'other.pt2')
+        with pytest.raises(ValueError, match='was not written by tools/deploy.py'):
+            load_runtime(tmp_path / 'other.pt2')
+
+
+def test_metadata_of_a_file(tmp_path):
+    cfg = Config(dict(model=model_cfg(head='FCNHead', sr_aux=None)))
+    meta = dict(dataset_meta=dict(classes=list('abcde'), palette=[[i, 0, 255] for i in range(5)]))
+    model = spread_weights(build(cfg.model.to_dict()))
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), tmp_path / 'trained.pth')
+    options = ExportOptions(['pt2'], (24, 32), argmax=True)
+    *_, file = save_deploy(cfg, tmp_path / 'trained.pth', tmp_path, low_res_input=True, export=options)
+    runtime = load_runtime(file)
+    found = dict(runtime.meta)
+    assert set(found.pop('versions')) == {'dsrl_mm', 'torch'}
+    assert found == dict(
+        task='segmentation',
+        entrance='low-res',
+        scale_factor=2,
+        input='uint8',
+        channels=3,
+        order='RGB',
+        mean=None,
+        std=None,
+        output='mask',
+        threshold=None,
+        classes=list('abcde'),
+        palette=[[i, 0, 255] for i in range(5)],
+        precision='float32',
+        batch=1,
+        size=[24, 32],
+        multiple=None,
+    )
+    assert runtime(np.zeros((1, 24, 32, 3), np.uint8)).shape == (1, 48, 64)
+
+
+class TestInPlaceOfTheModel:
+    @pytest.mark.parametrize('low_res', [False, True])
+    @pytest.mark.parametrize('decide', [False, True])
+    @pytest.mark.parametrize('swaps', [False, True])
+    def test_predicts_what_the_model_does(self, low_res, decide, swaps):
+        cfg = model_cfg(head='FCNHead', sr_aux=None, data_preprocessor=preprocessor_cfg(bgr_to_rgb=swaps))
+        model = spread_weights(build(cfg)).eval()
+        data = batch((47, 63), n=2)
+        for image in data['inputs']:  # blocks of one color: their means are bytes, too
+            image.copy_(image[:, ::2, ::2].repeat_interleave(2, 1).repeat_interleave(2, 2)[:, :47, :63])
+        expected = [sample.pred_sem_seg.data for sample in model.test_step(data)]
+        exported = spread_weights(build(cfg | dict(low_res_input=low_res))).eval()
+        meta = META | dict(
+            input='uint8' if decide else 'float32',
+            output='mask' if decide else 'logits',
+            size=[24, 32] if low_res else [47, 63],
+            entrance='low-res' if low_res else 'canvas',
+        )
+        fresh = build(cfg, seed=1).eval()
+        use_runtime(fresh, of_network(Network(exported, decide), meta))
+        found = [sample.pred_sem_seg.data for sample in fresh.test_step(data)]
+        assert len(torch.cat(expected).unique()) > 1
+        assert (torch.cat(found) == torch.cat(expected)).float().mean() > 0.999  # bytes round what was normalized
+
+    def test_of_another_number_of_classes(self):
+        model = build(model_cfg(dsrl=False, head='FCNHead')).eval()
+        for output, found, message in (
+            ('logits', np.zeros((1, 4, *toy.SIZE), np.float32), 'gives 4 channels, but the config 5'),
+            ('mask', np.full((1, *toy.SIZE), 5, np.uint8), 'class id 5, but the config has 5 classes'),
+        ):
+            runtime = Runtime(META | dict(size=list(toy.SIZE), output=output), lambda _, found=found: found)
+            use_runtime(model, runtime)
+            with pytest.raises(ValueError, match=message):
+                model.test_step(batch())
+
+
+class TestPoses:
+    @pytest.fixture
+    def model(self):
+        pytest.importorskip('mmpose')
+        import toy_pose
+
+        init_default_scope('mmpose')
+        return toy_pose.build(toy_pose.model_cfg()).eval()
+
+    def test_in_place_of_the_model(self, model):
+        import toy_pose
+
+        model.test_cfg = dict(flip_test=True, flip_mode='heatmap', shift_heatmap=False)
+        expected = toy_pose.keypoints(model, toy_pose.batch())
+        runtime = of_network(Network(model), META | dict(size=[128, 64], output='heatmaps'))
+        other = toy_pose.build(toy_pose.model_cfg(), seed=1).eval()
+        other.test_cfg = model.test_cfg
+        assert not np.array_equal(toy_pose.keypoints(other, toy_pose.batch()), expected)
+        use_runtime(other, runtime)
+        np.testing.assert_allclose(toy_pose.keypoints(other, toy_pose.batch()), expected, atol=1e-3)
+        with pytest.raises(ValueError, match='Export without --argmax'):
+            use_runtime(other, Runtime(META | dict(output='keypoints'), None))
+
+    def test_keypoints_are_the_largest_cells_in_pixels_of_the_crop(self, model):
+        heatmaps = torch.zeros(1, 3, 32, 16)
+        heatmaps[0, 0, 5, 7], heatmaps[0, 1, 31, 15], heatmaps[0, 2, 0, 1] = 0.5, 2.0, 1.0
+        keypoints = Network(model, decide=True)._peaks(heatmaps)  # a cell is 4 pixels wide
+        torch.testing.assert_close(keypoints, torch.tensor([[[28.0, 20, 0.5], [60, 124, 2], [4, 0, 1]]]))
