@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 from toy import batch, build, losses
 from toy_pgnet import pgnet, pgnet_cfg
 
-from dsrl_mm.apis.deploy import export_program
+from dsrl_mm.apis import export_program
 from dsrl_mm.engine.complexity import measure_complexity
 from dsrl_mm.engine.loading import for_inference
 from dsrl_mm.uhr import BCEIoULoss
