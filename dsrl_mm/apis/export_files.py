@@ -20,7 +20,7 @@ from .export import FORMATS, Network, export_program, write
 from .runtime import Runtime, load_runtime, of_network
 from .task import task_of
 
-__all__ = ['ExportOptions', 'check_parity', 'export_files']
+__all__ = ['ExportOptions', 'check_parity', 'default_size', 'export_files']
 
 #: By precision: the largest difference of logits or heatmaps, over their largest value, and the least share of equal
 #: pixels or keypoints.
@@ -79,7 +79,12 @@ def _multiple(model: nn.Module) -> int:
     return lcm(32 * getattr(model, 'reduction', 1), getattr(model, 'multiple', 1))
 
 
-def _default_size(cfg: Config, model: nn.Module, low_res_input: bool) -> tuple[int, int]:
+def default_size(cfg: Config, model: nn.Module, low_res_input: bool) -> tuple[int, int]:
+    """Return height and width of the images that a config's data have.
+
+    Raises:
+        ValueError: if a segmentor's config does not say.
+    """
     if not hasattr(model, 'decode_head'):
         return tuple(model.head.decoder.input_size[::-1])
     if 'crop_size' not in cfg:
@@ -220,7 +225,7 @@ def export_files(cfg: Config, model: nn.Module, dataset_meta: dict, folder: Path
     low_res_input = cfg.model.get('low_res_input', False)
     network, dtype = Network(model, options.argmax), torch.uint8 if options.argmax else torch.float32
     meta = _describe(cfg, network, options, dataset_meta, low_res_input)
-    size = tuple(options.size or _default_size(cfg, model, low_res_input))
+    size = tuple(options.size or default_size(cfg, model, low_res_input))
     multiple = _multiple(model)
     files = _image_files(options.image_dir)
 

@@ -1,0 +1,41 @@
+"""The command that compares runtimes, in PyTorch; files are tested in ``tests/apis``."""
+
+import json
+
+import numpy as np
+import torch
+import toy
+import toy_data
+
+from dsrl_mm import cli
+from dsrl_mm.apis import Runtime
+from dsrl_mm.engine.config import read_config
+from tools import benchmark as tool
+
+
+def test_accuracy_is_the_checkpoints(tmp_path):
+    config = toy_data.write_config(tmp_path, toy_data.write_camvid(tmp_path / 'camvid'))
+    checkpoint = tmp_path / 'trained.pth'
+    torch.save(toy.spread_weights(toy.build(read_config(config).model.to_dict())).state_dict(), checkpoint)
+    expected = toy_data.call(cli.test, config, checkpoint, '--work-dir', tmp_path)['mIoU']
+    options = ['--runtimes', 'eager', '--repeats', '2', '--size', '24', '32', '--out', str(tmp_path / 'out')]
+
+    tool.main(['--model', 'DSRL', str(config), str(checkpoint), *options])
+    (row,) = json.loads((tmp_path / 'out/benchmark.json').read_text())
+    assert round(row['mIoU'], 2) == round(expected, 2)
+    assert row['milliseconds'] > 0
+    assert (row['model'], row['runtime'], row['input']) == ('DSRL', 'eager', '24x32')
+    assert '| DSRL' in (tmp_path / 'out/benchmark.md').read_text()
+    assert (tmp_path / 'out/benchmark.png').stat().st_size
+
+
+def test_every_runtime_is_given_an_image_of_its_size():
+    shapes = {}
+
+    def runtime(name: str, size: list[int]) -> Runtime:
+        meta = dict(input='float32', channels=3, batch=1, size=size)
+        return Runtime(meta, lambda image: shapes.setdefault(name, image.shape))
+
+    found = tool.benchmark({'a': runtime('a', [4, 6]), 'b': runtime('b', [8, 9])}, repeats=1)
+    assert shapes == {'a': (1, 3, 4, 6), 'b': (1, 3, 8, 9)}
+    assert found.keys() == {'a', 'b'} and np.isfinite([*found.values()]).all()
