@@ -1,5 +1,6 @@
 """The documents: links and commands point at what exists, and every example runs."""
 
+import json
 import re
 import runpy
 import shlex
@@ -19,7 +20,7 @@ from mmseg.registry import MODELS, TASK_UTILS
 
 from dsrl_mm import cli
 from dsrl_mm.engine.config import read_config
-from dsrl_mm.seg import to_dsrl
+from dsrl_mm.seg import CamVidDataset, to_dsrl
 
 REPO = Path(__file__).parents[1]
 EXAMPLES = REPO / 'docs/examples'
@@ -91,6 +92,34 @@ def test_inference(checkout):
     mask = runpy.run_path(str(EXAMPLES / 'inference.py'))['mask']
     assert mask.shape == (1, 360, 480)
     assert cv2.imread('mask.png') is not None
+
+
+def test_predict(checkout):
+    image = np.random.default_rng(0).integers(256, size=(360, 480, 3), dtype=np.uint8)
+    cv2.imwrite('street.png', image)
+    for i in range(3):
+        (checkout / 'frames').mkdir(exist_ok=True)
+        cv2.imwrite(f'frames/{i}.png', image)
+    found = runpy.run_path(str(EXAMPLES / 'predict.py'))
+    assert found['mask'].shape == (360, 480) and set(found['names']) <= set(CamVidDataset.METAINFO['classes'])
+    assert cv2.imread('overlay.png').shape == (360, 480, 3)
+    road = CamVidDataset.METAINFO['classes'].index('Road')
+    assert runpy.run_path(str(EXAMPLES / 'predict_stream.py'))['shares'] == [(found['mask'] == road).mean()] * 3
+
+
+def test_notebook(checkout, monkeypatch):
+    """Its cells in order, as in a kernel."""
+    monkeypatch.setenv('MPLBACKEND', 'agg')
+    cv2.imwrite('street.png', np.random.default_rng(0).integers(256, size=(72, 96, 3), dtype=np.uint8))
+    cells = json.loads((EXAMPLES / 'inference.ipynb').read_text())['cells']
+    assert all(cell.get('outputs', []) == [] for cell in cells)
+    names = {}
+    for cell in cells:
+        if cell['cell_type'] == 'code':
+            exec(''.join(cell['source']), names)
+    assert 0 < names['differing'] < 1
+    assert names['mask'].shape == (360, 480)
+    assert [axis.get_title() for axis in names['axes']] == ['image', 'baseline', 'DSRL']
 
 
 def test_deployment(checkout):

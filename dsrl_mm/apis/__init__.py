@@ -4,11 +4,15 @@ from .compare import Trained, compare_models, evaluate, latencies
 from .deploy import build_deploy_model, deploy_config, save_deploy
 from .export import export_program
 from .export_files import ExportOptions
+from .inferencer import Inferencer
+from .predictors import Prediction
 from .runtime import Runtime, load_runtime
 from .task import task_of
 
 __all__ = [
     'ExportOptions',
+    'Inferencer',
+    'Prediction',
     'Runtime',
     'Trained',
     'build_deploy_model',

@@ -16,7 +16,7 @@ from ..engine.loading import check_classes, load_for_inference
 from .export_files import ExportOptions, export_files
 from .task import task_of
 
-__all__ = ['build_deploy_model', 'deploy_config', 'save_deploy']
+__all__ = ['build_deploy_model', 'deploy_config', 'read_dataset_meta', 'save_deploy']
 
 
 def deploy_config(cfg: Config, low_res_input: bool = False) -> Config:
@@ -60,6 +60,11 @@ def _metainfos(cfg: Config) -> Iterator[dict]:
 def _read_meta(checkpoint: str | Path) -> dict:
     read = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu', logger='silent')
     return read.get('meta') or {}
+
+
+def read_dataset_meta(cfg: Config, checkpoint: str | Path) -> dict:
+    """Read classes and palette, or keypoints, from a checkpoint; from the config's test set if it has none."""
+    return _read_meta(checkpoint).get('dataset_meta') or next(_metainfos(cfg), {})
 
 
 def _halve(name: str, value: Tensor) -> Tensor:
@@ -111,7 +116,6 @@ def save_deploy(
         deployed.dump(files[0])
         kept = {key: meta[key] for key in ('dataset_meta', 'epoch', 'iter') if key in meta}
         torch.save(dict(state_dict=state_dict, meta=kept), files[1])
-        dataset_meta = meta.get('dataset_meta') or next(_metainfos(cfg), {})
-        files += export_files(deployed, model, dataset_meta, Path(folder), export)
+        files += export_files(deployed, model, read_dataset_meta(cfg, checkpoint), Path(folder), export)
         out_dir.mkdir(parents=True, exist_ok=True)
         return [Path(shutil.move(file, out_dir / file.name)) for file in files]

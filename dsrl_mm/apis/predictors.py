@@ -1,0 +1,130 @@
+"""Predictors of one interface: segmentors and pose estimators of a config, and exported files."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mmcv
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from torch import nn
+
+from ..engine.config import type_name
+
+__all__ = ['PosePredictor', 'Prediction', 'SegPredictor', 'imread']
+
+
+@dataclass
+class Prediction:
+    """What a model predicts for an image.
+
+    Args:
+        mask (np.ndarray, optional): class ids, (H, W), of the image's size; with the low-resolution entrance,
+            ``scale_factor`` times as large.
+        probability (np.ndarray, optional): of the object, (H, W), float32, 0 to 1; of models with one output channel,
+            such as PGNet. The mask is then 1 above the head's threshold.
+        keypoints (np.ndarray, optional): x and y in pixels of the image, and score, of each box: (N, K, 3).
+    """
+
+    mask: np.ndarray | None = None
+    probability: np.ndarray | None = None
+    keypoints: np.ndarray | None = None
+
+
+class SegPredictor:
+    """Predictor of a segmentor, with the test pipeline of its config.
+
+    Args:
+        cfg (Config): from :func:`deploy_config`.
+        model (nn.Module): from :func:`build_deploy_model`.
+        dataset_meta (dict[str, Any]): with ``classes`` and ``palette``, if they are known.
+    """
+
+    def __init__(self, cfg: Config, model: nn.Module, dataset_meta: dict[str, Any]):
+        self.meta = _seg_meta(dataset_meta, model.num_classes)
+        first, *steps = cfg.get('test_pipeline') or cfg.test_dataloader.dataset.pipeline
+        self.model, self.loading = model, Compose([first])
+        self.pipeline = Compose([step for step in steps if not type_name(step).startswith('Load')])
+
+    def load(self, file: str | Path) -> np.ndarray:
+        """Load an image as the config does."""
+        return self.loading(dict(img_path=str(file)))['img']
+
+    @torch.no_grad()
+    def __call__(self, images: Sequence[np.ndarray], boxes: None = None) -> list[Prediction]:
+        """Predict masks of images of one size."""
+        if boxes is not None:
+            raise ValueError('boxes are for pose estimators, and this model segments whole images')
+        shape = images[0].shape[:2]
+        data = [self.pipeline(dict(img=image, img_shape=shape, ori_shape=shape)) for image in images]
+        return [self._convert(sample) for sample in self.model.test_step(pseudo_collate(data))]
+
+    @staticmethod
+    def _convert(sample: Any) -> Prediction:
+        scores = sample.seg_logits.data
+        dtype = np.uint8 if len(scores) <= 256 else np.uint16
+        mask = sample.pred_sem_seg.data[0].cpu().numpy().astype(dtype)
+        return Prediction(mask, scores[0].float().cpu().numpy() if len(scores) == 1 else None)
+
+
+class PosePredictor:
+    """Predictor of a top-down pose estimator.
+
+    Args:
+        cfg (Config): of its training.
+        model (nn.Module): the estimator, in eval mode.
+        dataset_meta (dict[str, Any]): of the checkpoint. Without keypoints, the config's training set names them.
+    """
+
+    def __init__(self, cfg: Config, model: nn.Module, dataset_meta: dict[str, Any]):
+        from mmpose.apis.inference import dataset_meta_from_config
+
+        known = 'keypoint_id2name' in dataset_meta
+        found = dataset_meta if known else dataset_meta_from_config(cfg, 'train')
+        model.cfg, model.dataset_meta = cfg, found  # where MMPose looks
+        self.model = model
+        names, colors = found['keypoint_id2name'], np.asarray(found['keypoint_colors'])
+        self.meta = dict(
+            classes=[names[i] for i in sorted(names)], palette=colors.tolist(), skeleton_links=found['skeleton_links']
+        )
+
+    def load(self, file: str | Path) -> np.ndarray:
+        """Load an image, B G R."""
+        return imread(file, 'color')
+
+    def __call__(
+        self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray | None] | None = None
+    ) -> list[Prediction]:
+        """Predict keypoints in boxes: x0, y0, x1 and y1 in pixels, (N, 4) for each image; None is the whole image."""
+        return [self._predict(image, box) for image, box in zip(images, boxes or [None] * len(images))]
+
+    def _predict(self, image: np.ndarray, boxes: np.ndarray | None) -> Prediction:
+        from mmpose.apis import inference_topdown
+
+        if boxes is not None and not len(boxes):  # MMPose would take the whole image
+            return Prediction(keypoints=np.zeros((0, self.model.head.out_channels, 3), np.float32))
+        found = [sample.pred_instances for sample in inference_topdown(self.model, image, boxes)]
+        points = np.concatenate([instances.keypoints for instances in found])
+        scores = np.concatenate([instances.keypoint_scores for instances in found])
+        return Prediction(keypoints=np.dstack((points, scores)).astype(np.float32))
+
+
+def _seg_meta(meta: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """Return classes and colors; MMSegmentation's random ones, and numbers as names, where there are none."""
+    colors = meta.get('palette') or np.random.RandomState(42).randint(256, size=(number, 3)).tolist()
+    return dict(classes=list(meta.get('classes') or map(str, range(number))), palette=colors)
+
+
+def imread(file: str | Path, flag: str) -> np.ndarray:
+    """Read an image as :func:`mmcv.imread` does.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    image = mmcv.imread(str(file), flag)
+    if image is None:
+        raise ValueError('OpenCV cannot read it as an image')
+    return image

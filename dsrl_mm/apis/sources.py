@@ -1,0 +1,130 @@
+"""Images and videos to predict on: found, read one by one, and named for the results."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from glob import glob, has_magic
+from itertools import count, takewhile
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+__all__ = ['Frame', 'Source', 'check_whole', 'count_frames', 'find_sources', 'read_video']
+
+_IMAGES = {'.bmp', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp'}
+_VIDEOS = {'.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.ogv', '.webm'}
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image, a video or a camera.
+
+    Args:
+        path (str | int): a file, an address, or a camera's number.
+        name (Path): of its results: relative, with the subfolders, without suffix.
+        is_video (bool): whether there are many frames.
+    """
+
+    path: str | int
+    name: Path
+    is_video: bool
+
+    def __str__(self) -> str:
+        return f'camera {self.path}' if isinstance(self.path, int) else self.path
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image of a source; of a video also its number and the frames per second, if they are known."""
+
+    source: Source
+    image: np.ndarray
+    index: int | None = None
+    fps: float | None = None
+
+    @property
+    def name(self) -> Path:
+        """Name of the frame's own results."""
+        return self.source.name if self.index is None else self.source.name / f'{self.index:06d}'
+
+
+def find_sources(source: str | int) -> list[Source]:
+    """Find images and videos.
+
+    Args:
+        source (str | int): an image, a video, an address of a stream, a folder (subfolders count), a glob, where ``**``
+            stands for any folders, or a camera's number. Names are relative to the folder, or to what precedes the
+            first wildcard.
+
+    Raises:
+        FileNotFoundError: if there is no such file, or none that is an image or a video.
+        ValueError: if results of two files would have one name.
+    """
+    text = str(source)
+    if text.isdigit():
+        return [Source(int(text), Path(f'camera{text}'), True)]
+    if '://' in text:
+        return [Source(text, Path(Path(text).stem or 'stream'), True)]
+    path = Path(text)
+    if path.is_file():
+        return [Source(text, Path(path.stem), path.suffix.lower() not in _IMAGES)]
+    if path.is_dir():
+        root, files = path, path.rglob('*')
+    else:
+        root = Path(*takewhile(lambda part: not has_magic(part), path.parts))
+        files = map(Path, glob(text, recursive=True))
+    files = sorted(file for file in files if file.suffix.lower() in _IMAGES | _VIDEOS and file.is_file())
+    if not files:
+        raise FileNotFoundError(f'{text}: there is no such image, video or folder with images or videos')
+    found = [
+        Source(str(file), file.relative_to(root).with_suffix(''), file.suffix.lower() in _VIDEOS) for file in files
+    ]
+    names = {one.name: one for one in found}
+    if len(names) < len(found):
+        twice = next(one for one in found if names[one.name] is not one)
+        raise ValueError(f'{twice} and {names[twice.name]} differ only in the suffix. Rename one, or pick by a glob.')
+    return found
+
+
+def check_whole(file: str) -> None:
+    """Refuse a damaged or truncated image, which OpenCV would fill with gray.
+
+    Raises:
+        OSError: if Pillow knows the format and cannot decode all of the file.
+    """
+    try:
+        with Image.open(file) as image:
+            image.load()
+    except (UnidentifiedImageError, Image.DecompressionBombError):
+        return  # the pipeline may know better
+
+
+def count_frames(source: Source, stride: int = 1) -> int | None:
+    """Return how many frames a source has, as its header says; None of cameras, streams and damaged videos."""
+    if not source.is_video:
+        return 1
+    if isinstance(source.path, int) or '://' in source.path:
+        return None
+    frames = cv2.VideoCapture(source.path).get(cv2.CAP_PROP_FRAME_COUNT)
+    return -(-int(frames) // stride) if frames > 0 else None
+
+
+def read_video(source: Source, stride: int = 1) -> Iterator[Frame]:
+    """Read every ``stride``-th frame of a video, a stream or a camera.
+
+    Raises:
+        ValueError: if OpenCV reads no frame.
+    """
+    video = cv2.VideoCapture(source.path)
+    try:
+        fps = video.get(cv2.CAP_PROP_FPS) or None
+        for index in count():
+            if not video.grab():
+                break
+            if index % stride == 0:
+                yield Frame(source, video.retrieve()[1], index, fps)
+    finally:
+        video.release()
+    if index == 0:
+        raise ValueError('OpenCV reads no frame: it is damaged, no image or video, or of an unknown format')

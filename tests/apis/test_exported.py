@@ -1,0 +1,130 @@
+import cv2
+import numpy as np
+import pytest
+from mmengine.config import Config
+from toy_models import CLASSES, PALETTE, write_model, write_pose_model
+from toy_pgnet import pgnet_cfg
+
+from dsrl_mm.apis import ExportOptions, Inferencer, build_deploy_model, exported, save_deploy
+from dsrl_mm.apis.deploy import read_dataset_meta
+from dsrl_mm.apis.export import Network
+from dsrl_mm.apis.export_files import _describe
+from dsrl_mm.apis.runtime import of_network
+
+FRAME = (24, 32)
+
+
+def picture(size=(48, 64), seed=0):
+    return np.random.default_rng(seed).integers(256, size=(*size, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def inferencer(monkeypatch):
+    """An Inferencer of a file that PyTorch runs, so that nothing need be exported."""
+
+    def inferencer(config, checkpoint, low_res=False, argmax=False, size=None, multiple=None):
+        cfg = Config.fromfile(config)
+        network = Network(build_deploy_model(cfg, checkpoint, low_res), argmax)
+        options = ExportOptions(['pt2'], argmax=argmax)
+        meta = _describe(cfg, network, options, read_dataset_meta(cfg, checkpoint), low_res)
+        meta |= dict(size=size and list(size), multiple=multiple, batch=1 if size else None)
+        monkeypatch.setattr(exported, 'load_runtime', lambda file: of_network(network, meta))
+        return Inferencer('deploy.pt2', batch_size=2)
+
+    return inferencer
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp('trained'))
+
+
+@pytest.fixture(scope='module')
+def eager(trained):
+    return Inferencer(*trained, device='cpu')
+
+
+@pytest.mark.parametrize('argmax', [False, True])
+def test_canvases_of_the_files_size(inferencer, trained, eager, argmax):
+    found = inferencer(*trained, argmax=argmax, size=(48, 64))
+    assert found.meta['classes'] == list(CLASSES) and found.meta['palette'] == PALETTE
+    images = [picture(seed=0), picture(seed=1)]
+    for prediction, image in zip(found(images), images):
+        assert prediction.mask.dtype == np.uint8
+        assert (prediction.mask == eager(image).mask).mean() > 0.999
+        assert found.draw(image, prediction).shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize('argmax', [False, True])
+def test_other_canvases_are_resized_and_masks_back(inferencer, trained, eager, argmax):
+    found = inferencer(*trained, argmax=argmax, size=(48, 64))
+    image = picture(FRAME).repeat(4, 0).repeat(4, 1)
+    mask = found(image).mask
+    assert mask.shape == (96, 128)
+    # Every pixel of the file's mask is 2x2 pixels of the image, or near it, where logits are interpolated.
+    inside = eager(cv2.resize(image, (64, 48))).mask.repeat(2, 0).repeat(2, 1)
+    assert (mask == inside).mean() > (0.999 if argmax else 0.8)
+
+
+@pytest.mark.parametrize('argmax', [False, True])
+def test_frames(inferencer, trained, argmax):
+    found = inferencer(*trained, low_res=True, argmax=argmax, size=FRAME)
+    expected = Inferencer(*trained, entrance='low-res', device='cpu')
+    mask = found(picture(FRAME)).mask
+    assert mask.shape == (48, 64)
+    assert (mask == expected(picture(FRAME)).mask).mean() > 0.999
+    assert found(picture((48, 64))).mask.shape == (96, 128)
+
+
+def test_open_sizes_are_padded(inferencer, trained, eager):
+    image = picture((70, 100))
+    mask = inferencer(*trained, multiple=64)([image, image])[1].mask
+    padded = cv2.copyMakeBorder(image, 0, 58, 0, 28, cv2.BORDER_REPLICATE)
+    assert mask.shape == (70, 100)
+    assert (mask == eager(padded).mask[:70, :100]).mean() > 0.999
+
+
+@pytest.mark.parametrize('argmax', [False, True])
+def test_saliency(inferencer, tmp_path, argmax):
+    files = write_model(tmp_path, pgnet_cfg(), custom_imports=dict(imports=['dsrl_mm.uhr']))
+    expected = Inferencer(*files, device='cpu')(picture())
+    found = inferencer(*files, argmax=argmax, size=(48, 64))(picture())
+    assert (found.mask == expected.mask).mean() > 0.999
+    if argmax:
+        assert found.probability is None  # the file has decided
+    else:
+        assert found.probability == pytest.approx(expected.probability, abs=1e-4)
+
+
+@pytest.mark.parametrize('argmax', [False, True])
+def test_poses(inferencer, tmp_path, argmax):
+    """Largest cells, which the codec refines by a quarter of a cell to the side where the neighbor is larger."""
+    files, boxes = write_pose_model(tmp_path), [[10, 4, 46, 44], [0, 0, 20, 40]]
+    expected = Inferencer(*files, device='cpu')(picture(), boxes).keypoints
+    found = inferencer(*files, argmax=argmax, size=(64, 32))
+    keypoints = found(picture(), boxes).keypoints
+    # Padded by a quarter, and brought to the crop's aspect of 1:2, the boxes are 90 and 50 pixels high: 16 cells.
+    distance = np.abs(keypoints - expected)[..., :2].max((1, 2))
+    assert (distance < np.array([90, 50]) / 16 * 0.3).all()
+    assert keypoints[..., 2] == pytest.approx(expected[..., 2], abs=1e-4)
+    assert (found(picture()).keypoints == found(picture(), [[0, 0, 64, 48]]).keypoints).all()
+    assert found(picture(), []).keypoints.shape == (0, 17, 3)
+
+
+def test_a_real_file(trained, tmp_path):
+    options = ExportOptions(['pt2'], size=FRAME, argmax=True, verify=0)
+    file = save_deploy(Config.fromfile(trained[0]), trained[1], tmp_path, low_res_input=True, export=options)[-1]
+    expected = Inferencer(tmp_path, device='cpu')(picture(FRAME)).mask  # deploy.py and deploy.pth
+    assert (Inferencer(file)(picture(FRAME)).mask == expected).mean() > 0.999
+    with pytest.raises(ValueError, match="exported for the entrance 'low-res', not 'canvas'"):
+        Inferencer(file, entrance='canvas')
+
+
+def test_runs_on_the_cpu_only():
+    with pytest.raises(ValueError, match='a.onnx runs on the CPU'):
+        Inferencer('a.onnx', device='cuda')
+
+
+def test_boxes_are_for_poses(inferencer, trained):
+    with pytest.raises(ValueError, match='boxes are for pose estimators'):
+        inferencer(*trained, size=(48, 64))([picture()], [[[0, 0, 1, 1]]])

@@ -1,0 +1,208 @@
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+from toy_models import PALETTE, write_model
+
+from dsrl_mm.apis import Inferencer
+from dsrl_mm.apis.predict import main
+from dsrl_mm.apis.predictors import Prediction
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory):
+    config, checkpoint = write_model(tmp_path_factory.mktemp('trained'))
+    return [str(config), '--checkpoint', str(checkpoint), '--device', 'cpu']
+
+
+@pytest.fixture
+def run(model, tmp_path, capsys):
+    """Predict a source; gives exit status, stdout and stderr."""
+
+    def run(source, *options):
+        status = main([model[0], str(source), *model[1:], '--out-dir', str(tmp_path / 'out'), *map(str, options)])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def images(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ('a.png', 'sub/b.jpg'):
+        (tmp_path / 'in' / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / 'in' / name), rng.integers(256, size=(48, 64, 3), dtype=np.uint8))
+    return tmp_path / 'in'
+
+
+@pytest.fixture
+def video(tmp_path):
+    writer = cv2.VideoWriter(str(tmp_path / 'clip.webm'), cv2.VideoWriter_fourcc(*'VP80'), 10, (64, 48))
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        writer.write(rng.integers(256, size=(48, 64, 3), dtype=np.uint8))
+    writer.release()
+    return tmp_path / 'clip.webm'
+
+
+def files(folder):
+    return sorted(file.relative_to(folder).as_posix() for file in folder.rglob('*') if file.is_file())
+
+
+class TestImages:
+    def test_results_keep_names_and_folders(self, run, images, tmp_path, model):
+        status, out, err = run(images)
+        assert status == 0
+        assert files(tmp_path / 'out') == ['mask/a.png', 'mask/sub/b.png', 'overlay/a.png', 'overlay/sub/b.png']
+        expected = Inferencer(model[0], model[2], device='cpu')(images / 'sub/b.jpg').mask
+        assert (cv2.imread(str(tmp_path / 'out/mask/sub/b.png'), cv2.IMREAD_UNCHANGED) == expected).all()
+        assert re.fullmatch(rf'2 images or frames in .* a second\), 0 skipped; results in {tmp_path}/out\n', out)
+        assert '2/2' in err  # the bar
+
+    def test_opacity_and_what_is_saved(self, run, images, tmp_path):
+        run(images / 'a.png', '--opacity', 1, '--save', 'overlay')
+        run(images / 'a.png', '--save', 'mask')
+        assert files(tmp_path / 'out') == ['mask/a.png', 'overlay/a.png']
+        overlay, mask = (cv2.imread(str(tmp_path / f'out/{kind}/a.png'), -1) for kind in ('overlay', 'mask'))
+        assert (overlay[..., ::-1] == np.array(PALETTE)[mask]).all()
+
+    def test_nothing_saved(self, run, images, tmp_path):
+        status, out, _ = run(images, '--save')
+        assert status == 0 and out.endswith('0 skipped\n') and not (tmp_path / 'out').exists()
+
+    def test_frames_of_low_resolution(self, run, images, tmp_path):
+        run(images / 'a.png', '--entrance', 'low-res')
+        assert cv2.imread(str(tmp_path / 'out/mask/a.png')).shape == (96, 128, 3)
+        assert cv2.imread(str(tmp_path / 'out/overlay/a.png')).shape == (96, 128, 3)
+
+    def test_bad_files_are_skipped(self, run, images, tmp_path):
+        (images / 'a0.png').write_bytes((images / 'a.png').read_bytes()[:-2000])
+        (images / 'c.tif').write_bytes(b'no image')
+        cv2.imwrite(str(images / 'tiny.png'), np.zeros((1, 1, 3), np.uint8))
+        status, out, err = run(images, '--batch-size', 3)
+        assert status == 1
+        assert files(tmp_path / 'out/mask') == ['a.png', 'sub/b.png', 'tiny.png']
+        assert ', 2 skipped;' in out
+        assert re.search(r'Skipped .*a0.png: .*truncated', err) and re.search('Skipped .*c.tif: ', err)
+
+    def test_images_that_the_model_refuses(self, run, images, monkeypatch):
+        predict = Inferencer.predict_batch
+
+        def refuse(self, batch):
+            if batch[0].shape == (2, 2, 3):
+                raise ValueError('too small')
+            return predict(self, batch)
+
+        monkeypatch.setattr(Inferencer, 'predict_batch', refuse)
+        cv2.imwrite(str(images / 'small.png'), np.zeros((2, 2, 3), np.uint8))
+        status, out, err = run(images)
+        assert status == 1 and out.startswith('2 images') and 'small.png: too small' in err
+
+    def test_strict(self, run, images):
+        (images / 'a0.png').write_bytes(b'')
+        with pytest.raises(SystemExit, match='a0.png: '):
+            run(images, '--strict')
+
+    def test_window(self, run, images, monkeypatch):
+        shown = []
+        monkeypatch.setattr(cv2, 'imshow', lambda _, image: shown.append(image.shape))
+        monkeypatch.setattr(cv2, 'waitKey', lambda delay: ord('q') if delay == 0 else -1)
+        status, out, _ = run(images, '--show', '--save')
+        assert status == 0 and shown == [(48, 64, 3)] and out.startswith('1 images')
+
+
+class TestVideos:
+    def test_overlays_are_a_video_and_masks_are_numbered(self, run, video, tmp_path):
+        status, out, _ = run(video, '--batch-size', 2)
+        assert status == 0 and out.startswith('5 images')
+        assert files(tmp_path / 'out') == [*(f'mask/clip/00000{i}.png' for i in range(5)), 'overlay/clip.webm']
+        overlay = cv2.VideoCapture(str(tmp_path / 'out/overlay/clip.webm'))
+        assert [overlay.get(key) for key in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS)] == [5, 10]
+        assert overlay.read()[1].shape == (48, 64, 3)
+
+    def test_stride_keeps_the_speed(self, run, video, tmp_path):
+        run(video, '--stride', 2)
+        assert files(tmp_path / 'out/mask') == ['clip/000000.png', 'clip/000002.png', 'clip/000004.png']
+        overlay = cv2.VideoCapture(str(tmp_path / 'out/overlay/clip.webm'))
+        assert [overlay.get(key) for key in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS)] == [3, 5]
+
+    def test_several_videos_among_images(self, run, video, images, tmp_path):
+        for name in ('c.webm', 'd.webm'):
+            (images / name).write_bytes(video.read_bytes())
+        (images / 'e.mp4').write_bytes(b'no video')
+        status, out, err = run(images, '--save', 'overlay')
+        assert status == 1 and out.startswith('12 images') and 'e.mp4: OpenCV reads no frame' in err
+        assert files(tmp_path / 'out/overlay') == ['a.png', 'c.webm', 'd.webm', 'sub/b.png']
+        for name in ('c.webm', 'd.webm'):
+            assert cv2.VideoCapture(str(tmp_path / 'out/overlay' / name)).get(cv2.CAP_PROP_FRAME_COUNT) == 5
+
+    def test_a_camera_until_it_is_interrupted(self, run, monkeypatch, tmp_path):
+        class Camera:
+            left = 3
+
+            def __init__(self, path):
+                assert path == 0
+
+            def get(self, _):
+                return 0.0
+
+            def grab(self):
+                self.left -= 1
+                if self.left < 0:
+                    raise KeyboardInterrupt
+                return True
+
+            def retrieve(self):
+                return True, np.zeros((48, 64, 3), np.uint8)
+
+            def release(self):
+                pass
+
+        stock = cv2.VideoCapture
+        monkeypatch.setattr(cv2, 'VideoCapture', Camera)
+        status, out, _ = run(0)
+        assert status == 0 and out.startswith('3 images')
+        video = stock(str(tmp_path / 'out/overlay/camera0.webm'))
+        assert [video.get(key) for key in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS)] == [3, 25]
+
+
+def test_interrupting_files_is_no_success(run, images, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Inferencer, 'predict_batch', interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(images)
+
+
+class TestOtherTasks:
+    """What is written of predictions that are no masks."""
+
+    @pytest.fixture
+    def predict(self, monkeypatch):
+        def predict(prediction):
+            monkeypatch.setattr(Inferencer, 'predict_batch', lambda self, images: [prediction])
+
+        return predict
+
+    def test_probabilities(self, run, images, tmp_path, predict):
+        probability = np.linspace(0, 1, 48 * 64, dtype=np.float32).reshape(48, 64)
+        predict(Prediction((probability > 0.5).astype(np.uint8), probability))
+        run(images / 'a.png')
+        written = cv2.imread(str(tmp_path / 'out/mask/a.png'), cv2.IMREAD_UNCHANGED)
+        assert np.abs(written / 255 - probability).max() <= 0.5 / 255 + 1e-6
+
+    def test_keypoints(self, run, images, tmp_path, predict):
+        predict(Prediction(keypoints=np.array([[[1, 2, 0.5], [3.25, 4, 1]]], np.float32)))
+        run(images / 'a.png')
+        assert files(tmp_path / 'out') == ['keypoints/a.json', 'overlay/a.png']
+        assert json.loads((tmp_path / 'out/keypoints/a.json').read_text()) == [[[1, 2, 0.5], [3.25, 4, 1]]]
+
+
+@pytest.mark.parametrize('option', [['--stride', '0'], ['--opacity', '2'], ['--save', 'video']])
+def test_options_out_of_range(option, capsys):
+    with pytest.raises(SystemExit):
+        main(['model', 'source', *option])
+    assert option[0] in capsys.readouterr().err

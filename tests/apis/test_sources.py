@@ -1,0 +1,109 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from dsrl_mm.apis.sources import Source, check_whole, count_frames, find_sources, read_video
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ('b.png', 'a.JPG', 'deep/er/b.png', 'deep/clip.webm', 'notes.txt'):
+        (tmp_path / 'in' / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'in' / name).touch()
+    return tmp_path / 'in'
+
+
+def names(sources):
+    return [source.name.as_posix() for source in sources]
+
+
+class TestFinding:
+    def test_a_folder_with_its_subfolders(self, folder):
+        found = find_sources(str(folder))
+        assert names(found) == ['a', 'b', 'deep/clip', 'deep/er/b']
+        assert [source.is_video for source in found] == [False, False, True, False]
+        assert found[3].path == str(folder / 'deep/er/b.png')
+
+    def test_a_glob_keeps_the_folders_from_its_first_wildcard(self, folder):
+        assert names(find_sources(f'{folder}/*/er/*.png')) == ['deep/er/b']
+        assert names(find_sources(f'{folder}/**/*.png')) == ['b', 'deep/er/b']
+        assert names(find_sources(f'{folder}/deep/er/*')) == ['b']
+
+    def test_relative_globs(self, folder, monkeypatch):
+        monkeypatch.chdir(folder)
+        assert names(find_sources('*.png')) == ['b']
+
+    def test_one_file(self, folder):
+        assert find_sources(folder / 'b.png') == [Source(str(folder / 'b.png'), Path('b'), False)]
+        assert find_sources(folder / 'notes.txt')[0].is_video  # whatever OpenCV says of it
+
+    @pytest.mark.parametrize('source', [0, '0'])
+    def test_a_camera(self, source):
+        assert find_sources(source) == [Source(0, Path('camera0'), True)]
+        assert str(find_sources(source)[0]) == 'camera 0'
+
+    def test_a_stream(self):
+        assert find_sources('rtsp://host/street.sdp') == [Source('rtsp://host/street.sdp', Path('street'), True)]
+
+    def test_results_of_one_name(self, folder):
+        (folder / 'b.bmp').touch()
+        with pytest.raises(ValueError, match=r'b.bmp and .*b.png differ only in the suffix'):
+            find_sources(folder)
+
+    @pytest.mark.parametrize('source', ['nowhere', 'in/*.gif', '.'])
+    def test_nothing(self, tmp_path, monkeypatch, source):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(FileNotFoundError, match='there is no such image'):
+            find_sources(source)
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.jpg'])
+def test_truncated_images(tmp_path, suffix):
+    file = tmp_path / f'a{suffix}'
+    cv2.imwrite(str(file), np.random.default_rng(0).integers(256, size=(48, 64, 3), dtype=np.uint8))
+    check_whole(str(file))
+    file.write_bytes(file.read_bytes()[:-2000])
+    with pytest.raises(OSError, match='truncated'):
+        check_whole(str(file))
+
+
+def test_formats_that_pillow_does_not_know_are_left_to_the_pipeline(tmp_path):
+    (tmp_path / 'a.tif').write_bytes(b'own format')
+    check_whole(str(tmp_path / 'a.tif'))
+
+
+class TestVideo:
+    @pytest.fixture
+    def video(self, tmp_path):
+        writer = cv2.VideoWriter(str(tmp_path / 'v.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 10, (64, 48))
+        for i in range(5):
+            writer.write(np.full((48, 64, 3), 50 * i, np.uint8))
+        writer.release()
+        return find_sources(tmp_path / 'v.avi')[0]
+
+    def test_frames(self, video):
+        frames = list(read_video(video))
+        assert [frame.index for frame in frames] == [0, 1, 2, 3, 4]
+        assert [round(frame.image.mean() / 50) for frame in frames] == [0, 1, 2, 3, 4]
+        assert {frame.fps for frame in frames} == {10}
+        assert frames[3].name == Path('v/000003')
+        assert count_frames(video) == 5
+
+    def test_stride(self, video):
+        frames = list(read_video(video, 2))
+        assert [frame.index for frame in frames] == [0, 2, 4]
+        assert [round(frame.image.mean() / 50) for frame in frames] == [0, 2, 4]
+        assert count_frames(video, 2) == 3
+
+    def test_no_video(self, tmp_path):
+        (tmp_path / 'a.mp4').write_bytes(b'nothing')
+        (source,) = find_sources(tmp_path)
+        assert count_frames(source) is None
+        with pytest.raises(ValueError, match='OpenCV reads no frame'):
+            next(read_video(source))
+
+    def test_cameras_are_not_opened_to_count(self):
+        assert count_frames(Source(99, Path('camera99'), True)) is None
+        assert count_frames(Source('a.png', Path('a'), False)) == 1
