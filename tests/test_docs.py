@@ -4,6 +4,7 @@ import json
 import re
 import runpy
 import shlex
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -182,6 +183,27 @@ def test_my_inference(checkout):
     mask = runpy.run_path(str(EXAMPLES / 'my_inference.py'))['mask']
     assert mask.shape == (1, 48, 80)
     assert mask.max() < 3
+
+
+def test_segfix(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite('mask.png', np.array([[0, 1, 2]], np.uint8))
+    cv2.imwrite('boundary.png', np.array([[0, 255, 0]], np.uint8))
+    np.save('offsets.npy', np.stack([np.zeros((1, 3)), np.ones((1, 3))]).astype(np.float32))
+    runpy.run_path(str(EXAMPLES / 'segfix.py'))
+    assert cv2.imread('refined.png', cv2.IMREAD_UNCHANGED).tolist() == [[0, 2, 2]]
+
+
+def test_cascade_psp(tmp_path, monkeypatch):
+    """With a stand-in for the package, which moves masks to the left."""
+    refiner = SimpleNamespace(refine=lambda image, mask, L: np.roll(mask, -1, 1))
+    package = SimpleNamespace(Refiner=lambda device: refiner)
+    monkeypatch.setitem(sys.modules, 'segmentation_refinement', package)
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite('street.png', np.zeros((2, 4, 3), np.uint8))
+    cv2.imwrite('mask.png', np.array([[0, 0, 3, 3], [255, 255, 3, 3]], np.uint8))
+    runpy.run_path(str(EXAMPLES / 'cascade_psp.py'))
+    assert cv2.imread('refined.png', cv2.IMREAD_UNCHANGED).tolist() == [[0, 3, 3, 0], [255, 255, 3, 3]]
 
 
 def test_prepare_camvid(tmp_path, monkeypatch):

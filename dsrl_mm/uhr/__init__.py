@@ -26,6 +26,7 @@ from .pgnet import (
     RandomBorderCrop,
 )
 from .pyramid import LaplacianPyramid
+from .refine import apply_segfix_offsets, load_cascade_psp, refine_classes
 from .stdc_shallow import STDCShallow
 
 __all__ = [
@@ -53,5 +54,8 @@ __all__ = [
     'SODMetric',
     'STDCShallow',
     'SaliencyDataset',
+    'apply_segfix_offsets',
+    'load_cascade_psp',
+    'refine_classes',
     'to_isd',
 ]

@@ -107,6 +107,12 @@ def _check_sizes(preprocessor: nn.Module, images: list[torch.Tensor], paths: lis
         )
 
 
+def _decode_head(model: nn.Module) -> nn.Module:
+    """Return the head that predicts: the last one of a cascade."""
+    head = model.decode_head
+    return head[-1] if isinstance(head, nn.ModuleList) else head
+
+
 def check_training_batch(model: nn.Module, data_batch: dict) -> None:
     """Check the sizes of a batch, and the shapes and ids of its labels.
 
@@ -119,7 +125,7 @@ def check_training_batch(model: nn.Module, data_batch: dict) -> None:
     """
     paths = sample_paths(data_batch)
     _check_sizes(model.data_preprocessor, data_batch['inputs'], paths)
-    head = model.decode_head
+    head = _decode_head(model)
     for path, image, sample in zip(paths, data_batch['inputs'], data_batch['data_samples']):
         label, where = sample.gt_sem_seg.data, sample.metainfo.get('seg_map_path', f'the label of {path}')
         if label.shape != (1, *image.shape[-2:]):
@@ -147,7 +153,7 @@ class LabelCheckHook(Hook):
             ValueError: if not; the message names the keys that differ.
         """
         model = _plain(runner.model)
-        head = model.decode_head
+        head = _decode_head(model)
         auxiliary = getattr(model, 'auxiliary_head', None) or nn.ModuleList()
         for i, other in enumerate(auxiliary if isinstance(auxiliary, nn.ModuleList) else [auxiliary]):
             if other.ignore_index != head.ignore_index:

@@ -19,8 +19,8 @@ from dsrl_mm.apis import deploy_config, export_program
 BASES = sorted(
     path
     for path in (Path(__file__).parents[3] / 'configs' / '_base_' / 'models').glob('*.py')
-    # hrnet: pose, tests/pose/test_configs.py; pgnet: tests/uhr/pgnet
-    if not path.stem.startswith(('sr_aux', 'hrnet', 'pgnet'))
+    # hrnet: pose, tests/pose/test_configs.py; pgnet: tests/uhr/pgnet; pointrend: tests/uhr/test_refine_pointrend.py
+    if not path.stem.startswith(('sr_aux', 'hrnet', 'pgnet', 'pointrend'))
 )
 #: What a network reads: of the canvas, `scale_factor` times as large; of the odd one, a pixel more.
 INPUT = (48, 64)
