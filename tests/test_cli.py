@@ -212,7 +212,7 @@ def test_deploying_with_the_options_of_the_training(trained, tmp_path):
 # --- bad input ---
 
 
-def recolour(trained, data):
+def recolor(trained, data):
     path = data / 'labels/train/train_1.png'
     Image.open(path).convert('RGB').save(path)
 
@@ -282,7 +282,7 @@ BAD = [
     ('label missing', no_label, [], r'labels/train/train_1.png does not exist.*Every image needs a label'),
     ('sizes differ', resize, [], r'labels/train/train_1.png is 32x24 pixels, but its image .*images/train/train_1.png '
      "is 64x48. Labels must have their image's size"),
-    ('color label', recolour, [], r'labels/train/train_1.png is a color image \(RGB\).*Convert it'),
+    ('color label', recolor, [], r'labels/train/train_1.png is a color image \(RGB\).*Convert it'),
     ('truncated PNG', truncate, [], r'images/train/train_1.png is a truncated PNG.*Restore it'),
     ('unknown id', unknown_id, [], r'labels/train/train_1.png: holds the class ids \[77\], but the model has 11 '
      'classes .*Correct the label'),

@@ -586,7 +586,7 @@ class TestRebuiltImage:
         assert image.shape == (3, *size)
         torch.testing.assert_close(image, torch.tensor([120.0, 135.0, 150.0]).view(3, 1, 1).expand_as(image))
 
-    def test_without_normalisation(self):
+    def test_without_normalization(self):
         preprocessor = dict(type='SegDataPreProcessor', size=SIZE)
         image = self.model(77.0, data_preprocessor=preprocessor).test_step(batch(n=1))[0].sr_img.data
         assert torch.equal(image, torch.full_like(image, 77.0))

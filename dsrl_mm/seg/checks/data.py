@@ -187,7 +187,7 @@ def _check_depth(path: str, key: str) -> None:
     if stored is not None and stored.dtype == np.uint16 and stored.max() < 2**14:
         print_log(
             f'{path} ({key}) holds 16-bit values up to {stored.max()}, but is loaded with 8 bits: '
-            f'{len(np.unique(stored // 256))} grey levels remain. Stretch the values to 65535, or load them with '
+            f'{len(np.unique(stored // 256))} gray levels remain. Stretch the values to 65535, or load them with '
             "color_type='unchanged', and mean and std of that range.",
             'current',
             logging.WARNING,

@@ -30,7 +30,7 @@ def explain_size_error(error: Exception, image_size: Sequence[int], scale_factor
     size = 'x'.join(str(side) for side in image_size)
     if _ONE_VALUE in str(error):
         return (
-            f'A batch of one image of {size} pixels leaves a normalisation layer one value per channel, and it cannot '
+            f'A batch of one image of {size} pixels leaves a normalization layer one value per channel, and it cannot '
             'train on that (PSPHead and the ASPP heads, for example, pool an image to one pixel). Set '
             'train_dataloader.batch_size to at least 2 per process, and drop_last=True if the last batch of an epoch '
             'can be smaller; or use SyncBN over several processes; or another norm, such as '

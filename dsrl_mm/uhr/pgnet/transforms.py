@@ -18,25 +18,25 @@ class LoadMask(LoadAnnotations):
 
     Images without a ``seg_map_path`` pass unchanged, so that the pipeline also serves inference.
 
-    By default, ``seg_map_path`` is a grey image whose values from 128 are the object, as in saliency data sets.
+    By default, ``seg_map_path`` is a gray image whose values from 128 are the object, as in saliency data sets.
 
     Args:
         object_ids (Sequence[int], optional): for labels of class ids: those that are the object. 255 stays unlabeled.
-            Defaults to None: a grey image.
-        soft (bool): whether to give the grey values / 255, too, which :class:`PGHead` and :class:`AttentionGuideHead`
+            Defaults to None: a gray image.
+        soft (bool): whether to give the gray values / 255, too, which :class:`PGHead` and :class:`AttentionGuideHead`
             then learn, as PGNet's authors do. They are stored as ``gt_depth_map``, the one float map that stock
             pipelines carry through every transform. Metrics see ids. Defaults to False.
         backend_args (dict, optional): arguments of the file backend. Defaults to None.
 
     Raises:
         ValueError: for ``soft`` with ``object_ids``; in a pipeline, if a mask does not have its image's size, or is
-            read as grey and holds ids.
+            read as gray and holds ids.
     """
 
     def __init__(self, object_ids: Sequence[int] | None = None, soft: bool = False, backend_args: dict | None = None):
         super().__init__(backend_args=backend_args)
         if soft and object_ids is not None:
-            raise ValueError('LoadMask: soft=True reads grey values, and object_ids class ids. Leave out one of them.')
+            raise ValueError('LoadMask: soft=True reads gray values, and object_ids class ids. Leave out one of them.')
         self.object_ids, self.soft = object_ids, soft
 
     def _load_seg_map(self, results: dict) -> None:
@@ -57,7 +57,7 @@ class LoadMask(LoadAnnotations):
         else:
             if values.max() == 1:
                 raise ValueError(
-                    f'{path} holds values 0 and 1, class ids rather than grey values. Set object_ids=(1,) of LoadMask.'
+                    f'{path} holds values 0 and 1, class ids rather than gray values. Set object_ids=(1,) of LoadMask.'
                 )
             mask = (values >= 128).astype(np.uint8)
         results['gt_seg_map'] = mask

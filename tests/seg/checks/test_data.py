@@ -149,7 +149,7 @@ def test_wrapped_data_sets_are_checked(tmp_path, wrap, key):
 
 @TRANSFORMS.register_module()
 class LoadAnything(BaseTransform):
-    """An own loader: images of NumPy, and labels whose colours are ids."""
+    """An own loader: images of NumPy, and labels whose colors are ids."""
 
     def transform(self, results):
         results.update(img=np.zeros((8, 12, 3), np.uint8), img_shape=(8, 12), ori_shape=(8, 12))
@@ -177,19 +177,19 @@ def test_own_loaders_are_asked(tmp_path, log):
 
 
 @TRANSFORMS.register_module()
-class ColoursToIds(BaseTransform):
+class ColorsToIds(BaseTransform):
     def transform(self, results):
         results['gt_seg_map'] = results['gt_seg_map'][..., 0] // 255
         return results
 
 
-def test_colour_labels_pass_if_a_transform_makes_them_ids(tmp_path):
+def test_color_labels_pass_if_a_transform_makes_them_ids(tmp_path):
     write_camvid(tmp_path, train=1, val=1)
     Image.new('RGB', (64, 48), 'blue').save(tmp_path / 'labels/train/train_0.png')
     cfg = config(tmp_path)
     with pytest.raises(ValueError, match='train_0.png is a color image'):
         check_data(cfg, ('train',))
-    cfg.train_dataloader.dataset.pipeline.insert(2, dict(type='ColoursToIds'))
+    cfg.train_dataloader.dataset.pipeline.insert(2, dict(type='ColorsToIds'))
     check_data(cfg, ('train',))
 
 
@@ -258,7 +258,7 @@ def test_images_of_more_bits_than_are_loaded_are_reported(tmp_path, log):
     )
     check_data(config(tmp_path), ('train',))
     # 1000 // 256 = 3 to 4071 // 256 = 15
-    assert any('16-bit values up to 4071, but is loaded with 8 bits: 13 grey levels remain' in line for line in log)
+    assert any('16-bit values up to 4071, but is loaded with 8 bits: 13 gray levels remain' in line for line in log)
 
 
 def test_labels_must_have_a_folder(tmp_path):

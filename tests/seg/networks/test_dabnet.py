@@ -66,7 +66,7 @@ class TestCountsOfThePaper:
         )
         assert measure_complexity(paper_model(), CANVAS).macs == macs
 
-    def test_normalisation_and_activation_make_the_rest_of_the_published_multiply_adds(self):
+    def test_normalization_and_activation_make_the_rest_of_the_published_multiply_adds(self):
         # 10.4 G is printed too: with one operation more for each value of a norm and of an activation.
         model, values = paper_model(), []
         for module in model.modules():

@@ -263,7 +263,7 @@ class TestBackbone:
         assert kinds == {nn.Conv2d, nn.GroupNorm, nn.ReLU, nn.Sequential}  # level 1 has no units
         assert {norm.num_groups for norm in backbone.modules() if isinstance(norm, nn.GroupNorm)} == {1, 4, 8, 16, 32}
 
-    def test_initialises_as_the_authors(self):
+    def test_initializes_as_the_authors(self):
         backbone = ESPNetv2(2.0)
         backbone.init_weights()
         conv = backbone.levels[1].units[0].eesp.branches[3]

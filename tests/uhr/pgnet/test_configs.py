@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper, build_optim_wrapper
-from mmseg.registry import MODELS, TRANSFORMS
+from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 from toy import batch, losses
 
 import dsrl_mm.uhr  # noqa: F401  (registers)
@@ -89,6 +89,15 @@ def test_pipelines_are_built(name):
     cfg = load(name)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         assert all(TRANSFORMS.build(transform) for transform in loader.dataset.pipeline)
+
+
+def test_masks_of_coco_need_not_lie_beside_its_images(monkeypatch):
+    for name in ('COCO_ROOT', 'COCO_MASKS'):
+        monkeypatch.delenv(name, raising=False)
+    cfg = read_config(ROOT / 'pgnet' / 'pgnet_tiny_coco_person_masks.py')
+    dataset = DATASETS.build(dict(cfg.train_dataloader.dataset, pipeline=[], lazy_init=True))
+    assert dataset.data_prefix == dict(img_path='data/coco/images', seg_map_path='data/coco_masks/masks')
+    assert dataset.ann_file == 'data/coco_masks/train.txt'
 
 
 def sgd_32e() -> Config:

@@ -92,9 +92,9 @@ def test_images_without_a_mask_pass():
 
 
 def test_soft_masks_pass_stock_pipelines(mask):
-    grey = np.zeros((24, 32), np.uint8)
-    grey[:, 16:] = 204
-    results = mask(grey) | dict(img=np.repeat(grey[..., None], 3, 2), img_shape=(24, 32), ori_shape=(24, 32))
+    gray = np.zeros((24, 32), np.uint8)
+    gray[:, 16:] = 204
+    results = mask(gray) | dict(img=np.repeat(gray[..., None], 3, 2), img_shape=(24, 32), ori_shape=(24, 32))
     steps = [
         dict(type='LoadMask', soft=True),
         dict(type='Resize', scale=(64, 48), keep_ratio=False),
