@@ -209,18 +209,29 @@ def test_installed_package_works_without_the_repository(installed, tmp_path):
     assert output.count('usage: ') == len(list((ROOT / 'tools').rglob('*.py'))) > 5
 
 
+def metafiles() -> list[dict]:
+    return [
+        yaml.safe_load((ROOT / path).read_text())
+        for path in yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']
+    ]
+
+
 def test_model_index_names_every_config():
-    (metafile,) = yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']
-    index = yaml.safe_load((ROOT / metafile).read_text())
-    models = {model['Name']: model for model in index['Models']}
-    assert {model['Config'] for model in models.values()} == {
-        path.relative_to(ROOT).as_posix() for path in (ROOT / 'configs' / 'dsrl').glob('*.py')
+    models = [model for index in metafiles() for model in index['Models']]
+    assert {model['Config'] for model in models} == {
+        path.relative_to(ROOT).as_posix() for path in (ROOT / 'configs').glob('[!_]*/*.py')
     }
-    assert len(models) == len(index['Models'])
+    assert len({model['Name'] for model in models}) == len(models)
+
+
+def test_model_index_is_consistent():
     measured = ''.join((ROOT / 'docs' / name).read_text() for name in ('results.md', 'model_zoo.md'))
-    for name, model in models.items():
-        of_options = 'Options' in model['Metadata']
-        assert name.startswith(f'{Path(model["Config"]).stem}_') if of_options else name == Path(model['Config']).stem
-        assert {model['In Collection']} == {collection['Name'] for collection in index['Collections']}
-        for result in model.get('Results', []):
-            assert str(result['Metrics']['mIoU']) in measured, f'{name}: a figure of no document'
+    for index in metafiles():
+        (collection,) = index['Collections']
+        assert (ROOT / collection['README']).is_file() and (ROOT / collection['Code']['URL']).is_file()
+        for model in index['Models']:
+            name, stem = model['Name'], Path(model['Config']).stem
+            assert name.startswith(f'{stem}_') if 'Options' in model['Metadata'] else name == stem
+            assert model['In Collection'] == collection['Name']
+            for result in model.get('Results', []):
+                assert str(result['Metrics']['mIoU']) in measured, f'{name}: a figure of no document'

@@ -1,9 +1,7 @@
 # The persons of COCO as one object, drawn by tools/dataset_converters/coco_masks.py, on 192x192.
 dataset = dict(
     type='BaseSegDataset',
-    data_prefix=dict(
-        img_path='{{$COCO_ROOT:data/coco}}/images', seg_map_path='{{$COCO_MASKS:data/coco_masks}}/masks'
-    ),
+    data_prefix=dict(img_path='{{$COCO_ROOT:data/coco}}/images', seg_map_path='{{$COCO_MASKS:data/coco_masks}}/masks'),
     metainfo=dict(classes=('background', 'person'), palette=[[0, 0, 0], [220, 20, 60]]),
 )
 train_pipeline = [
