@@ -137,6 +137,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE for every config')
     parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
     args = parser.parse_args(argv)
+    if len({name for name, *_ in args.model}) < len(args.model):  # names of folders, too
+        parser.error('--model: give each model a name of its own')
     quiet()
     built, rows = {}, []
     for name, config, checkpoint in args.model:
