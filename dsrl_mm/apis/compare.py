@@ -24,6 +24,7 @@ from ..engine.metrics import with_sr_metric
 from ..engine.timing import time_in_turn
 from .deploy import build_deploy_model
 from .pictures import draw
+from .task import task_of
 
 __all__ = ['Trained', 'compare_models', 'evaluate', 'latencies', 'quiet', 'to_markdown']
 
@@ -59,8 +60,13 @@ class Trained:
         return load_for_inference(MODELS.build(cfg), self.checkpoint, also).to(get_device())
 
     def deployed(self) -> nn.Module:
-        """Build the model as it is deployed: for low-resolution frames, without training-only parts."""
-        return build_deploy_model(self.cfg, self.checkpoint, low_res_input=True).to(get_device())
+        """Build the model as it is deployed: without training-only parts, and for frames if it can read them."""
+        return build_deploy_model(self.cfg, self.checkpoint, self.reads_frames).to(get_device())
+
+    @property
+    def reads_frames(self) -> bool:
+        """Whether the deployed model reads low-resolution frames; others, such as ISDNet, read the canvas."""
+        return task_of(self.cfg).reads_frames(self.cfg)
 
 
 def evaluate(trained: Trained, name: str = 'the model', metrics: Sequence[dict] | None = None) -> dict[str, float]:
@@ -136,7 +142,8 @@ def compare_models(
         deployed[name] = model = trained.deployed()
         table[name] = {key: value for key, value in evaluate(trained, name).items() if key not in ('aAcc', 'mAcc')}
         channels, *canvas = DATASETS.build(trained.cfg.test_dataloader.dataset)[0]['inputs'].shape
-        shapes[name] = channels, *(-(-side // model.scale_factor) for side in canvas)
+        factor = model.scale_factor if trained.reads_frames else 1
+        shapes[name] = channels, *(-(-side // factor) for side in canvas)
     for name, milliseconds in latencies(deployed, shapes).items():
         channels, *size = shapes[name]
         cost = measure_complexity(deployed[name], size, channels)

@@ -9,6 +9,7 @@ import torch
 import toy
 import toy_data
 from mmengine.config import Config
+from uhr.toy_isd import isd_cfg
 
 from dsrl_mm import cli
 from dsrl_mm.apis import compare as module
@@ -95,6 +96,15 @@ def test_every_model_reads_its_own_size(entries, tmp_path, monkeypatch):
         assert table['full']['input size'] == f'{height}x{width}'
         assert table['half']['input size'] == f'{height // 2}x{width // 2}'
         assert table['full']['GFLOPs'] > 3.5 * table['half']['GFLOPs']
+
+
+def test_isdnet_reads_the_canvas(entries, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, 'evaluate', lambda trained, name: {})
+    cfg = Config.fromfile(entries['baseline'][0])
+    cfg.model = isd_cfg(toy.head_cfg('FCNHead', num_classes=toy_data.NUM_CLASSES), auxiliary_head=None)
+    torch.save(toy.build(cfg.model.to_dict()).state_dict(), tmp_path / 'isd.pth')
+    table = compare_models({'ISD': Trained(cfg, tmp_path / 'isd.pth')}, tmp_path, pictures=1)
+    assert table['ISD']['input size'] == '{}x{}'.format(*toy.SIZE)
 
 
 def test_models_take_turns():

@@ -42,7 +42,12 @@ def head_strides(cfg: Config) -> dict[str, tuple[float, float]]:
     """Return the strides, vertical and horizontal, of the logits on the canvas, by the head that computes them.
 
     The canvas is the config's ``crop_size``. For an SSSR head, the head that it wraps comes first.
+
+    Raises:
+        ValueError: if the config has no ``crop_size``.
     """
+    if 'crop_size' not in cfg:
+        raise ValueError(f'{cfg.filename} has no crop_size: set it to height and width of the canvas')
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     model, strides = MODELS.build(without_pretrained(cfg.model)).eval(), {}
     head = model.decode_head
