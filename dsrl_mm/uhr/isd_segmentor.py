@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from math import lcm, log2
 
 import torch
+from mmengine.structures import PixelData
 from mmseg.registry import MODELS
-from mmseg.utils import SampleList, add_prefix
+from mmseg.structures import SegDataSample
+from mmseg.utils import OptSampleList, SampleList, add_prefix
 from torch import Tensor
 
 from ..core import area_downsample, check_scale_factor, pad_to_multiple
 from ..engine.config import builds, input_channels, type_name
 from ..seg.canvas import CanvasSegmentor
+from .coarse_logits import coarse_logits, enlarged_labels
 from .isd_aux import ISDAux
 from .isd_head import ISDHead
 from .pyramid import LaplacianPyramid, high_frequencies
@@ -36,6 +39,9 @@ class ISDSegmentor(CanvasSegmentor):
 
     Args:
         decode_head (dict): an :class:`ISDHead` around the deep network's head.
+        test_cfg (dict, optional): as in the stock segmentor; with ``keep_logits=False``, predictions hold no logits,
+            which are then enlarged strip by strip, and windows are averaged at 1/8 of the canvas. Test-time
+            augmentation needs logits.
         scale_factor (int): canvas size over the deep network's input size. Defaults to 4.
         shallow (dict): config of the shallow network, without ``in_channels``. It has ``out_channels`` and returns
             features at 1/8 and 1/16. Defaults to :class:`STDCShallow`.
@@ -97,6 +103,7 @@ class ISDSegmentor(CanvasSegmentor):
         self.init_super_resolution(scale_factor, None)
         self.pyramid, self.shallow = pyramid, shallow
         self.deep_input, self.channels_last = deep_input, channels_last
+        self._check_test_cfg()
         if sr_aux is not None:
             self.sr_aux = ISDAux(self.decode_head, **sr_aux)
 
@@ -111,6 +118,19 @@ class ISDSegmentor(CanvasSegmentor):
             )
         if levels == 0 and ((sr_aux or {}).get('sr') or {}).get('target') == 'frequencies':
             raise ValueError("ISDSegmentor: sr_aux.sr.target='frequencies' needs levels of at least 1")
+
+    def _check_test_cfg(self) -> None:
+        cfg = self.test_cfg or {}
+        if cfg.get('keep_logits', True):
+            return
+        if self.align_corners:
+            raise ValueError('ISDSegmentor: test_cfg.keep_logits=False needs a deep head with align_corners=False')
+        for key in ('crop_size', 'stride') if cfg.get('mode') == 'slide' else ():
+            if any(side % self.multiple for side in cfg[key]):
+                raise ValueError(
+                    f'ISDSegmentor: test_cfg.{key} is {tuple(cfg[key])}, but with keep_logits=False it must be '
+                    f'multiples of {self.multiple}'
+                )
 
     @property
     def multiple(self) -> int:
@@ -173,3 +193,34 @@ class ISDSegmentor(CanvasSegmentor):
         if self.sr_aux is not None:
             losses.update(self.sr_aux.loss(feats, head.loss_by_feat, data_samples, canvas, frequencies))
         return losses
+
+    def predict(self, inputs: Tensor, data_samples: OptSampleList = None) -> SampleList:
+        """Predict masks.
+
+        Args:
+            inputs (Tensor): the canvas, (B, C, H, W), normalized.
+            data_samples (SampleList, optional): with metas of the images.
+
+        Returns:
+            SampleList: with ``pred_sem_seg`` of each image's ``ori_shape``, and ``seg_logits`` unless
+            ``test_cfg.keep_logits`` is False.
+        """
+        if self.test_cfg.get('keep_logits', True):
+            return super().predict(inputs, data_samples)
+        canvas, cfg = inputs.shape[-2:], self.test_cfg
+        padded = [-(-side // self.multiple) * self.multiple for side in canvas]
+        windows = (cfg.crop_size, cfg.stride) if cfg.get('mode') == 'slide' else (padded, padded)
+        logits = coarse_logits(self._window_logits, inputs, self.multiple, *windows)
+        samples = data_samples or [SegDataSample() for _ in inputs]
+        for sample, scores in zip(samples, logits):
+            meta = sample.metainfo
+            if meta.get('flip'):
+                raise ValueError('Test-time augmentation needs logits: leave test_cfg.keep_logits=False out')
+            left, right, top, bottom = meta.get('img_padding_size', meta.get('padding_size', (0, 0, 0, 0)))
+            box = (top, left, canvas[0] - top - bottom, canvas[1] - left - right)
+            labels = enlarged_labels(scores, padded, box, meta.get('ori_shape', canvas), self.decode_head.threshold)
+            sample.pred_sem_seg = PixelData(data=labels)
+        return samples
+
+    def _window_logits(self, window: Tensor) -> Tensor:
+        return self.decode_head(self.extract_feat(window))
