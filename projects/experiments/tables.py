@@ -136,12 +136,16 @@ PICTURES = dict(classes=_class_gains, curves=_curves, sizes=_sizes)
 
 
 def _write(grid: Grid, records: Path, out: Path) -> None:
-    """Write the tables of a grid, and its pictures with their data as CSV; nothing without runs."""
+    """Write the tables of a grid, and its pictures with their data as CSV; nothing without runs.
+
+    What shows costs waits until they are measured, after the trainings.
+    """
     results = Results(grid, records)
     if results.runs.empty:
         return
     Path(out, f'{grid.name}.md').write_text(accuracy(results), encoding='utf-8')
-    for name in grid.show:
+    measured = 'input' in results.costs
+    for name in [name for name in grid.show if measured or name not in ('cost', 'sizes')]:
         if name in TABLES:
             Path(out, f'{grid.name}_{name}.md').write_text(TABLES[name](results), encoding='utf-8')
         if name in PICTURES:

@@ -39,6 +39,10 @@ def write(tmp_path):
     return write
 
 
+def test_what_shows_costs_waits_for_them(write):
+    assert write(show=['cost', 'sizes']).keys() == {'toy.md'}
+
+
 def test_numbers_by_hand(write):
     texts = write(show=['seeds', 'classes', 'curves'])
     assert cells(texts['toy.md']) == [
