@@ -28,7 +28,7 @@ def test_network_input(model, factor):
     [
         (lambda: TASK.use_tta(POSES), '--tta is for segmentation, .*flip_test'),
         (lambda: TASK.use_sr_metrics(POSES), '--sr-metrics is for segmentation, .*reconstruct'),
-        (lambda: TASK.deploy_config(POSES, False), 'tools/deploy.py is for segmentation, .*sr_aux=None'),
+        (lambda: TASK.deploy_config(POSES, True), '--low-res-input is for segmentation, .*reduces the crops'),
         (lambda: TASK.keep_predictions(POSES, 'out'), '--out: a CocoMetric writes the keypoints, .*has none'),
         (lambda: TASK.draw_predictions(POSES, True, None, 1), r'visualization=dict\(type="PoseVisualizationHook"\)'),
     ],
