@@ -11,7 +11,6 @@ from statistics import median
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from mmengine.config import DictAction
 from mmengine.registry import MODELS
 from tabulate import tabulate
 from torch import nn
@@ -26,13 +25,12 @@ from dsrl_mm.apis import (
     save_deploy,
     task_of,
 )
-from dsrl_mm.apis.compare import quiet
+from dsrl_mm.apis.compare import add_models, quiet, read_models
 from dsrl_mm.apis.export import FORMATS, Network
 from dsrl_mm.apis.export_files import default_size
 from dsrl_mm.apis.runtime import of_network, use_runtime
-from dsrl_mm.engine.config import input_channels, read_config
+from dsrl_mm.engine.config import input_channels
 from dsrl_mm.engine.loading import for_inference
-from dsrl_mm.engine.reader import TrustCheckpoint
 from dsrl_mm.engine.timing import time_in_turn
 
 __all__ = ['main']
@@ -121,28 +119,16 @@ def draw(rows: Sequence[dict]) -> Figure:
 def main(argv: Sequence[str] | None = None) -> None:
     """Compare accuracy and speed of runtimes: a table, and a picture "mIoU against milliseconds"."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument(
-        '--model',
-        nargs=3,
-        action='append',
-        required=True,
-        metavar=('NAME', 'CONFIG', 'CHECKPOINT'),
-        help='once for each model',
-    )
+    add_models(parser)
     parser.add_argument('--runtimes', nargs='+', choices=[*RUNTIMES], default=['eager', 'onnx', 'openvino'])
     parser.add_argument('--size', nargs=2, type=int, metavar=('H', 'W'), help="input size (each config's)")
     parser.add_argument('--calib-dir', type=Path, help='images to calibrate int8 with, such as those of the training')
     parser.add_argument('--repeats', type=int, default=50, help='timed calls of each')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/benchmark'), help='folder for all files')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE for every config')
-    parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
     args = parser.parse_args(argv)
-    if len({name for name, *_ in args.model}) < len(args.model):  # names of folders, too
-        parser.error('--model: give each model a name of its own')
     quiet()
     built, rows = {}, []
-    for name, config, checkpoint in args.model:
-        trained = Trained(read_config(config, args.cfg_options), checkpoint)
+    for name, trained in read_models(args).items():
         runtimes = build_runtimes(trained, args.runtimes, args.out / name, args.size, args.calib_dir)
         for runtime, run in runtimes.items():
             accuracy = evaluate(_ByRuntime(trained, run), f'{name} by {runtime}')['mIoU']

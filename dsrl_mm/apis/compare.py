@@ -1,5 +1,6 @@
 """Comparison of trained segmentation models: accuracy, cost and predictions."""
 
+import argparse
 import json
 from collections.abc import Sequence
 from functools import cached_property, partial
@@ -7,7 +8,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
@@ -21,12 +22,22 @@ from ..engine.complexity import measure_complexity
 from ..engine.config import read_config
 from ..engine.loading import load_for_inference, read_state_dict, without_pretrained
 from ..engine.metrics import with_sr_metric
+from ..engine.reader import TrustCheckpoint
 from ..engine.timing import time_in_turn
 from .deploy import build_deploy_model
 from .pictures import draw
 from .task import task_of
 
-__all__ = ['Trained', 'compare_models', 'evaluate', 'latencies', 'quiet', 'to_markdown']
+__all__ = [
+    'Trained',
+    'add_models',
+    'compare_models',
+    'evaluate',
+    'latencies',
+    'quiet',
+    'read_models',
+    'to_markdown',
+]
 
 
 class Trained:
@@ -112,6 +123,31 @@ def latencies(
         for name, model in models.items()
     }
     return {name: 1000 * median(seconds) for name, seconds in time_in_turn(calls, repeats, warmup=2).items()}
+
+
+class _AppendModel(argparse.Action):
+    """Appends a model, whose name must be new: results and files go by it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: list[str], *_) -> None:
+        models = getattr(namespace, self.dest) or []
+        if values[0] in [name for name, *_ in models]:
+            parser.error(f'--model: two models have the name {values[0]!r}; give each a name of its own')
+        setattr(namespace, self.dest, [*models, values])
+
+
+def add_models(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name models to a command, for :func:`read_models`."""
+    metavar = ('NAME', 'CONFIG', 'CHECKPOINT')
+    parser.add_argument(
+        '--model', nargs=3, action=_AppendModel, required=True, metavar=metavar, help='once for each model'
+    )
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE for every config')
+    parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
+
+
+def read_models(args: argparse.Namespace) -> dict[str, Trained]:
+    """Return the models that a command names, by name."""
+    return {name: Trained(read_config(config, args.cfg_options), file) for name, config, file in args.model}
 
 
 def quiet() -> None:

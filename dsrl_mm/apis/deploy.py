@@ -72,7 +72,7 @@ def _halve(name: str, value: Tensor) -> Tensor:
     if value.dim() < 2 or not value.is_floating_point():
         return value
     if value.abs().max() > torch.finfo(torch.half).max:
-        raise ValueError(f'deploy: {name} exceeds the range of float16; leave fp16 out')
+        raise ValueError(f'deploy: {name} exceeds the range of float16; leave half (--half) out')
     return value.half()
 
 

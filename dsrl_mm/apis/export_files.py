@@ -272,8 +272,8 @@ def export_files(cfg: Config, model: nn.Module, dataset_meta: dict, folder: Path
             except Exception as error:  # of any kind: layers of any library may not take open sizes
                 if way == ways[-1]:
                     raise
-                reason = str(error).strip().splitlines()[0][:200]
-                print(f'{file.name}: {_OPEN[way]} cannot stay open: {reason}')
+                reason = str(error).strip() or type(error).__name__
+                print(f'{file.name}: {_OPEN[way]} cannot stay open: {reason.splitlines()[0][:200]}')
         print(f'{file.name}, for {_OPEN[way] or "one image of {}x{}".format(*size)}: {result}')
         written += [file] if name != 'openvino' else [file, file.with_suffix('.bin')]
     return written

@@ -91,12 +91,11 @@ def of_network(network: nn.Module, meta: dict[str, Any]) -> Runtime:
     return Runtime(meta, run)
 
 
-def load_runtime(file: str | Path, threads: int | None = None) -> Runtime:
-    """Load an exported file.
+def load_runtime(file: str | Path) -> Runtime:
+    """Load an exported file, to run with as many threads as PyTorch has.
 
     Args:
         file (str | Path): '.pt2', '.onnx' or '.xml'.
-        threads (int, optional): threads of ONNX Runtime and OpenVINO. Defaults to None: as many as PyTorch has.
 
     Raises:
         ImportError: if the file's runtime is not installed.
@@ -105,35 +104,35 @@ def load_runtime(file: str | Path, threads: int | None = None) -> Runtime:
     load = {'.pt2': _load_pt2, '.onnx': _load_onnx, '.xml': _load_openvino}.get(Path(file).suffix)
     if load is None:
         raise ValueError(f'{file}: an exported file ends in {", ".join(FORMATS.values())}')
-    text, run = load(str(file), threads or torch.get_num_threads())
+    text, run = load(str(file))
     if not text:
         raise ValueError(f'{file} has no metadata of dsrl_mm: it was not written by tools/deploy.py')
     return Runtime(json.loads(text), run)
 
 
-def _load_pt2(file: str, threads: int) -> tuple[str, Callable]:
+def _load_pt2(file: str) -> tuple[str, Callable]:
     extra = {f'{META}.json': ''}
     network = torch.export.load(file, extra_files=extra).module()
     return extra[f'{META}.json'], of_network(network, {})._run
 
 
-def _load_onnx(file: str, threads: int) -> tuple[str, Callable]:
+def _load_onnx(file: str) -> tuple[str, Callable]:
     onnxruntime = optional('onnxruntime')
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(file, options, providers=['CPUExecutionProvider'])
     (name,) = (value.name for value in session.get_inputs())
     text = session.get_modelmeta().custom_metadata_map.get(META, '')
     return text, lambda images: session.run(None, {name: images})[0]
 
 
-def _load_openvino(file: str, threads: int) -> tuple[str, Callable]:
+def _load_openvino(file: str) -> tuple[str, Callable]:
     openvino = optional('openvino')
     core = openvino.Core()
     model = core.read_model(file)
     text = model.get_rt_info(META).astype(str) if model.has_rt_info(META) else ''
     # Some processors would compute in bfloat16 by themselves.
-    hints = {'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': threads}
+    hints = {'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': torch.get_num_threads()}
     compiled = core.compile_model(model, 'CPU', hints)
     return text, lambda images: compiled(images)[0].copy()
 

@@ -11,6 +11,7 @@ from mmengine.registry import MODELS, init_default_scope
 from uhr.toy_isd import isd_cfg
 
 from dsrl_mm.apis import ExportOptions, deploy_config
+from dsrl_mm.apis import export_files as export_module
 from dsrl_mm.apis.export_files import export_files
 from dsrl_mm.engine.config import read_config
 
@@ -60,3 +61,16 @@ def test_open_sizes(name, tmp_path, capsys):
     )
     way = 'any size' if name == 'PGNet' else 'any size and batch'
     assert result.startswith(f'deploy.onnx, for {way}: ')
+
+
+def test_an_exporter_that_gives_no_reason(tmp_path, capsys, monkeypatch):
+    stock = export_module.export_program
+
+    def export_program(network, size, channels, multiple, open_batch, dtype):
+        if multiple or open_batch:
+            raise AssertionError  # without a message, as libraries do
+        return stock(network, size, channels, dtype=dtype)
+
+    monkeypatch.setattr(export_module, 'export_program', export_program)
+    cfg = Config(dict(model=toy.model_cfg(sr_aux=None), crop_size=toy.SIZE))
+    assert exported(cfg, tmp_path, capsys, formats=['pt2'], dynamic=True).startswith('deploy.pt2, for one image of')

@@ -3,7 +3,6 @@
 import json
 
 import numpy as np
-import pytest
 import torch
 import toy
 import toy_data
@@ -40,9 +39,3 @@ def test_every_runtime_is_given_an_image_of_its_size():
     found = tool.benchmark({'a': runtime('a', [4, 6]), 'b': runtime('b', [8, 9])}, repeats=1)
     assert shapes == {'a': (1, 3, 4, 6), 'b': (1, 3, 8, 9)}
     assert found.keys() == {'a', 'b'} and np.isfinite([*found.values()]).all()
-
-
-def test_models_need_names_of_their_own(capsys):
-    with pytest.raises(SystemExit):
-        tool.main(['--model', 'a', 'one.py', 'one.pth', '--model', 'a', 'two.py', 'two.pth'])
-    assert 'a name of its own' in capsys.readouterr().err

@@ -1,7 +1,9 @@
 """The command that compares models: what it hands to :func:`dsrl_mm.apis.compare_models`."""
 
+import pytest
 import toy_data
 
+from tools import benchmark
 from tools.analysis_tools import compare as tool
 
 
@@ -21,3 +23,10 @@ def test_options_are_for_every_config(tmp_path, monkeypatch, capsys):
     assert [found[name].cfg.test_dataloader.dataset.data_root for name in 'ab'] == ['elsewhere'] * 2
     assert (found['out'], found['pictures']) == (str(tmp_path), 2)
     assert '| mIoU |' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('main', [tool.main, benchmark.main])
+def test_models_need_names_of_their_own(main, capsys):
+    with pytest.raises(SystemExit):
+        main(['--model', 'a', 'one.py', 'one.pth', '--model', 'a', 'two.py', 'two.pth'])
+    assert "two models have the name 'a'" in capsys.readouterr().err

@@ -1,6 +1,5 @@
 # DeepGlobe land cover, 2448x2448, as ISDNet's authors train and test on it: crops of half the side, whole images.
-dataset_type = 'DeepGlobeDataset'
-data_root = '{{$DEEPGLOBE_ROOT:data/deepglobe}}'
+dataset = dict(type='DeepGlobeDataset', data_root='{{$DEEPGLOBE_ROOT:data/deepglobe}}')
 crop_size = (1224, 1224)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -18,35 +17,19 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=dict(img_path='images/train', seg_map_path='labels/train'),
-        pipeline=train_pipeline,
+        dataset, data_prefix=dict(img_path='images/train', seg_map_path='labels/train'), pipeline=train_pipeline
     ),
+)
+evaluation = dict(
+    batch_size=1, num_workers=4, persistent_workers=True, sampler=dict(type='DefaultSampler', shuffle=False)
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=dict(img_path='images/val', seg_map_path='labels/val'),
-        pipeline=test_pipeline,
-    ),
+    evaluation,
+    dataset=dict(dataset, data_prefix=dict(img_path='images/val', seg_map_path='labels/val'), pipeline=test_pipeline),
 )
 test_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=dict(img_path='images/test', seg_map_path='labels/test'),
-        pipeline=test_pipeline,
-    ),
+    evaluation,
+    dataset=dict(dataset, data_prefix=dict(img_path='images/test', seg_map_path='labels/test'), pipeline=test_pipeline),
 )
 # Papers give the mean over six classes, which is mIoU here; mIoU_all is over all seven.
 val_evaluator = dict(type='ClassIoUMetric', iou_metrics=['mIoU', 'mFscore'], left_out=['unknown'])

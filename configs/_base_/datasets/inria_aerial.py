@@ -1,6 +1,5 @@
 # Inria Aerial, 5000x5000, as ISDNet's authors train and test on it: crops of images at 0.8 of the size, whole images.
-dataset_type = 'InriaAerialDataset'
-data_root = '{{$INRIA_ROOT:data/inria_aerial}}'
+dataset = dict(type='InriaAerialDataset', data_root='{{$INRIA_ROOT:data/inria_aerial}}')
 crop_size = (2000, 2000)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -20,35 +19,19 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=dict(img_path='images/train', seg_map_path='labels/train'),
-        pipeline=train_pipeline,
+        dataset, data_prefix=dict(img_path='images/train', seg_map_path='labels/train'), pipeline=train_pipeline
     ),
+)
+evaluation = dict(
+    batch_size=1, num_workers=2, persistent_workers=True, sampler=dict(type='DefaultSampler', shuffle=False)
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=dict(img_path='images/val', seg_map_path='labels/val'),
-        pipeline=test_pipeline,
-    ),
+    evaluation,
+    dataset=dict(dataset, data_prefix=dict(img_path='images/val', seg_map_path='labels/val'), pipeline=test_pipeline),
 )
 test_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=dict(img_path='images/test', seg_map_path='labels/test'),
-        pipeline=test_pipeline,
-    ),
+    evaluation,
+    dataset=dict(dataset, data_prefix=dict(img_path='images/test', seg_map_path='labels/test'), pipeline=test_pipeline),
 )
 # Papers on ultra-high resolution give the IoU of buildings, which is mIoU here; mIoU_all is over both classes.
 val_evaluator = dict(type='ClassIoUMetric', iou_metrics=['mIoU', 'mFscore'], left_out=['background'])
