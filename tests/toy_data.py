@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import time
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
@@ -71,12 +72,17 @@ def call(command: Callable, *args) -> dict[str, float] | None:
     """Run a command of ``dsrl_mm.cli`` in this process, as a new one would, and give back what it returns.
 
     A new process has none of the singletons that MMEngine keeps. Formatting configs prettily, most of such a short
-    run's time, is left out.
+    run's time, is left out. Runs of a work dir begin in different seconds, by which MMEngine names their folders.
     """
+    args = [str(arg) for arg in args]
+    if '--work-dir' in args:
+        work_dir = Path(args[args.index('--work-dir') + 1])
+        while (work_dir / time.strftime('%Y%m%d_%H%M%S')).exists():
+            time.sleep(0.05)
     for manager in (MessageHub, MMLogger, Visualizer, SegLocalVisualizer):
         manager._instance_dict.clear()
     with mock.patch('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True)):
-        return command([str(arg) for arg in args])
+        return command(args)
 
 
 def logged(work_dir: Path) -> list[dict]:
