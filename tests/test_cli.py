@@ -408,6 +408,24 @@ def test_scripts_parse_and_say_how_they_are_used(script):
     assert 'Usage: ' in wrong.stderr
 
 
+@pytest.mark.parametrize(
+    ('script', 'launcher', 'args'),
+    [
+        ('dist_train.sh', 'torchrun', ['config.py', '2']),
+        ('dist_test.sh', 'torchrun', ['config.py', 'checkpoint.pth', '2']),
+        ('slurm_train.sh', 'srun', ['gpu', 'job', 'config.py']),
+    ],
+)
+def test_scripts_hand_signals_on(tmp_path, script, launcher, args):
+    """They become their launcher, so what ends them ends it."""
+    (tmp_path / launcher).write_text('#!/bin/sh\necho $$\n')
+    (tmp_path / launcher).chmod(0o755)
+    env = dict(os.environ, PATH=f'{tmp_path}{os.pathsep}{os.environ["PATH"]}')
+    command = ['bash', REPO / 'tools' / script, *args]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
+        assert int(process.stdout.read()) == process.pid
+
+
 def test_slurm_script_asks_for_its_processes(tmp_path):
     fake = tmp_path / 'srun'
     fake.write_text(

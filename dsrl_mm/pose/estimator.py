@@ -1,6 +1,7 @@
 """Top-down pose estimator that takes high-resolution crops of persons and runs its network at low resolution."""
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 from mmpose.models.pose_estimators import TopdownPoseEstimator
@@ -83,13 +84,13 @@ class DSRLTopdown(SuperResolutionMixin, TopdownPoseEstimator):
                 "pixels (width, height). Set the codec's input_size, which is TopdownAffine's, to multiples of it: "
                 'the canvas, scale_factor times what the network reads.'
             )
-        if hasattr(self.codec, 'heatmap_size'):
+        if hasattr(self.codec, 'heatmap_size') or hasattr(self.head, 'in_featuremap_size'):
             self._check_grid()
 
     @torch.no_grad()
     def _check_grid(self) -> None:
         """Run the network once on an empty crop: decoding on another grid would give wrong keypoints, silently."""
-        (width, height), wanted = self.codec.input_size, tuple(self.codec.heatmap_size)
+        width, height = self.codec.input_size
         parameter = next(self.parameters())
         channels = len(getattr(self.data_preprocessor, 'mean', (0, 0, 0)))
         crop = torch.zeros(1, channels, height, width, dtype=parameter.dtype, device=parameter.device)
@@ -102,6 +103,11 @@ class DSRLTopdown(SuperResolutionMixin, TopdownPoseEstimator):
                 f'of which it is given 1/{self.scale_factor} on each side. A layer says: {error}. Set the '
                 "codec's input_size to scale_factor times what the backbone takes: HRNet, for example, multiples of 32."
             ) from error
+        self.train(training)
+        if hasattr(self.head, 'in_featuremap_size'):  # of heads that classify coordinates, such as SimCCHead
+            self._check_feature_map(feats[-1])
+            return
+        self.eval()
         try:
             heatmaps = self.head(feats)
         except RuntimeError as error:
@@ -112,7 +118,7 @@ class DSRLTopdown(SuperResolutionMixin, TopdownPoseEstimator):
         self.train(training)
         while isinstance(heatmaps, (list, tuple)):  # of heads with several stages, which predict by the last
             heatmaps = heatmaps[-1]
-        found = tuple(heatmaps.shape[:1:-1])
+        found, wanted = tuple(heatmaps.shape[:1:-1]), tuple(self.codec.heatmap_size)
         if found != wanted:
             raise ValueError(
                 f'DSRLTopdown: the {type(self.head).__name__} makes heatmaps of {_text(found)} cells (width, height) '
@@ -120,6 +126,16 @@ class DSRLTopdown(SuperResolutionMixin, TopdownPoseEstimator):
                 'it to what the head makes, in model.head.decoder and in the encoder of GenerateTarget, and scale its '
                 'sigma (and the blur_kernel_size of DARK and UDP) with it; or change the head (upsampler.factors, '
                 'deconv_out_channels).'
+            )
+
+    def _check_feature_map(self, feat: Tensor) -> None:
+        found, wanted = tuple(feat.shape[:1:-1]), tuple(self.head.in_featuremap_size)
+        if prod(found) != prod(wanted):  # all that such a head reads of it
+            raise ValueError(
+                f'DSRLTopdown: the network makes features of {_text(found)} cells (width, height) of a canvas of '
+                f'{_text(self.codec.input_size)} pixels, of which it reads 1/{self.scale_factor} on each side, but the '
+                f'{type(self.head).__name__} takes {_text(wanted)}. Set model.head.in_featuremap_size={found}, or '
+                "the codec's input_size to a canvas that gives as many."
             )
 
     def _check_crops(self, inputs: Tensor) -> None:

@@ -230,6 +230,19 @@ class TestRefuses:
     def test_checking_leaves_the_mode(self):
         assert build(model_cfg()).training
 
+    @pytest.mark.parametrize(('cells', 'fits'), [((8, 16), True), ((16, 8), True), ((4, 8), False)])
+    def test_features_of_another_size_than_a_simcc_head_takes(self, cells, fits):
+        """It flattens them, so that their order does not matter."""
+        codec = dict(type='SimCCLabel', input_size=CANVAS, sigma=4.0, simcc_split_ratio=2.0)
+        head = dict(type='SimCCHead', in_channels=4, out_channels=KEYPOINTS, input_size=CANVAS, decoder=codec)
+        head |= dict(in_featuremap_size=cells, deconv_out_channels=None, simcc_split_ratio=2.0)
+        cfg = model_cfg(dsrl=False, head=head)
+        if fits:
+            build(cfg)
+            return
+        with pytest.raises(ValueError, match=r'makes features of \(8, 16\) cells .* canvas of \(64, 128\).*=\(8, 16\)'):
+            build(cfg)
+
     def test_affinity_with_labels_of_pixels(self):
         with pytest.raises(ValueError, match="fa_on='labels' needs the class of every pixel"):
             build(model_cfg(sr_aux=dict(sr_aux_cfg(), fa_on='labels')))

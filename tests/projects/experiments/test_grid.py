@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
@@ -121,3 +122,11 @@ def test_the_example_of_the_documents():
     rows = load_grid(Path(ROOT, 'docs/examples/my_grid.yml')).rows
     models = [read_text(compose(row, amp=True))['model'] for row in rows]
     assert [model['scale_factor'] for model in models] == [2, 3]
+
+
+def test_a_hostile_grid_runs_nothing(tmp_path):
+    file = tmp_path / 'grid.yml'
+    file.write_text(f'title: !!python/object/apply:os.system ["touch {tmp_path}/trace"]\n')
+    with pytest.raises(yaml.YAMLError):
+        load_grid(file)
+    assert not (tmp_path / 'trace').exists()

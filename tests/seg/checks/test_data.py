@@ -8,7 +8,7 @@ from mmengine.fileio import BaseStorageBackend, register_backend
 from mmseg.registry import TRANSFORMS
 from PIL import Image, ImageFile
 from toy import auxiliary_head_cfg, head_cfg, model_cfg
-from toy_data import write_camvid
+from toy_data import write_camvid, write_config
 
 from dsrl_mm.engine.dry_run import dry_run
 from dsrl_mm.seg.checks.data import check_data
@@ -103,6 +103,20 @@ def test_formats_that_only_a_pipeline_knows_pass_uncompared(pair, tmp_path):
     Image.new('RGB', (12, 8)).save(pair[1])
     with pytest.raises(ValueError, match='is a color image'):
         check_pair(str(tmp_path / 'image.npy'), pair[1])
+
+
+def test_images_beyond_pillows_limit_are_left_to_the_pipeline(pair, monkeypatch):
+    assert check_pair(*pair)
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 10)
+    assert not check_pair(*pair)
+
+
+def test_the_check_can_be_turned_off(tmp_path):
+    cfg = Config.fromfile(write_config(tmp_path, tmp_path / 'nowhere'))
+    with pytest.raises(FileNotFoundError):
+        check_data(cfg, ('train',))
+    cfg.check_data = False
+    check_data(cfg, ('train',))
 
 
 def test_a_file_that_is_no_image_is_found(pair, tmp_path):
