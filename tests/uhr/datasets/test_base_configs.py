@@ -45,7 +45,7 @@ def test_pipelines(monkeypatch, tmp_path, base, variable, image, label, classes,
         (sample,) = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
         size = crop if split == 'train' else (side, side)
         assert sample['inputs'].shape[1:] == sample['data_samples'].gt_sem_seg.shape == size
-    assert cfg.test_evaluator.left_out[0] == DATASETS.get(cfg.dataset_type).METAINFO['classes'][0]
+    assert cfg.test_evaluator.left_out[0] == DATASETS.get(cfg.dataset.type).METAINFO['classes'][0]
 
 
 def test_saliency_is_checked(tmp_path):
