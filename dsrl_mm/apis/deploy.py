@@ -63,8 +63,23 @@ def _read_meta(checkpoint: str | Path) -> dict:
 
 
 def read_dataset_meta(cfg: Config, checkpoint: str | Path) -> dict:
-    """Read classes and palette, or keypoints, from a checkpoint; from the config's test set if it has none."""
-    return _read_meta(checkpoint).get('dataset_meta') or next(_metainfos(cfg), {})
+    """Read classes and palette, or keypoints, from a checkpoint; if it has none, from the config's data sets.
+
+    Raises:
+        ValueError: if neither names the keypoints of a pose estimator.
+    """
+    meta = _read_meta(checkpoint).get('dataset_meta') or next(_metainfos(cfg), {})
+    if cfg.get('default_scope') != 'mmpose' or 'keypoint_id2name' in meta:
+        return meta
+    from mmpose.apis.inference import dataset_meta_from_config
+
+    meta = dataset_meta_from_config(cfg, 'train') or dataset_meta_from_config(cfg, 'test')
+    if meta is None:
+        raise ValueError(
+            f'{checkpoint} has no dataset_meta, and the config has no data set that names the keypoints: set '
+            'test_dataloader.dataset.type or metainfo to that of the training'
+        )
+    return meta
 
 
 def _halve(name: str, value: Tensor) -> Tensor:
@@ -107,6 +122,7 @@ def save_deploy(
     out_dir = Path(out_dir)
     model = build_deploy_model(cfg, checkpoint, low_res_input)
     meta = _read_meta(checkpoint)
+    dataset_meta = read_dataset_meta(cfg, checkpoint)
     deployed = deploy_config(cfg, low_res_input)
     state_dict = model.state_dict()
     if half:
@@ -114,8 +130,10 @@ def save_deploy(
     with TemporaryDirectory() as folder:
         files = [Path(folder, 'deploy.py'), Path(folder, 'deploy.pth')]
         deployed.dump(files[0])
-        kept = {key: meta[key] for key in ('dataset_meta', 'epoch', 'iter') if key in meta}
+        kept = {key: meta[key] for key in ('epoch', 'iter') if key in meta}
+        if dataset_meta:
+            kept['dataset_meta'] = dataset_meta
         torch.save(dict(state_dict=state_dict, meta=kept), files[1])
-        files += export_files(deployed, model, read_dataset_meta(cfg, checkpoint), Path(folder), export)
+        files += export_files(deployed, model, dataset_meta, Path(folder), export)
         out_dir.mkdir(parents=True, exist_ok=True)
         return [Path(shutil.move(file, out_dir / file.name)) for file in files]

@@ -114,6 +114,7 @@ def _describe(
         threshold=model.decode_head.threshold if segments else None,
         classes=None if classes is None else list(classes),
         palette=None if colors is None else np.asarray(colors).tolist(),
+        skeleton_links=dataset_meta.get('skeleton_links'),
         precision=options.precision,
         versions=dict(dsrl_mm=__version__, torch=str(torch.__version__)),
     )

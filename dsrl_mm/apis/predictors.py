@@ -76,20 +76,15 @@ class PosePredictor:
     Args:
         cfg (Config): of its training.
         model (nn.Module): the estimator, in eval mode.
-        dataset_meta (dict[str, Any]): of the checkpoint. Without keypoints, the config's training set names them.
+        dataset_meta (dict[str, Any]): from :func:`read_dataset_meta`.
     """
 
     def __init__(self, cfg: Config, model: nn.Module, dataset_meta: dict[str, Any]):
-        from mmpose.apis.inference import dataset_meta_from_config
-
-        known = 'keypoint_id2name' in dataset_meta
-        found = dataset_meta if known else dataset_meta_from_config(cfg, 'train')
-        model.cfg, model.dataset_meta = cfg, found  # where MMPose looks
+        model.cfg, model.dataset_meta = cfg, dataset_meta  # where MMPose looks
         self.model = model
-        names, colors = found['keypoint_id2name'], np.asarray(found['keypoint_colors'])
-        self.meta = dict(
-            classes=[names[i] for i in sorted(names)], palette=colors.tolist(), skeleton_links=found['skeleton_links']
-        )
+        names, colors = dataset_meta['keypoint_id2name'], np.asarray(dataset_meta['keypoint_colors'])
+        links = dataset_meta['skeleton_links']
+        self.meta = dict(classes=[names[i] for i in sorted(names)], palette=colors.tolist(), skeleton_links=links)
 
     def load(self, file: str | Path) -> np.ndarray:
         """Load an image, B G R."""

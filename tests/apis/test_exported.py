@@ -1,6 +1,9 @@
+import json
+
 import cv2
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 from toy_models import CLASSES, PALETTE, write_model, write_pose_model
 from toy_pgnet import pgnet_cfg
@@ -109,6 +112,23 @@ def test_poses(inferencer, tmp_path, argmax):
     assert keypoints[..., 2] == pytest.approx(expected[..., 2], abs=1e-4)
     assert (found(picture()).keypoints == found(picture(), [[0, 0, 64, 48]]).keypoints).all()
     assert found(picture(), []).keypoints.shape == (0, 17, 3)
+
+
+@pytest.mark.parametrize('metainfo', [None, dict(from_file='configs/_base_/datasets/ochuman.py')])
+def test_names_of_poses_without_a_dataset_meta(tmp_path, metainfo):
+    """From the type of the data set, or from its metainfo; in all files."""
+    config, checkpoint = write_pose_model(tmp_path)
+    torch.save(torch.load(checkpoint, weights_only=True)['state_dict'], checkpoint)
+    cfg = Config.fromfile(config)
+    if metainfo:
+        cfg.train_dataloader.dataset.metainfo = metainfo
+    files = save_deploy(cfg, checkpoint, tmp_path / 'out', export=ExportOptions(['pt2'], argmax=True, verify=0))
+    found, folder = Inferencer(files[-1]), Inferencer(tmp_path / 'out', device='cpu')
+    assert found.meta['classes'][:3] == ['nose', 'left_eye', 'right_eye'] and len(found.meta['classes']) == 17
+    assert {key: found.meta[key] for key in folder.meta} == json.loads(json.dumps(folder.meta))
+    name = 'ochuman' if metainfo else 'coco'
+    assert torch.load(files[1], weights_only=False)['meta']['dataset_meta']['dataset_name'] == name
+    assert found.draw(picture(), found(picture())).shape == (48, 64, 3)
 
 
 def test_a_real_file(trained, tmp_path):

@@ -160,6 +160,15 @@ class TestPose:
         assert meta['classes'][:2] == ['nose', 'left_eye']
         assert len(meta['palette']) == 17 and [15, 13] in np.array(meta['skeleton_links']).tolist()
 
+    def test_no_names_anywhere(self, files, tmp_path):
+        torch.save(torch.load(files[1], weights_only=True)['state_dict'], files[1])
+        cfg = Config.fromfile(files[0])
+        for key in ('train_dataloader', 'test_dataloader'):
+            cfg.pop(key)
+        cfg.dump(tmp_path / 'bare.py')
+        with pytest.raises(ValueError, match='no data set that names the keypoints'):
+            Inferencer(tmp_path / 'bare.py', files[1], device='cpu')
+
     def test_frames(self, files):
         with pytest.raises(ValueError, match='low-res-input is for segmentation'):
             Inferencer(*files, entrance='low-res')
