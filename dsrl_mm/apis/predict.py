@@ -15,9 +15,11 @@ from mmengine.config import DictAction
 from tqdm import tqdm
 
 from ..engine.reader import TrustCheckpoint
+from .export import optional
 from .inferencer import ENTRANCES, Inferencer, batches
 from .predictors import Prediction
 from .sources import Frame, Source, check_whole, count_frames, find_sources, read_video
+from .videos import CODECS
 
 __all__ = ['main']
 
@@ -34,11 +36,12 @@ class _Writer:
         draw (Callable): from an image and its prediction to a picture.
         show (bool): whether to open a window.
         stride (int): of videos.
+        codec (str): of overlays of videos, of :data:`~dsrl_mm.apis.videos.CODECS`.
     """
 
-    def __init__(self, out_dir: Path, save: Sequence[str], draw: Callable, show: bool, stride: int):
+    def __init__(self, out_dir: Path, save: Sequence[str], draw: Callable, show: bool, stride: int, codec: str):
         self.out_dir, self.save, self.draw, self.show, self.stride = out_dir, save, draw, show, stride
-        self.video, self.source = None, None
+        self.new_video, self.video, self.source = CODECS[codec], None, None
 
     def __call__(self, frame: Frame, prediction: Prediction) -> bool:
         """Write a frame's results; False if the person at the window wants no more."""
@@ -74,17 +77,16 @@ class _Writer:
             return
         if self.source != frame.source:
             self.close()
-            file, fps = self._file('overlay', frame.source.name, '.webm'), (frame.fps or _FPS) / self.stride
-            self.video = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*'VP80'), fps, picture.shape[1::-1])
+            file = self._file('overlay', frame.source.name, self.new_video.suffix)
+            self.video = self.new_video(file, (frame.fps or _FPS) / self.stride, picture.shape[1::-1])
             self.source = frame.source
-            if not self.video.isOpened():
-                raise OSError(f'OpenCV cannot write {file}. Leave "overlay" out of --save.')
         self.video.write(picture)
 
     def close(self) -> None:
         """End the video that is being written."""
         if self.video is not None:
-            self.video.release()
+            self.video.close()
+            self.video = None
 
 
 def _imwrite(file: Path, image: np.ndarray) -> None:
@@ -142,7 +144,13 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         nargs='*',
         choices=['mask', 'overlay'],
         default=['mask', 'overlay'],
-        help='mask: PNG of class ids, of probabilities times 255, or JSON of keypoints; overlay: PNG, WebM of videos',
+        help='mask: PNG of class ids, of probabilities times 255, or JSON of keypoints; overlay: PNG, or a video',
+    )
+    parser.add_argument(
+        '--codec',
+        choices=[*CODECS],
+        default='vp8',
+        help='of overlays of videos: vp8 in .webm (default), or h264 in .mp4, which needs the extra "video"',
     )
     parser.add_argument('--opacity', type=float, default=0.5, help='of the masks in overlays (0.5)')
     parser.add_argument('--show', action='store_true', help='show overlays in a window; q or Esc ends')
@@ -185,6 +193,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = _parse(argv)
     sources = find_sources(args.source)
+    if args.codec == 'h264' and 'overlay' in args.save:
+        optional('av', 'video')  # before anything is predicted
     inferencer = Inferencer(
         args.model,
         args.checkpoint,
@@ -194,7 +204,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         cfg_options=args.cfg_options,
     )
     report, start = _Report(args.strict), time.perf_counter()
-    writer = _Writer(args.out_dir, args.save, partial(inferencer.draw, opacity=args.opacity), args.show, args.stride)
+    draw = partial(inferencer.draw, opacity=args.opacity)
+    writer = _Writer(args.out_dir, args.save, draw, args.show, args.stride, args.codec)
     counts = [count_frames(source, args.stride) for source in sources]
     bar = tqdm(
         total=None if None in counts else sum(counts),

@@ -1,5 +1,6 @@
 import json
 import re
+import sys
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ from toy_models import PALETTE, write_model
 from dsrl_mm.apis import Inferencer
 from dsrl_mm.apis.predict import main
 from dsrl_mm.apis.predictors import Prediction
+from dsrl_mm.apis.videos import CODECS
 
 
 @pytest.fixture(scope='module')
@@ -128,6 +130,31 @@ class TestVideos:
         overlay = cv2.VideoCapture(str(tmp_path / 'out/overlay/clip.webm'))
         assert [overlay.get(key) for key in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS)] == [3, 5]
 
+    def test_h264(self, run, video, images, tmp_path):
+        """As PyAV itself decodes it: every frame, the picture, the speed, and the pixels that browsers show."""
+        av = pytest.importorskip('av')
+        for name in ('c.webm', 'd.webm'):
+            (images / name).write_bytes(video.read_bytes())
+        options = ['--save', 'overlay', '--opacity', 0, '--stride', 2]
+        assert run(images, *options, '--codec', 'h264')[0] == 0
+        assert files(tmp_path / 'out/overlay') == ['a.png', 'c.mp4', 'd.mp4', 'sub/b.png']
+        with av.open(str(tmp_path / 'out/overlay/d.mp4')) as container:
+            stream = container.streams.video[0]
+            assert (stream.codec_context.name, stream.pix_fmt, stream.average_rate) == ('h264', 'yuv420p', 5)
+            first, *others = (frame.to_ndarray(format='bgr24') for frame in container.decode(stream))
+        assert first.shape == (48, 64, 3) and len(others) == 2
+        # Both are lossy, and halve the resolution of colors: compared in brightness.
+        original = cv2.VideoCapture(str(video)).read()[1]
+        gray = [cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY).astype(float) for frame in (first, original)]
+        assert np.corrcoef(gray[0].ravel(), gray[1].ravel())[0, 1] > 0.9
+
+    def test_h264_without_its_package(self, run, video, monkeypatch, tmp_path):
+        monkeypatch.setitem(sys.modules, 'av', None)
+        with pytest.raises(ImportError, match=r'av is not installed. Type: pip install "dsrl_mm\[video\]"'):
+            run(video, '--codec', 'h264')
+        assert not (tmp_path / 'out').exists()
+        assert run(video, '--codec', 'h264', '--save', 'mask')[0] == 0
+
     def test_several_videos_among_images(self, run, video, images, tmp_path):
         for name in ('c.webm', 'd.webm'):
             (images / name).write_bytes(video.read_bytes())
@@ -199,6 +226,20 @@ class TestOtherTasks:
         run(images / 'a.png')
         assert files(tmp_path / 'out') == ['keypoints/a.json', 'overlay/a.png']
         assert json.loads((tmp_path / 'out/keypoints/a.json').read_text()) == [[[1, 2, 0.5], [3.25, 4, 1]]]
+
+
+@pytest.mark.parametrize('fps', [25, 29.97, 30000 / 1001, 12.5])
+def test_h264_takes_odd_sides_and_any_speed(tmp_path, fps):
+    av = pytest.importorskip('av')
+    video = CODECS['h264'](tmp_path / 'a.mp4', fps, (65, 49))
+    for gray in (50, 200):
+        video.write(np.full((49, 65, 3), gray, np.uint8))
+    video.close()
+    with av.open(str(tmp_path / 'a.mp4')) as container:
+        frames = [frame.to_ndarray(format='bgr24') for frame in container.decode(video=0)]
+        assert float(container.streams.video[0].average_rate) == pytest.approx(fps, rel=1e-4)
+    assert [frame.shape for frame in frames] == [(48, 64, 3)] * 2
+    assert [frame.mean() for frame in frames] == pytest.approx([50, 200], abs=3)
 
 
 @pytest.mark.parametrize('option', [['--stride', '0'], ['--opacity', '2'], ['--save', 'video']])
