@@ -111,7 +111,7 @@ def test_every_shipped_row_computes_its_losses(id_):
     model = revert_sync_batchnorm(MODELS.build(without_pretrained(cfg.model)))
     samples = [SegDataSample(metainfo=dict(img_shape=(96, 128), ori_shape=(96, 128))) for _ in range(2)]
     for sample in samples:
-        sample.gt_sem_seg = PixelData(data=torch.randint(11, (1, 96, 128)))
+        sample.gt_sem_seg = PixelData(data=torch.randint(3, (1, 96, 128)))
     images = torch.randint(256, (2, 3, 96, 128), dtype=torch.uint8)
     with torch.no_grad():
         losses = model(**model.data_preprocessor(dict(inputs=[*images], data_samples=samples), True), mode='loss')
