@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml setup.py $(wildcard requirements/*.txt)
 	    exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install '$(TORCH)'
-	$(PY) -m pip install -e '.[$(STACK),timm,pose,export,nncf,video,test,docs,experiments]' $(MMPRETRAIN) "torch==$$($(PY) -c '$(TORCH_VERSION)')"
+	$(PY) -m pip install -e '.[$(STACK),timm,pose,export,nncf,hub,video,test,docs,experiments]' $(MMPRETRAIN) "torch==$$($(PY) -c '$(TORCH_VERSION)')"
 	$(MMPOSE) || { echo 'MMPose was not installed: the reason is above. One of its packages needs a C compiler.'; \
 	    echo 'Segmentation works without. For poses, type later: $(MMPOSE)'; }
 	@touch $@

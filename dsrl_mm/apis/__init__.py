@@ -4,6 +4,7 @@ from .compare import Trained, compare_models, evaluate, latencies
 from .deploy import build_deploy_model, deploy_config, save_deploy
 from .export import export_program
 from .export_files import ExportOptions
+from .hub import save_hub
 from .inferencer import Inferencer
 from .predictors import Prediction
 from .runtime import Runtime, load_runtime
@@ -23,5 +24,6 @@ __all__ = [
     'latencies',
     'load_runtime',
     'save_deploy',
+    'save_hub',
     'task_of',
 ]

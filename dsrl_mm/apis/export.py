@@ -5,33 +5,21 @@ import json
 import tempfile
 from collections.abc import Sequence
 from copy import deepcopy
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 from mmengine.model import revert_sync_batchnorm
 from torch import Tensor, nn
 
-__all__ = ['FORMATS', 'META', 'Network', 'export_program', 'optional', 'write']
+from ..engine.optional import optional
+
+__all__ = ['FORMATS', 'META', 'Network', 'export_program', 'write']
 
 #: Suffix of the file of each format.
 FORMATS = dict(pt2='.pt2', onnx='.onnx', openvino='.xml')
 #: Name of the metadata in a file.
 META = 'dsrl_mm'
-
-
-def optional(package: str, extra: str = 'export') -> ModuleType:
-    """Import a package of an extra.
-
-    Raises:
-        ImportError: if it is not installed. The message names the extra.
-    """
-    try:
-        return import_module(package)
-    except ModuleNotFoundError as error:
-        raise ImportError(f'{package} is not installed. Type: pip install "dsrl_mm[{extra}]"') from error
 
 
 class Network(nn.Module):
@@ -184,21 +172,21 @@ def write(
     if file.suffix == '.pt2':
         torch.export.save(program, file, extra_files={f'{META}.json': text})
         return
-    onnx = optional('onnx')
-    optional('onnxscript')
+    onnx = optional('onnx', 'export')
+    optional('onnxscript', 'export')
     proto = torch.onnx.export(program, dynamo=True, input_names=['images'], verbose=False).model_proto
     if file.suffix == '.onnx':
         if precision == 'int8':
             proto = _quantized(proto, images)
         elif precision == 'float16':
-            optional('onnxruntime')
+            optional('onnxruntime', 'export')
             from onnxruntime.transformers.float16 import convert_float_to_float16
 
             proto = convert_float_to_float16(proto, keep_io_types=True)
         onnx.helper.set_model_props(proto, {META: text})
         onnx.save(proto, file)
         return
-    openvino = optional('openvino')
+    openvino = optional('openvino', 'export')
     model = openvino.convert_model(io.BytesIO(proto.SerializeToString()))
     if precision == 'int8':
         nncf = optional('nncf', 'nncf')
@@ -214,8 +202,8 @@ def _quantized(proto: Any, images: Sequence[Any]) -> Any:
     Of convolutions alone, the outputs would be quantized before their activation, which halves the mIoU of
     EfficientNet-Lite0.
     """
-    onnx, quantization = optional('onnx'), optional('onnxruntime.quantization')
-    shapes = optional('onnxruntime.quantization.shape_inference')
+    onnx, quantization = optional('onnx', 'export'), optional('onnxruntime.quantization', 'export')
+    shapes = optional('onnxruntime.quantization.shape_inference', 'export')
 
     class Reader(quantization.CalibrationDataReader):
         def __init__(self):

@@ -17,47 +17,55 @@ from .overlay import draw_prediction
 from .predictors import PosePredictor, Prediction, SegPredictor
 from .runtime import is_exported
 
-__all__ = ['ENTRANCES', 'Inferencer', 'batches', 'find_model']
+__all__ = ['ENTRANCES', 'Inferencer', 'batches', 'find_model', 'model_zoo']
 
 ENTRANCES = ('auto', 'low-res', 'canvas')
 
+#: Weights next to the config of each kind of folder.
+_FOLDERS = {'deploy.py': 'deploy.pth', 'config.py': 'model.safetensors'}
 
-def _model_zoo() -> dict[str, dict[str, Any]]:
-    """Models with weights by name, with absolute paths."""
+
+def model_zoo() -> dict[str, dict[str, Any]]:
+    """Find the models with weights by name: their entries in the model index, with absolute paths, and their paper."""
     package = Path(__file__).parents[1]
     models = {}
     for root in (package.parent, package / '.mim'):  # a checkout, or a wheel
         for file in root.glob('configs/*/metafile.yml'):
-            for model in mmengine.load(file)['Models']:
+            index = mmengine.load(file)
+            papers = {collection['Name']: collection['Paper'] for collection in index['Collections']}
+            for model in index['Models']:
                 if 'Weights' in model:
-                    models[model['Name']] = model | {key: str(root / model[key]) for key in ('Config', 'Weights')}
+                    paths = {key: str(root / model[key]) for key in ('Config', 'Weights')}
+                    models[model['Name']] = model | paths | dict(Paper=papers[model['In Collection']])
     return models
 
 
 def find_model(model: str | Path) -> tuple[str, str, dict[str, Any]]:
-    """Find config, checkpoint and options of a folder that ``tools/deploy.py`` wrote, or of a name in the model zoo.
+    """Find config, checkpoint and options of a folder, or of a name in the model zoo.
+
+    Folders are those that ``tools/deploy.py`` and ``tools/misc/to_hub.py`` write.
 
     Raises:
         FileNotFoundError: if the folder or the package lacks the weights.
         ValueError: if it is neither.
     """
     path = Path(model)
-    if (path / 'deploy.py').is_file():
-        found = str(path / 'deploy.py'), str(path / 'deploy.pth'), {}
-    elif (zoo := _model_zoo()).get(str(model)):
+    if folder := [(path / config, path / weights) for config, weights in _FOLDERS.items() if (path / config).is_file()]:
+        found = *map(str, folder[0]), {}
+    elif (zoo := model_zoo()).get(str(model)):
         entry = zoo[str(model)]
         found = entry['Config'], entry['Weights'], entry['Metadata'].get('Options', {})
     elif path.suffix == '.py':
-        raise ValueError(f'{model} is a config: name its checkpoint, too (--checkpoint)')
+        raise ValueError(f'{model} is a config: name its checkpoint, too')
     else:
         raise ValueError(
-            f'{model} is no folder of tools/deploy.py, no exported file, and not in the model zoo, which has '
-            f'{", ".join(sorted(zoo))}'
+            f'{model} is no folder of tools/deploy.py or tools/misc/to_hub.py, no exported file, and not in the model '
+            f'zoo, which has {", ".join(sorted(zoo))}'
         )
     if not Path(found[1]).is_file():
         raise FileNotFoundError(
-            f'{model}: {found[1]} is missing. tools/deploy.py writes deploy.pth next to deploy.py; the weights of the '
-            'model zoo are in the repository, not in the installed package.'
+            f'{model}: {found[1]} is missing. A folder needs its weights, deploy.pth or model.safetensors; those of '
+            'the model zoo are in the repository, not in the installed package.'
         )
     return found
 
@@ -73,8 +81,8 @@ class Inferencer:
     """Predictor of segmentation, saliency or poses, for one image after the other or in batches.
 
     Args:
-        model (str | Path): a config, with ``checkpoint``; a folder or an exported file that ``tools/deploy.py`` wrote;
-            or a name of the model zoo.
+        model (str | Path): a config, with ``checkpoint``; a folder that ``tools/deploy.py`` or ``tools/misc/to_hub.py``
+            wrote; an exported file; or a name of the model zoo.
         checkpoint (str | Path, optional): the config's.
         entrance (str): 'canvas': images have the masks' size, and the model reduces them. 'low-res': images have the
             network's size, and masks are ``scale_factor`` times as large. Defaults to 'auto': as the model was

@@ -14,8 +14,8 @@ import numpy as np
 from mmengine.config import DictAction
 from tqdm import tqdm
 
+from ..engine.optional import optional
 from ..engine.reader import TrustCheckpoint
-from .export import optional
 from .inferencer import ENTRANCES, Inferencer, batches
 from .predictors import Prediction
 from .sources import Frame, Source, check_whole, count_frames, find_sources, read_video

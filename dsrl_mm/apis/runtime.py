@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .export import FORMATS, META, Network, optional
+from ..engine.optional import optional
+from .export import FORMATS, META, Network
 
 __all__ = ['Runtime', 'is_exported', 'load_runtime', 'use_runtime']
 
@@ -117,7 +118,7 @@ def _load_pt2(file: str) -> tuple[str, Callable]:
 
 
 def _load_onnx(file: str) -> tuple[str, Callable]:
-    onnxruntime = optional('onnxruntime')
+    onnxruntime = optional('onnxruntime', 'export')
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(file, options, providers=['CPUExecutionProvider'])
@@ -127,7 +128,7 @@ def _load_onnx(file: str) -> tuple[str, Callable]:
 
 
 def _load_openvino(file: str) -> tuple[str, Callable]:
-    openvino = optional('openvino')
+    openvino = optional('openvino', 'export')
     core = openvino.Core()
     model = core.read_model(file)
     text = model.get_rt_info(META).astype(str) if model.has_rt_info(META) else ''

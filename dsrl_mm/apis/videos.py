@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .export import optional
+from ..engine.optional import optional
 
 __all__ = ['CODECS', 'MP4', 'WebM']
 

@@ -6,6 +6,7 @@ checkpoints hold allowed (:mod:`dsrl_mm.compat`), and gives its errors a file na
 """
 
 import argparse
+import json
 import os
 import re
 from pickle import UnpicklingError
@@ -15,6 +16,8 @@ import torch
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import CheckpointLoader, checkpoint
 from torch import nn
+
+from .optional import optional
 
 __all__ = ['TrustCheckpoint', 'trust_checkpoints']
 
@@ -57,7 +60,10 @@ def _load_checkpoint(cls, filename: str, map_location: Any = None, logger: str =
     if os.path.isdir(filename):
         raise ValueError(f'{filename} is a folder, not a checkpoint. Name a file in it, such as iter_4000.pth.')
     try:
-        read = _stock(cls, filename, map_location, logger)
+        if str(filename).endswith('.safetensors'):
+            read = _read_safetensors(filename)
+        else:
+            read = _stock(cls, filename, map_location, logger)
     except (UnpicklingError, EOFError, RuntimeError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise ValueError(_explain(filename, str(error))) from error
     if not isinstance(read, dict) or not any(map(_holds_tensors, (read, *read.values()))):
@@ -68,6 +74,28 @@ def _load_checkpoint(cls, filename: str, map_location: Any = None, logger: str =
     if isinstance(meta := read.get('meta'), dict):
         meta.pop('config', None)  # MMEngine's resume would run it as Python
     return read
+
+
+def _read_safetensors(filename: str) -> dict:
+    """Read tensors to the CPU, and the classes or keypoints that ``tools/misc/to_hub.py`` writes to the metadata.
+
+    Raises:
+        ImportError: if safetensors is not installed.
+        ValueError: if it is no such file, or truncated.
+    """
+    package = optional('safetensors', 'hub')
+    try:
+        with package.safe_open(filename, 'pt') as file:
+            tensors = {name: file.get_tensor(name) for name in file.offset_keys()}
+            text = (file.metadata() or {}).get('dataset_meta', '{}')
+    except package.SafetensorError as error:
+        raise ValueError(str(error)) from error
+    return dict(state_dict=tensors, meta=dict(dataset_meta=json.loads(text, object_hook=_with_integer_keys)))
+
+
+def _with_integer_keys(found: dict[str, Any]) -> dict:
+    """Undo what JSON does to ids."""
+    return {int(key) if key.isdecimal() else key: value for key, value in found.items()}
 
 
 CheckpointLoader.load_checkpoint = classmethod(_load_checkpoint)

@@ -9,7 +9,7 @@ from torch import nn
 from toy import batch, build, model_cfg, preprocessor_cfg, spread_weights
 
 from dsrl_mm.apis import ExportOptions, save_deploy
-from dsrl_mm.apis.export import Network, _MatrixPool, optional
+from dsrl_mm.apis.export import Network, _MatrixPool
 from dsrl_mm.apis.export_files import _Images, _multiple, check_parity
 from dsrl_mm.apis.runtime import Runtime
 
@@ -64,10 +64,6 @@ class TestOptions:
         assert _multiple(build(model_cfg(sr_aux=None))) == 64
         assert _multiple(build(model_cfg(sr_aux=None, low_res_input=True))) == 32
         assert _multiple(nn.Identity()) == 32  # a stock segmentor
-
-    def test_a_package_that_is_missing(self):
-        with pytest.raises(ImportError, match=r'pip install "dsrl_mm\[export\]"'):
-            optional('no_such_package')
 
 
 class TestImages:

@@ -1,0 +1,18 @@
+"""Packages that only some commands need."""
+
+from importlib import import_module
+from types import ModuleType
+
+__all__ = ['optional']
+
+
+def optional(package: str, extra: str) -> ModuleType:
+    """Import a package of an extra.
+
+    Raises:
+        ImportError: if it is not installed. The message names the extra.
+    """
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as error:
+        raise ImportError(f'{package} is not installed. Type: pip install "dsrl_mm[{extra}]"') from error

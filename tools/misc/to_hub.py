@@ -1,0 +1,6 @@
+"""Write a model as a folder that a model hub takes: python tools/misc/to_hub.py MODEL OUT_DIR [--license ID]."""
+
+from dsrl_mm.apis.hub import main
+
+if __name__ == '__main__':
+    main()
