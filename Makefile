@@ -16,7 +16,7 @@ PY := $(VENV)/bin/python
 MMPOSE = $(PY) -m pip install --no-deps --no-build-isolation -r requirements/mmpose.txt
 STAMP := $(VENV)/.installed-$(STACK)
 
-.PHONY: help setup demo test lint docs tables format clean
+.PHONY: help setup demo web test lint docs tables format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,14 @@ $(STAMP): pyproject.toml setup.py $(wildcard requirements/*.txt)
 demo: $(STAMP)  ## train and compare DSRL and its baseline on generated scenes
 	$(PY) -m projects.street_scenes
 
+web: $(STAMP) projects/web/node_modules  ## build the page that runs the model zoo in a browser, in projects/web/dist
+	$(PY) -m projects.web
+
+projects/web/node_modules: projects/web/package-lock.json
+	@command -v npm >/dev/null || { echo 'npm is missing. It comes with Node.js; on Debian: apt-get install npm'; exit 1; }
+	npm ci --prefix projects/web
+	@touch $@
+
 # PATH: tools/*.sh call torchrun. One thread for each process: more of them on the tests' small tensors mostly wait.
 test: $(STAMP)  ## run the tests on all cores
 	PATH="$(abspath $(VENV))/bin:$$PATH" OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile
@@ -56,5 +64,5 @@ format: $(STAMP)  ## fix what ruff can fix
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-clean:  ## remove .venv and the built site
-	rm -rf $(VENV) docs/_build
+clean:  ## remove .venv, the built site and the page
+	rm -rf $(VENV) docs/_build projects/web/dist projects/web/node_modules

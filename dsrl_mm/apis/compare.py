@@ -135,11 +135,11 @@ class _AppendModel(argparse.Action):
         setattr(namespace, self.dest, [*models, values])
 
 
-def add_models(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name models to a command, for :func:`read_models`."""
+def add_models(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """Add the options that name models to a command, for :func:`read_models`; ``required`` asks for at least one."""
     metavar = ('NAME', 'CONFIG', 'CHECKPOINT')
     parser.add_argument(
-        '--model', nargs=3, action=_AppendModel, required=True, metavar=metavar, help='once for each model'
+        '--model', nargs=3, action=_AppendModel, required=required, metavar=metavar, help='once for each model'
     )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE for every config')
     parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
@@ -147,7 +147,7 @@ def add_models(parser: argparse.ArgumentParser) -> None:
 
 def read_models(args: argparse.Namespace) -> dict[str, Trained]:
     """Return the models that a command names, by name."""
-    return {name: Trained(read_config(config, args.cfg_options), file) for name, config, file in args.model}
+    return {name: Trained(read_config(config, args.cfg_options), file) for name, config, file in args.model or []}
 
 
 def quiet() -> None:
