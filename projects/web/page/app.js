@@ -9,6 +9,9 @@ const byId = (id) => document.getElementById(id);
 const engine = new Engine();
 const compare = new Compare(byId('compare'));
 
+/** Runs of each model. The median of three times is steadier than one. */
+const RUNS = 3;
+
 let manifest;
 let group; // the models that were chosen
 let asked = false; // whether a picture was chosen, also before the models are loaded
@@ -80,8 +83,9 @@ async function run() {
     for (const model of target.models) {
       if (stale()) return;
       say(`Running ${labelOf(model)}`);
-      const { data: mask, milliseconds } = await engine.do('predict', { path: model.file.path, channels: 1 });
-      const rebuilt = model.rebuilt && await engine.do('predict', { path: model.rebuilt.path, channels: 3 });
+      const predict = ({ path }, channels, times) => engine.do('predict', { path, channels, times });
+      const { data: mask, milliseconds } = await predict(model.file, 1, RUNS);
+      const rebuilt = model.rebuilt && await predict(model.rebuilt, 3, 1);
       results.push({ model, mask, milliseconds, rebuilt: rebuilt?.data });
     }
     if (stale()) return;
