@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import revert_sync_batchnorm
 from torch import Tensor, nn
 
@@ -104,6 +105,24 @@ class _MatrixPool(nn.Module):
         return x if columns is None else x @ self._means(x.shape[-1], columns, x).T
 
 
+class _SameConv(nn.Module):
+    """timm's ``Conv2dSame``, whose padding follows from the image's size, in whole numbers: symbols stay exact.
+
+    A side of x pixels, at stride s and under a kernel of k pixels, gets (-x mod s) + k - s, an odd one at its end.
+    """
+
+    def __init__(self, conv: nn.Conv2d):
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: Tensor) -> Tensor:
+        c, pads = self.conv, []
+        for side, size, stride, dilation in zip(x.shape[-2:], c.kernel_size, c.stride, c.dilation):
+            pad = max(-side % stride + dilation * (size - 1) + 1 - stride, 0)
+            pads = [pad // 2, pad - pad // 2, *pads]
+        return F.conv2d(F.pad(x, pads), c.weight, c.bias, c.stride, 0, c.dilation, c.groups)
+
+
 def _exportable(network: nn.Module) -> nn.Module:
     """Copy a network with parts that exporters take; its numbers stay the same."""
     network = revert_sync_batchnorm(deepcopy(network))
@@ -111,6 +130,8 @@ def _exportable(network: nn.Module) -> nn.Module:
         for name, child in parent.named_children():
             if isinstance(child, nn.AdaptiveAvgPool2d) and child.output_size not in (1, (1, 1)):
                 setattr(parent, name, _MatrixPool(child.output_size))
+            elif type(child).__name__ == 'Conv2dSame':
+                setattr(parent, name, _SameConv(child))
     return network.eval()
 
 

@@ -5,11 +5,12 @@ import pytest
 import torch
 import toy
 from mmengine.config import Config
+from timm.layers import Conv2dSame
 from torch import nn
 from toy import batch, build, model_cfg, preprocessor_cfg, spread_weights
 
 from dsrl_mm.apis import ExportOptions, save_deploy
-from dsrl_mm.apis.export import Network, _MatrixPool
+from dsrl_mm.apis.export import Network, _MatrixPool, _SameConv, export_program
 from dsrl_mm.apis.export_files import _Images, _multiple, check_parity
 from dsrl_mm.apis.runtime import Runtime
 
@@ -19,6 +20,24 @@ def test_adaptive_pooling_as_matrices(cells):
     for size in ((6, 12), (7, 11), (23, 30), (4, 5)):
         x = torch.randn(2, 3, *size)
         torch.testing.assert_close(_MatrixPool(cells)(x), nn.AdaptiveAvgPool2d(cells)(x))
+
+
+class TestSameConvolution:
+    """timm's, whose padding depends on the image's size."""
+
+    @pytest.mark.parametrize('options', [dict(stride=2), dict(stride=(3, 1)), dict(stride=2, dilation=3, groups=3)])
+    def test_numbers(self, options):
+        conv = Conv2dSame(3, 6, (3, 5), **options)
+        for height, width in ((8, 8), (9, 12), (10, 7)):
+            x = torch.randn(2, 3, height, width)
+            assert torch.equal(_SameConv(conv)(x), conv(x))
+
+    def test_sizes_stay_open(self):
+        network = nn.Sequential(*(Conv2dSame(3, 3, 3, stride=2) for _ in range(3)))
+        program = export_program(network, (32, 32), multiple=32)
+        assert not {'ceil', 'truediv'} & {node.name.split('_')[0] for node in program.graph.nodes}  # floats: not saved
+        x = torch.randn(1, 3, 96, 32)
+        torch.testing.assert_close(program.module()(x), network(x))
 
 
 class TestNetwork:
