@@ -69,7 +69,7 @@ def _rows() -> dict[str, dict[str, str]]:
 
 
 def model_zoo() -> list[Shown]:
-    """Return the segmentation models of the model zoo, in its order."""
+    """Return the segmentation models of the model zoo, in its order; its titles are "NETWORK, NAME"."""
     index = [model for file in ROOT.glob('configs/*/metafile.yml') for model in mmengine.load(file)['Models']]
     models = {model['Weights']: model for model in index if 'Weights' in model}
     shown = []

@@ -1,25 +1,25 @@
 // Two pictures in one frame, and a slider that moves the divide between them.
 
-/** What can be shown: `label`, `description` for who does not see it, and `paint`, a function of a canvas. */
 export class Compare {
-  #views = [];
+  #element;
+  #slider;
   #sides;
+  #views = [];
 
   constructor(element) {
     const find = (id) => element.querySelector(`#${id}`);
+    this.#element = element;
+    this.#slider = find('slider');
     this.#sides = ['left', 'right'].map((side) => ({ select: find(side), canvas: find(`${side}-canvas`) }));
+    this.#slider.addEventListener('input', () => this.#move());
     for (const { select } of this.#sides) select.addEventListener('change', () => this.#paint());
-    const slider = find('slider');
-    const move = () => {
-      element.style.setProperty('--divide', `${slider.value}%`);
-      const [left, right] = this.#sides.map(({ select }) => select.selectedOptions[0]?.label);
-      slider.setAttribute('aria-valuetext', `${Math.round(slider.value)} % ${left}, the rest ${right}`);
-    };
-    element.addEventListener('input', move);
-    this.move = move;
   }
 
-  /** Offer other views; `chosen` are the indices of the left and the right one, where the old choice is gone. */
+  /**
+   * Offer other views, and keep the old choice where it is among them.
+   * @param {{label: string, description: string, paint: (canvas: HTMLCanvasElement) => void}[]} views
+   * @param {number[]} chosen the left and the right one, where the old choice is gone
+   */
   show(views, chosen) {
     this.#views = views;
     this.#sides.forEach(({ select }, side) => {
@@ -36,6 +36,13 @@ export class Compare {
       view.paint(canvas);
       canvas.setAttribute('aria-label', view.description);
     }
-    this.move();
+    this.#move();
+  }
+
+  #move() {
+    const { value } = this.#slider;
+    const [left, right] = this.#sides.map(({ select }) => select.value);
+    this.#element.style.setProperty('--divide', `${value}%`);
+    this.#slider.setAttribute('aria-valuetext', `${Math.round(value)} % ${left}, the rest ${right}`);
   }
 }

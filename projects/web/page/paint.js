@@ -1,41 +1,37 @@
-// Pictures and masks on canvases.
+// Pictures and masks on canvases, and what of masks is counted.
 
-/** A canvas of a picture, R, G, B of every pixel. */
+/** Paint a picture, R, G, B of every pixel. */
 export function paintPicture(canvas, { height, width, pixels }) {
-  paint(canvas, height, width, (i, out) => {
-    for (let color = 0; color < 3; color++) out[color] = pixels[3 * i + color];
-  });
+  paint(canvas, height, width, (i, color) => color.set(pixels.subarray(3 * i, 3 * i + 3)));
 }
 
 /**
- * A mask over its picture.
+ * Paint a mask over its picture.
  * @param {number} opacity of the mask, 0 to 1
  * @param {Uint8Array?} reference a mask, or none; where both agree, the picture is shown, pale and gray
  */
 export function paintMask(canvas, { height, width, pixels }, mask, colors, opacity, reference) {
-  paint(canvas, height, width, (i, out) => {
-    const at = 3 * i;
+  const share = reference ? 1 : opacity;
+  paint(canvas, height, width, (i, color) => {
+    const [red, green, blue] = pixels.subarray(3 * i, 3 * i + 3);
     if (reference && mask[i] === reference[i]) {
-      const gray = 0.299 * pixels[at] + 0.587 * pixels[at + 1] + 0.114 * pixels[at + 2];
-      out.fill(128 + gray / 2);
+      color.fill(128 + (0.299 * red + 0.587 * green + 0.114 * blue) / 2);
     } else {
-      const color = colors[mask[i]];
-      const share = reference ? 1 : opacity;
-      for (let c = 0; c < 3; c++) out[c] = share * color[c] + (1 - share) * pixels[at + c];
+      const own = colors[mask[i]];
+      color[0] = share * own[0] + (1 - share) * red;
+      color[1] = share * own[1] + (1 - share) * green;
+      color[2] = share * own[2] + (1 - share) * blue;
     }
   });
 }
 
-function paint(canvas, height, width, color) {
+/** Paint a canvas; `fill` gets the number of a pixel and the place for its R, G, B. */
+function paint(canvas, height, width, fill) {
   canvas.height = height;
   canvas.width = width;
   const image = new ImageData(width, height);
-  const pixel = new Uint8ClampedArray(3);
-  for (let i = 0; i < height * width; i++) {
-    color(i, pixel);
-    image.data.set(pixel, 4 * i);
-    image.data[4 * i + 3] = 255;
-  }
+  image.data.fill(255);
+  for (let i = 0; i < height * width; i++) fill(i, image.data.subarray(4 * i, 4 * i + 3));
   canvas.getContext('2d').putImageData(image, 0, 0);
 }
 

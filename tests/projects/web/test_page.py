@@ -7,6 +7,7 @@ from base64 import b64decode
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
+from PIL import ExifTags, Image
 from toy_data import write_config
 
 from dsrl_mm.apis import Trained, load_runtime
@@ -83,7 +85,7 @@ def browser():
 
 @pytest.fixture(scope='module')
 def page(browser, server):
-    """The page with everything loaded; `requests` are the addresses it asked for."""
+    """The page with everything loaded; ``requests`` are the addresses it asked for. No error may be thrown."""
     page = browser.new_page(viewport=dict(width=1200, height=900))
     page.set_default_timeout(120_000)  # ms
     page.requests, page.problems = [], []
@@ -91,7 +93,8 @@ def page(browser, server):
     page.on('pageerror', lambda error: page.problems.append(str(error)))
     page.goto(server.url)
     page.get_by_text('Everything is loaded').wait_for()
-    return page
+    yield page
+    assert page.problems == []
 
 
 def settle(page) -> None:
@@ -152,6 +155,19 @@ def test_masks_are_those_of_onnxruntime(page, site, size):
     said = re.search(r'from Baseline: DSRL: SSSR early \+ SISR ([\d.]+)%', page.locator('#status').inner_text())
     assert float(said[1]) == pytest.approx(share, abs=0.06)
     assert share > 1
+
+
+def test_a_phones_photograph_is_read_as_opencv_reads_it(page):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # the camera was turned
+    file = BytesIO()
+    Image.fromarray(street((480, 640))).save(file, 'JPEG', exif=exif)
+    choose_network(page, DABNET)
+    choose(page, file.getvalue(), 'upright.jpg')
+    picture = cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_COLOR)
+    canvas, (height, width) = canvas_of(picture, (360, 480), [0, 0, 0])
+    assert (height, width) == (360, 270)
+    assert (pixels(page, 'Picture') == canvas[:height, :width]).all()
 
 
 def test_only_pixels_that_differ_keep_their_color(page):
@@ -263,10 +279,6 @@ def test_a_phone_scrolls_in_one_direction(page):
         assert min(widths) > 300
     finally:
         page.set_viewport_size(dict(width=1200, height=900))
-
-
-def test_no_error_was_thrown(page):
-    assert page.problems == []
 
 
 def test_the_command_says_what_is_missing(tmp_path, monkeypatch):
