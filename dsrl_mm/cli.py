@@ -4,6 +4,7 @@ import argparse
 import gc
 import os
 import signal
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from dsrl_mm.apis.runtime import is_exported, use_runtime
 from dsrl_mm.engine.checkpoint import last_checkpoint
 from dsrl_mm.engine.config import read_config, type_name
 from dsrl_mm.engine.dry_run import dry_run
+from dsrl_mm.engine.fsdp import check_strategy
 from dsrl_mm.engine.loading import for_inference
 from dsrl_mm.engine.memory import keep_freed_memory
 from dsrl_mm.engine.reader import TrustCheckpoint
@@ -106,10 +108,23 @@ def _without_sync_bn(part: Any) -> Any:
     return 'BN' if part == 'SyncBN' else part
 
 
+def _find_each_other_by_slurm() -> None:
+    """Set what PyTorch reads from SLURM's variables, as MMEngine does where there are GPUs."""
+    nodes = subprocess.check_output(['scontrol', 'show', 'hostnames', os.environ['SLURM_STEP_NODELIST']], text=True)
+    os.environ.setdefault('MASTER_ADDR', nodes.split()[0])
+    os.environ.setdefault('MASTER_PORT', '29500')
+    for name, slurm in dict(RANK='PROCID', LOCAL_RANK='LOCALID', WORLD_SIZE='NTASKS').items():
+        os.environ[name] = os.environ[f'SLURM_{slurm}']
+
+
 def _distribute_on_cpus(cfg: Config) -> None:
     """Replace what MMEngine and the configs use in distributed runs and what needs a GPU per process."""
-    if cfg.launcher != 'pytorch':
-        raise ValueError(f'--launcher {cfg.launcher} needs GPUs. On CPUs, use tools/dist_train.sh and dist_test.sh')
+    if cfg.launcher == 'slurm':
+        _find_each_other_by_slurm()
+    elif cfg.launcher != 'pytorch':
+        raise ValueError(
+            f'--launcher {cfg.launcher} needs GPUs. On CPUs, use tools/dist_train.sh, dist_test.sh or slurm_train.sh'
+        )
     torch.distributed.init_process_group('gloo')  # MMEngine's own call selects a GPU first
     wrapper = dict(
         type='MMDistributedDataParallel',
@@ -125,7 +140,7 @@ def _distribute_on_cpus(cfg: Config) -> None:
 
 
 def _build_runner(cfg: Config) -> Runner:
-    """Build MMEngine's ``Runner`` or the config's ``runner_type``, such as ``FlexibleRunner`` for FSDP."""
+    """Build MMEngine's ``Runner`` or the config's ``runner_type``, such as ``FlexibleRunner`` for a strategy."""
     if cfg.launcher != 'none' and get_device() == 'cpu':
         _distribute_on_cpus(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
@@ -161,6 +176,9 @@ def training_config(argv: Sequence[str] | None = None) -> Config:
     if args.amp:
         use_amp(cfg)
     make_resumable(cfg)
+    if 'strategy' in cfg:
+        check_strategy(cfg)
+        cfg.setdefault('runner_type', 'FlexibleRunner')
     if args.resume and (checkpoint := last_checkpoint(cfg) if args.resume == 'newest' else args.resume):
         cfg.update(resume=True, load_from=str(checkpoint))
         meta = CheckpointLoader.load_checkpoint(cfg.load_from, 'cpu', logger='silent')['meta']
@@ -238,6 +256,8 @@ def test(argv: Sequence[str] | None = None) -> dict[str, float]:
         parser.error('--tta and --sr-metrics need a checkpoint, not an exported file')
     cfg = load_config(args)
     cfg.load_from = None if exported else args.checkpoint
+    if 'strategy' in cfg:
+        cfg.pop('runner_type', None)  # which trained with it
     preflight(cfg, ('test',))
     task = task_of(cfg)
     if args.show or args.show_dir:

@@ -396,8 +396,8 @@ def test_only_the_first_process_checks_the_data(monkeypatch):
 
 
 def test_other_launchers_need_gpus():
-    with pytest.raises(ValueError, match='--launcher slurm needs GPUs. On CPUs, use tools/dist_train.sh'):
-        cli._distribute_on_cpus(Config(dict(launcher='slurm', model=dict())))
+    with pytest.raises(ValueError, match='--launcher mpi needs GPUs. On CPUs, use tools/dist_train.sh'):
+        cli._distribute_on_cpus(Config(dict(launcher='mpi', model=dict())))
 
 
 @pytest.mark.parametrize('script', sorted((REPO / 'tools').glob('*.sh')), ids=lambda path: path.name)

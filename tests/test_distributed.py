@@ -2,16 +2,17 @@
 
 import json
 import os
-import socket
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from toy_data import REPO, call, start_process, write_camvid, write_config
+from toy_data import REPO, call, write_camvid, write_config
+from toy_processes import free_port, run_two
 
 from dsrl_mm import cli
+
+LAUNCHED = ('--launcher', 'pytorch')
 
 
 @pytest.fixture(scope='module')
@@ -34,12 +35,6 @@ def trained(config, tmp_path_factory) -> Path:
     return work_dir / 'iter_4.pth'
 
 
-def free_port() -> str:
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        return str(free.getsockname()[1])
-
-
 def run_script(name: str, *args) -> subprocess.CompletedProcess:
     env = dict(os.environ, PORT=free_port(), OMP_NUM_THREADS='1')
     command = ['bash', REPO / 'tools' / name, *map(str, args)]
@@ -47,22 +42,8 @@ def run_script(name: str, *args) -> subprocess.CompletedProcess:
     return subprocess.run(command, env=env, cwd=args[0].parent, capture_output=True, text=True, timeout=300)
 
 
-def work(rank: int, port: str, command: Callable, *args) -> None:
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
-    call(command, *args, '--launcher', 'pytorch')
-
-
-def run_two(command: Callable, *args) -> list[int]:
-    """Run a command in two processes, and give their exit codes."""
-    port = free_port()
-    processes = [start_process(work, rank, port, command, *args) for rank in range(2)]
-    for process in processes:
-        process.join(300)
-    return [process.exitcode for process in processes]
-
-
 def test_two_processes_train_like_one_with_the_batch_of_both(config, trained, tmp_path):
-    assert run_two(cli.train, config, '--work-dir', tmp_path) == [0, 0]  # batches of 2
+    assert run_two(call, cli.train, config, '--work-dir', tmp_path, *LAUNCHED) == [0, 0]  # batches of 2
     start = torch.load(trained.with_name('iter_2.pth'), weights_only=False)['state_dict']
     one, two = (torch.load(path, weights_only=False)['state_dict'] for path in (trained, tmp_path / 'iter_4.pth'))
     for name, value in one.items():
@@ -73,7 +54,8 @@ def test_two_processes_train_like_one_with_the_batch_of_both(config, trained, tm
 
 def test_two_processes_test_like_one(config, trained, tmp_path):
     reference = call(cli.test, config, trained, '--work-dir', tmp_path / 'one', '--sr-metrics')
-    assert run_two(cli.test, config, trained, '--work-dir', tmp_path / 'two', '--sr-metrics') == [0, 0]
+    options = ('--work-dir', tmp_path / 'two', '--sr-metrics', *LAUNCHED)
+    assert run_two(call, cli.test, config, trained, *options) == [0, 0]
     metrics = json.loads(next((tmp_path / 'two').glob('*/*.json')).read_text())
     assert {name: metrics[name] for name in reference} == pytest.approx(reference, rel=1e-6)
 

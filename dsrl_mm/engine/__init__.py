@@ -6,6 +6,7 @@ compat.prepare('mmengine', 'mmcv')
 compat.let_pipelines_name_files()
 
 from .checkpoint import AtomicLocalBackend, SafeCheckpointHook  # noqa: E402
+from .fsdp import FSDP2Strategy  # noqa: E402
 from .hooks import NonFiniteLossHook  # noqa: E402
 from .loading import CompleteCheckpointHook  # noqa: E402
 from .metrics import SRMetric  # noqa: E402
@@ -18,6 +19,7 @@ __all__ = [
     'AtomicLocalBackend',
     'BFloat16OptimWrapper',
     'CompleteCheckpointHook',
+    'FSDP2Strategy',
     'NonFiniteLossHook',
     'ResumableSampler',
     'ResumableTrainingHook',

@@ -175,7 +175,8 @@ class ResumableTrainingHook(Hook):
         for hook in runner.hooks:
             if isinstance(hook, CheckpointHook):
                 step = runner.epoch if hook.by_epoch else runner.iter + 1
-                hook._save_checkpoint_with_step(runner, step, dict(epoch=runner.epoch, iter=runner.iter + 1))
+                hook.by_epoch = False  # so that the runner notes the iteration
+                hook._save_checkpoint_with_step(runner, step, {})
         runner.logger.warning('SIGTERM: a checkpoint was saved. Continue with --resume.')
         sys.exit(128 + signal.SIGTERM)
 

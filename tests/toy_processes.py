@@ -1,0 +1,27 @@
+"""Two processes that find each other as a launcher's do."""
+
+import os
+import socket
+from collections.abc import Callable
+
+from toy_data import start_process
+
+
+def free_port() -> str:
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        return str(free.getsockname()[1])
+
+
+def _work(rank: int, port: str, function: Callable, *args) -> None:
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
+    function(*args)
+
+
+def run_two(function: Callable, *args) -> list[int]:
+    """Run a function of a module in two processes, and give their exit codes."""
+    port = free_port()
+    processes = [start_process(_work, rank, port, function, *args) for rank in range(2)]
+    for process in processes:
+        process.join(300)
+    return [process.exitcode for process in processes]
