@@ -18,6 +18,13 @@ def test_both_sides_compute_the_same(q):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
+def test_half_precision_features_are_compared_in_float32():
+    feats = benchmark._features(50, 4, 'cpu', 'bfloat16')
+    assert feats[0].dtype == torch.bfloat16
+    assert torch.equal(benchmark.LOSSES['ours'](*feats, q=1), affinity_loss(*(feat.float() for feat in feats)))
+    assert benchmark.LOSSES['naive'](*feats, q=1).dtype == torch.bfloat16
+
+
 @pytest.mark.skipif(not benchmark.Path('/proc/self/clear_refs').exists(), reason='memory is measured on Linux only')
 def test_table_and_picture(tmp_path, monkeypatch, capsys):
     # Room for the naive loss at 512 positions (4 MiB), not at 1024 (16 MiB).

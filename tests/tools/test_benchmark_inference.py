@@ -23,8 +23,8 @@ def test_predicts_on_the_canvas_without_what_training_needs(configs, monkeypatch
     seen = []
     monkeypatch.setattr(benchmark_inference, '_predict', lambda *args: seen.append(args))
     benchmark_inference.prediction(configs[1], (40, 56), {'model.channels_last': True})()
-    ((model, canvas),) = seen
-    assert canvas.shape == (1, 3, 40, 56) and not model.training and model.channels_last
+    ((model, canvas, amp),) = seen
+    assert canvas.shape == (1, 3, 40, 56) and not amp and not model.training and model.channels_last
     assert model.sr_aux is None
     with torch.no_grad():
         assert model(canvas).shape == (1, toy.NUM_CLASSES, 40, 56)

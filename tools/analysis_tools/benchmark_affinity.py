@@ -2,6 +2,7 @@
 
 import argparse
 import ctypes
+import json
 import multiprocessing
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -35,12 +36,18 @@ def naive_affinity_loss(seg_feat: Tensor, sr_feat: Tensor, q: int = 1) -> Tensor
     return (difference.abs() if q == 1 else difference.square()).mean()
 
 
-LOSSES: dict[str, Callable] = {'ours': affinity_loss, 'naive': naive_affinity_loss}
+def _ours(seg_feat: Tensor, sr_feat: Tensor, q: int) -> Tensor:
+    """Compute the affinity loss in float32 at least, as FALoss does."""
+    dtype = torch.promote_types(seg_feat.dtype, torch.float32)
+    return affinity_loss(seg_feat.to(dtype), sr_feat.to(dtype), q=q)
 
 
-def _features(n: int, channels: int, device: str) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return [torch.randn(1, channels, n, 1, generator=generator).to(device).requires_grad_() for _ in ('seg', 'sr')]
+LOSSES: dict[str, Callable] = {'ours': _ours, 'naive': naive_affinity_loss}
+
+
+def _features(n: int, channels: int, device: str, dtype: str = 'float32') -> list[Tensor]:
+    generator, where = torch.Generator().manual_seed(0), (device, getattr(torch, dtype))
+    return [torch.randn(1, channels, n, 1, generator=generator).to(*where).requires_grad_() for _ in ('seg', 'sr')]
 
 
 def _step(name: str, feats: Sequence[Tensor], q: int) -> None:
@@ -55,10 +62,10 @@ def _kernel_figure(key: str, file: str = '/proc/self/status') -> int:
         return next(1024 * int(line.split()[1]) for line in f if line.startswith(key))
 
 
-def _resident_peak(name: str, n: int, channels: int, q: int) -> int:
+def _resident_peak(name: str, n: int, channels: int, q: int, dtype: str) -> int:
     """Bytes that one step adds to this process's resident memory at its peak. Linux only."""
     torch.set_num_threads(1)
-    feats = _features(n, channels, 'cpu')
+    feats = _features(n, channels, 'cpu', dtype)
     _step(name, feats, q)  # loads the libraries, which compile their kernels
     for feat in feats:
         feat.grad = None
@@ -69,31 +76,31 @@ def _resident_peak(name: str, n: int, channels: int, q: int) -> int:
     return _kernel_figure('VmHWM') - before
 
 
-def _extra_memory(name: str, n: int, channels: int, q: int, device: str) -> int:
+def _extra_memory(name: str, n: int, channels: int, q: int, device: str, dtype: str) -> int:
     """Measure the peak bytes of forward and backward beyond the features: on CPUs, in a process of its own."""
     if device == 'cuda':
-        feats = _features(n, channels, device)
+        feats = _features(n, channels, device, dtype)
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         _step(name, feats, q)
         return torch.cuda.max_memory_allocated() - before
     with multiprocessing.get_context('spawn').Pool(1) as pool:
-        return pool.apply(_resident_peak, (name, n, channels, q))
+        return pool.apply(_resident_peak, (name, n, channels, q, dtype))
 
 
 def _free_memory(device: str) -> int:
     return torch.cuda.mem_get_info()[0] if device == 'cuda' else _kernel_figure('MemAvailable', '/proc/meminfo')
 
 
-def _measure(n: int, channels: int, q: int, repeats: int, device: str) -> dict[str, float | str]:
+def _measure(n: int, channels: int, q: int, repeats: int, device: str, dtype: str) -> dict[str, float | str]:
     """One row of the table. Operations of q = 1: three products per pair of a triangle of width 2 C."""
-    needed = NAIVE_MATRICES * 4 * n**2
+    needed = NAIVE_MATRICES * getattr(torch, dtype).itemsize * n**2
     names = ['ours', 'naive'] if needed < 0.8 * _free_memory(device) else ['ours']
-    feats, square = _features(n, channels, device), torch.rand(2048, 2048, device=device)
+    feats, square = _features(n, channels, device, dtype), torch.rand(2048, 2048, device=device)
     functions = {name: partial(_step, name, feats, q) for name in names}
     functions['peak'] = partial(matrix_product, square, square)
     seconds = {name: median(values) for name, values in time_in_turn(functions, repeats).items()}
-    memory = {name: _extra_memory(name, n, channels, q, device) / 2**20 for name in names}
+    memory = {name: _extra_memory(name, n, channels, q, device, dtype) / 2**20 for name in names}
     flops = 3 * n * n * 2 * channels if q == 1 else 2 * n * (2 * channels) ** 2 * 2
     row = {'q': q, 'N': n, 'C': channels, 'ours s': seconds['ours'], 'ours MiB': memory['ours']}
     row['share of peak'] = (flops / seconds['ours']) / (2 * len(square) ** 3 / seconds['peak'])
@@ -133,12 +140,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--threads', type=int, default=1, help='CPU threads')
     parser.add_argument('--device', default='cpu', choices=['cpu', 'cuda'])
+    parser.add_argument(
+        '--dtype',
+        default='float32',
+        choices=['float32', 'bfloat16'],
+        help='of the features; the naive loss is computed in it, ours in float32',
+    )
     parser.add_argument('--picture', type=Path, help='a PNG file to draw the measurements of q = 1 to')
+    parser.add_argument('--json', type=Path, help='a file to write the rows to')
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     cases = [(q, n, c) for q in args.q for n in args.positions for c in args.channels]
-    rows = [_measure(n, c, q, args.repeats, args.device) for q, n, c in track(cases, 'Measuring')]
+    rows = [_measure(n, c, q, args.repeats, args.device, args.dtype) for q, n, c in track(cases, 'Measuring')]
     print(tabulate(rows, 'keys', 'pipe', floatfmt='.3g'))
+    if args.json:
+        args.json.write_text(json.dumps(rows))
     if args.picture:
         _plot(rows).savefig(args.picture, dpi=120)
 

@@ -1,6 +1,7 @@
 """Time inference on a canvas: python tools/analysis_tools/benchmark_inference.py CONFIG [CONFIG ...] --shape H W."""
 
 import argparse
+import json
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,8 +12,7 @@ import torch
 from mmengine.config import DictAction
 from mmengine.device import get_device
 from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
+from mmengine.registry import MODELS, init_default_scope
 from tabulate import tabulate
 
 from dsrl_mm.apis import deploy_config
@@ -23,22 +23,25 @@ __all__ = ['main', 'prediction']
 
 
 @torch.no_grad()
-def _predict(model: torch.nn.Module, canvas: torch.Tensor) -> None:
-    model(canvas)
+def _predict(model: torch.nn.Module, canvas: torch.Tensor, amp: bool) -> None:
+    with torch.autocast(canvas.device.type, enabled=amp):
+        model(canvas, None)
 
 
-def prediction(path: str, size: Sequence[int], options: dict) -> Callable[[], None]:
+def prediction(path: str, size: Sequence[int], options: dict, amp: bool = False) -> Callable[[], None]:
     """Make a function that computes the logits of a random canvas by a config's deployed model, without preprocessing.
 
     Args:
-        path (str): a segmentation config.
+        path (str): a config.
         size (Sequence[int]): height and width of the canvas, in pixels.
         options (dict): overrides of the config, as ``--cfg-options`` gives them.
+        amp (bool): whether to autocast to the device's half precision. Defaults to False.
     """
     cfg = read_config(path, options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     model = revert_sync_batchnorm(MODELS.build(deploy_config(cfg).model)).to(get_device()).eval()
-    return partial(_predict, model, torch.randn(1, input_channels(cfg.model.backbone), *size, device=get_device()))
+    canvas = torch.randn(1, input_channels(cfg.model.backbone), *size, device=get_device())
+    return partial(_predict, model, canvas, amp)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -49,9 +52,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         '--shape', type=int, nargs=2, required=True, metavar=('H', 'W'), help='of the canvas, in pixels'
     )
     parser.add_argument('--repeats', type=int, default=5, help='timed runs of each')
+    parser.add_argument('--amp', action='store_true', help='mixed precision: float16 on a GPU, bfloat16 on a CPU')
+    parser.add_argument('--json', type=Path, help='a file to write the rows to')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE for every config')
     args = parser.parse_args(argv)
-    functions = {path: prediction(path, args.shape, args.cfg_options) for path in args.configs}
+    functions = {path: prediction(path, args.shape, args.cfg_options, args.amp) for path in args.configs}
     clock = time.process_time if get_device() == 'cpu' else time.perf_counter
     times = {path: median(runs) for path, runs in time_in_turn(functions, args.repeats, clock=clock).items()}
     first = times[args.configs[0]]
@@ -61,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     print(tabulate(rows, 'keys', 'pipe', floatfmt=('', '.1f', '.3f')))
     print(f'{get_device()}, {torch.get_num_threads()} thread(s), {"x".join(map(str, args.shape))}')
+    if args.json:
+        args.json.write_text(json.dumps(rows))
 
 
 if __name__ == '__main__':
