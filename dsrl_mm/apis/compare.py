@@ -25,7 +25,7 @@ from ..engine.metrics import with_sr_metric
 from ..engine.reader import TrustCheckpoint
 from ..engine.timing import time_in_turn
 from .deploy import build_deploy_model
-from .pictures import draw
+from .figures import Sampled, draw_comparison
 from .task import task_of
 
 __all__ = [
@@ -192,7 +192,8 @@ def compare_models(
         }
     (out_dir / 'comparison.json').write_text(json.dumps(table, indent=1))
     (out_dir / 'comparison.md').write_text(to_markdown(table))
-    draw(entries, pictures).savefig(out_dir / 'comparison.png', dpi=120, bbox_inches='tight')
+    figure = draw_comparison([Sampled(*entry) for entry in entries.items()], pictures)
+    figure.savefig(out_dir / 'comparison.png', dpi=180, bbox_inches='tight')
     return table
 
 

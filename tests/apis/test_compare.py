@@ -14,7 +14,7 @@ from uhr.toy_isd import isd_cfg
 from dsrl_mm import cli
 from dsrl_mm.apis import compare as module
 from dsrl_mm.apis.compare import Trained, compare_models, latencies, to_markdown
-from dsrl_mm.apis.pictures import draw
+from dsrl_mm.apis.figures import Sampled, draw_comparison
 from dsrl_mm.engine.complexity import measure_complexity
 
 
@@ -48,7 +48,7 @@ def test_table_holds_what_the_test_command_reports(entries, tmp_path):
 
 
 def test_pictures_show_rebuilt_images_above_masks(entries):
-    figure = draw({name: Trained(*files) for name, files in entries.items()}, pictures=2)
+    figure = draw_comparison([Sampled(name, Trained(*files)) for name, files in entries.items()], pictures=2)
     panels = {axis.get_title(): axis.images[0].get_array() for axis in figure.axes}
     titles = ['network input', 'bilinear enlargement', 'DSRL: rebuilt image', 'ground truth', 'baseline', 'DSRL']
     assert [axis.get_title() for axis in figure.axes] == 2 * titles

@@ -11,7 +11,7 @@ from mmseg.registry import TRANSFORMS
 from toy_data import call, write_camvid, write_config
 
 from dsrl_mm import cli
-from dsrl_mm.apis.pictures import _to_rgb
+from dsrl_mm.apis.figures.grid import to_rgb
 
 
 def model_cfg(bands, **overrides):
@@ -102,4 +102,4 @@ def test_eight_bands_are_moved_with_their_labels():
 @pytest.mark.parametrize(('bands', 'shown'), [(1, [0]), (2, [0]), (3, [2, 1, 0]), (8, [2, 1, 0])])
 def test_pictures_show_the_first_bands(bands, shown):
     image = torch.arange(bands).float()[:, None, None].expand(bands, 2, 3)
-    assert _to_rgb(image)[0, 0].tolist() == shown
+    assert to_rgb(image)[0, 0].tolist() == shown
