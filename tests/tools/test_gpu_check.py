@@ -3,6 +3,8 @@
 import importlib
 import json
 import multiprocessing
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ import toy
 import toy_data
 import yaml
 
+from projects.experiments.config import compose, read_text
+from projects.experiments.grid import load_grid
 from tools.analysis_tools import gpu_check
 
 
@@ -90,7 +94,30 @@ def test_stops_a_command_when_the_time_is_over():
     assert gpu_check._call(['-c', 'import time; time.sleep(60)'], 0.5) == 'not finished in time'
 
 
-def test_shipped_networks_and_grids_are_there():
+def test_shipped_networks_and_grids_can_be_measured(tmp_path, monkeypatch):
     files = [gpu_check.CONFIGS / f'{name}.py' for names in gpu_check.NETWORKS.values() for name in names[:2]]
     assert all(file.is_file() for file in files)
-    assert len(gpu_check.GRIDS) == 2
+    composed = []
+
+    def read(command, seconds):
+        grid = load_grid(command[2])
+        composed.extend(read_text(compose(row, grid.amp)) for row in grid.rows[::3])
+        return ''
+
+    monkeypatch.setattr(gpu_check, '_call', read)
+    monkeypatch.setenv('CAMVID_ROOT', str(tmp_path))
+    assert gpu_check._train_grids(tmp_path, 1) == dict(runs=[], error='')
+    assert [cfg['optim_wrapper']['type'] for cfg in composed] == ['BFloat16OptimWrapper'] * len(gpu_check.GRIDS)
+    assert [cfg['model']['scale_factor'] for cfg in composed] == [4, 4]
+
+
+def test_script_stops_after_ten_minutes(tmp_path):
+    (tmp_path / 'timeout').write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (tmp_path / 'timeout').chmod(0o755)
+    env = dict(os.environ, PATH=f'{tmp_path}{os.pathsep}{os.environ["PATH"]}')
+    script = Path(gpu_check.__file__).with_suffix('.sh')
+    called = subprocess.run(['bash', script, 'a b.json'], env=env, capture_output=True, text=True)
+    limit, *command = called.stdout.splitlines()[1:]
+    assert float(limit) < 600
+    assert command == ['python', str(script.with_suffix('.py')), 'a b.json']
+    assert 'Usage: ' in subprocess.run(['bash', script], capture_output=True, text=True).stderr
