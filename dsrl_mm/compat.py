@@ -7,6 +7,7 @@
 - ``mmdet.utils``: one head of mmpose takes a function and a type from it; no detection package is needed for that.
 - Drawn keypoints: MMPose 1.3 and NumPy >= 2.4.
 - Images of other than 1 or 3 bands, whose means the continuation's data preprocessors refuse.
+- Metrics of a distributed test, which every process writes to the same file.
 - Checkpoints: what MMEngine's own hold besides tensors is allowed in a weights-only load.
 
 The placeholders for compiled operators raise a clear error when they are *used*.
@@ -29,6 +30,7 @@ import numpy as np
 
 __all__ = [
     'let_mmpose_draw_circles',
+    'let_one_process_write_metrics',
     'let_pipelines_name_files',
     'let_preprocessors_take_bands',
     'need_timm_extra',
@@ -151,6 +153,18 @@ def let_preprocessors_take_bands() -> None:
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), False)
 
     ImgDataPreprocessor.__init__ = init
+
+
+def let_one_process_write_metrics() -> None:
+    """Make only the first process of a distributed test write its metrics and logs.
+
+    Every process of MMEngine's writes them to the same file at the same time. They differ in the times that the
+    processes took, so the file may end in a part of a longer text, and is no JSON any more.
+    """
+    from mmengine.dist import master_only
+    from mmengine.hooks import LoggerHook
+
+    LoggerHook.after_test_epoch = master_only(LoggerHook.after_test_epoch)
 
 
 def let_pipelines_name_files() -> None:

@@ -1,6 +1,7 @@
 """compat's remedies, each in its own process: what is imported, and with what, cannot be undone."""
 
 import importlib.util
+import json
 import os
 import pickle
 import re
@@ -8,10 +9,12 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
+from mmengine.hooks import LoggerHook
 from mmengine.logging import HistoryBuffer
 from torch.utils.data import DataLoader
 from toy_data import write_camvid
@@ -324,6 +327,18 @@ def test_errors_in_pipelines_name_the_file(tmp_path, num_workers):
     loader = DataLoader(dataset, num_workers=num_workers, collate_fn=list)
     with pytest.raises(RuntimeError, match='labels/train/train_0.png: LoadAnnotations fails with UnidentifiedImage'):
         next(iter(loader))
+
+
+@pytest.mark.parametrize('rank', [0, 1])
+def test_only_the_first_process_of_a_test_writes_its_metrics(tmp_path, monkeypatch, rank):
+    monkeypatch.setattr('mmengine.dist.utils.get_rank', lambda group=None: rank)
+    runner = mock.MagicMock(log_dir=str(tmp_path), timestamp='now')
+    runner.log_processor.get_log_after_epoch.return_value = dict(mIoU=50.0, time=0.1 + rank), 'mIoU: 50.0'
+    hook = LoggerHook()
+    hook.before_run(runner)
+    hook.after_test_epoch(runner)
+    written = {file.name: json.loads(file.read_text()) for file in tmp_path.iterdir()}
+    assert written == ({} if rank else {'now.json': dict(mIoU=50.0, time=0.1)})
 
 
 def test_preprocessors_take_any_number_of_bands():

@@ -4,6 +4,7 @@ from dsrl_mm import compat
 
 compat.prepare('mmengine', 'mmcv')
 compat.let_pipelines_name_files()
+compat.let_one_process_write_metrics()
 
 from .checkpoint import AtomicLocalBackend, SafeCheckpointHook  # noqa: E402
 from .fsdp import FSDP2Strategy  # noqa: E402
