@@ -3,8 +3,11 @@
 import importlib.util
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterable
+from functools import cache
 from math import prod
 from pathlib import Path
+from unittest import mock
 
 import mmseg
 import pytest
@@ -41,6 +44,12 @@ REFUSED = dict(
     # DPT reads pairs of feature maps and class tokens; SSSR alone can be added.
     DPTHead='no plain sequence of feature maps',
 )
+
+
+def read(paths: Iterable[Path]) -> list[Config]:
+    """Read configs, and each file that several have as a base once: MMEngine copies what it takes from it."""
+    with mock.patch.object(Config, '_file2dict', cache(Config._file2dict)):
+        return [Config.fromfile(path, import_custom_modules=False) for path in paths]
 
 
 def _type(cfg) -> str:
@@ -110,8 +119,7 @@ def walked():
     if importlib.util.find_spec('mmpretrain'):
         importlib.import_module('mmpretrain.models')
     alike = defaultdict(list)
-    for path in CONFIGS:
-        cfg = Config.fromfile(path, import_custom_modules=False)
+    for cfg in read(CONFIGS):
         alike[_architecture(cfg.model)].append(cfg)
     outcomes, models = Counter(), []
     for cfgs in alike.values():

@@ -10,7 +10,7 @@ import toy
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmseg.registry import MODELS
-from seg.test_convert_shipped import CONFIGS, _missing, _reason, _shrink
+from seg.test_convert_shipped import CONFIGS, _missing, _reason, _shrink, read
 
 from dsrl_mm.engine.loading import without_pretrained
 from dsrl_mm.uhr import ISDSegmentor, to_isd
@@ -130,8 +130,7 @@ def test_a_config_of_every_method_converts_or_is_refused_with_its_reason(monkeyp
     if importlib.util.find_spec('mmpretrain'):
         importlib.import_module('mmpretrain.models')
     outcomes = Counter()
-    for path in {path.parent: path for path in reversed(CONFIGS)}.values():
-        cfg = Config.fromfile(path, import_custom_modules=False)
+    for cfg in read({path.parent: path for path in reversed(CONFIGS)}.values()):
         _shrink(cfg.model.get('backbone', {}))
         reason = _reason(cfg.model)
         missing = None if reason else _missing(cfg.model)
@@ -141,7 +140,7 @@ def test_a_config_of_every_method_converts_or_is_refused_with_its_reason(monkeyp
             with pytest.raises(TypeError if reason else ImportError, match=reason):
                 to_isd(cfg)
         else:
-            assert to_isd(cfg).model.type == 'ISDSegmentor', path
+            assert to_isd(cfg).model.type == 'ISDSegmentor', cfg.filename
         outcomes[reason or (f'needs {missing}' if missing else 'converted')] += 1
     assert outcomes['converted'] >= 35
     assert len(outcomes) >= 6
