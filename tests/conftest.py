@@ -5,18 +5,24 @@ import logging
 import os
 
 import pytest
-import torch
-from mmengine.logging import MMLogger
-from mmengine.registry import init_default_scope
 
-import dsrl_mm.seg  # noqa: F401  (first of all: it stands in for compiled parts that mmseg imports)
 
-# Fixtures of whole modules are made before those of single tests.
-init_default_scope('mmseg')
+@pytest.hookimpl(tryfirst=True)
+def pytest_collect_file():
+    """Import the package before any test, and not in the process that only hands tests out to others."""
+    from mmengine.registry import init_default_scope
+
+    import dsrl_mm.seg  # noqa: F401  (first of all: it stands in for compiled parts that mmseg imports)
+
+    # Fixtures of whole modules are made before those of single tests.
+    init_default_scope('mmseg')
 
 
 @pytest.fixture(autouse=True)
 def _same_start():
+    import torch
+    from mmengine.registry import init_default_scope
+
     init_default_scope('mmseg')
     torch.manual_seed(0)
 
@@ -24,6 +30,8 @@ def _same_start():
 @pytest.fixture
 def log():
     """The lines that MMEngine logs, but for debugging."""
+    from mmengine.logging import MMLogger
+
     lines = []
     handler = logging.Handler(logging.INFO)
     handler.emit = lambda record: lines.append(record.getMessage())

@@ -6,7 +6,7 @@ from toy import MEAN, STD, build
 
 import dsrl_mm.uhr  # noqa: F401  (registers)
 
-CNN = dict(type='ResNet', depth=18, stem_channels=8, base_channels=8)
+CNN = dict(type='ResNet', depth=10, stem_channels=8, base_channels=8)
 TRANSFORMER = dict(
     type='SwinTransformer', embed_dims=8, depths=(1, 1, 2), num_heads=(1, 2, 4), window_size=4, drop_path_rate=0.0
 )

@@ -25,11 +25,13 @@ SHIPPED = {
     'bisenetv1_r18_camvid': (64, 64),
     'hrnet_narrow_coco_128x96': None,
 }
+#: An export takes as long as there are layers.
+SHALLOW = toy.model_cfg()['backbone'] | dict(depth=10)
 #: Networks of the same parts as large ones: DeepLabV3+, PSPNet, ISDNet and PGNet.
 TOYS = {
-    'DeepLabV3+': toy.model_cfg(head='DepthwiseSeparableASPPHead', sr_aux=None, low_res_input=True),
-    'PSPNet': toy.model_cfg(head='PSPHead', sr_aux=None),
-    'ISDNet': isd_cfg(sr_aux=None),
+    'DeepLabV3+': toy.model_cfg(head='DepthwiseSeparableASPPHead', sr_aux=None, low_res_input=True, backbone=SHALLOW),
+    'PSPNet': toy.model_cfg(head='PSPHead', sr_aux=None, backbone=SHALLOW),
+    'ISDNet': isd_cfg(sr_aux=None, backbone=SHALLOW),
     'PGNet': toy_pgnet.pgnet_cfg(auxiliary_head=None),
 }
 

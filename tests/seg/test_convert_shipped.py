@@ -12,6 +12,7 @@ from unittest import mock
 import mmseg
 import pytest
 import torch
+import toy  # noqa: F401  (registers ResNets of depths 10 and 14)
 from mmengine.config import Config, ConfigDict
 from mmengine.model import revert_sync_batchnorm
 from mmengine.structures import PixelData
@@ -71,10 +72,11 @@ def _missing(model: ConfigDict) -> str | None:
     return None
 
 
-#: What the conversion does not depend on.
+#: What the conversion does not depend on, or, of widths, only by numbers that it reads from the network.
 IGNORED = {
     *('align_corners', 'data_preprocessor', 'init_cfg', 'loss_decode', 'num_classes', 'pretrained', 'sampler'),
     *('depth', 'depths', 'drop_path_rate', 'img_size', 'num_layers', 'test_cfg', 'train_cfg'),
+    *('arch', 'base_channels', 'channels', 'embed_dims', 'in_channels', 'num_heads'),
 }
 
 
@@ -105,12 +107,20 @@ def _weight(model: ConfigDict) -> float:
 
 
 def _shrink(backbone: dict) -> None:
-    """Make a transformer, whose outputs are all alike, no deeper than it needs to be, for a small input."""
+    """Make a network no deeper than it needs to be, and a transformer's input small."""
     if 'img_size' in backbone:
         backbone['img_size'] = (128, 128)
     if isinstance(backbone.get('num_layers'), int) and isinstance(backbone.get('out_indices'), (list, tuple)):
-        outputs = len(backbone['out_indices'])
+        outputs = len(backbone['out_indices'])  # which are all alike
         backbone.update(num_layers=outputs + 1, out_indices=[*range(1, outputs + 1)])
+    if 'depths' in backbone:
+        backbone['depths'] = [min(depth, 2) for depth in backbone['depths']]  # in Swin, every other window is shifted
+    for part in (backbone, backbone.get('backbone_cfg') or {}):
+        if part.get('type') in ('ResNet', 'ResNetV1c', 'ResNetV1d'):
+            part['depth'] = 10 if part['depth'] < 50 else 14
+    for name, stage in backbone.get('extra', {}).items():
+        if name.startswith('stage'):
+            stage.update(num_modules=1, num_blocks=[1] * len(stage['num_blocks']))
 
 
 @pytest.fixture(scope='module')

@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 from contextlib import redirect_stdout
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 from toy_data import call
 
 from dsrl_mm import cli
+from dsrl_mm.apis import compare
 from projects.street_scenes import run
 
 
@@ -38,6 +40,7 @@ class InThisProcess:
 
 def test_demo_reports_progress_prints_a_table_and_draws_a_picture(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(run, 'subprocess', SimpleNamespace(Popen=InThisProcess, STDOUT=subprocess.STDOUT))
+    monkeypatch.setattr(compare, 'latencies', partial(compare.latencies, repeats=1))
     monkeypatch.setattr(run, 'SPLITS', dict(train=8, val=2))
     monkeypatch.setattr(run, 'REPORT_INTERVAL', 1)
     run.main(['--out', str(tmp_path), '--iters', '2'])
