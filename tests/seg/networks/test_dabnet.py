@@ -39,18 +39,20 @@ def toy_model(dsrl: bool = True, norm_cfg: dict = BN, **overrides) -> nn.Module:
 
 
 class TestCountsOfThePaper:
-    def test_parameters(self):
-        # 0.76 M (abstract). The authors' classifier has no bias: https://github.com/Reagan1311/DABNet, model/DABNet.py.
-        params = measure_complexity(paper_model(), CANVAS).params
-        assert params == 756_643 + 19
-        assert round(params / 1e6, 2) == 0.76
+    @pytest.fixture(scope='class')
+    def complexity(self):
+        return measure_complexity(paper_model(), CANVAS)
 
-    def test_operations(self):
+    def test_parameters(self, complexity):
+        # 0.76 M (abstract). The authors' classifier has no bias: https://github.com/Reagan1311/DABNet, model/DABNet.py.
+        assert complexity.params == 756_643 + 19
+        assert round(complexity.params / 1e6, 2) == 0.76
+
+    def test_operations(self, complexity):
         # DSRL's paper prints 20.44 GFLOPs at 512x1024: two per multiply-add.
-        complexity = measure_complexity(paper_model(), CANVAS)
         assert round(complexity.flops / 1e9, 2) == 20.44
 
-    def test_operations_line_by_line(self):
+    def test_operations_line_by_line(self, complexity):
         def convs(stride: int, *weights: int) -> int:
             return 512 * 1024 // stride**2 * sum(weights)
 
@@ -64,7 +66,7 @@ class TestCountsOfThePaper:
             + convs(8, 9 * 131 * 128, *[module(128)] * 6)
             + convs(8, 259 * 19)
         )
-        assert measure_complexity(paper_model(), CANVAS).macs == macs
+        assert complexity.macs == macs
 
     def test_normalization_and_activation_make_the_rest_of_the_published_multiply_adds(self):
         # 10.4 G is printed too: with one operation more for each value of a norm and of an activation.

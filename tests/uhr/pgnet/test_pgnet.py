@@ -5,15 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.model import revert_sync_batchnorm
 from mmengine.structures import PixelData
-from mmseg.registry import MODELS
 from toy import batch, build, losses
 from toy_pgnet import pgnet, pgnet_cfg
 
 from dsrl_mm.apis import export_program
 from dsrl_mm.engine.complexity import measure_complexity
 from dsrl_mm.engine.loading import for_inference
+from dsrl_mm.seg.conversion import build_for_shapes
 from dsrl_mm.uhr import BCEIoULoss
 
 BASES = Path(__file__).parents[3] / 'configs' / '_base_' / 'models'
@@ -26,7 +25,7 @@ LOSSES = {
 
 
 def shipped(name: str) -> torch.nn.Module:
-    return revert_sync_batchnorm(MODELS.build(Config.fromfile(BASES / f'{name}.py').model)).to('meta')
+    return build_for_shapes(Config.fromfile(BASES / f'{name}.py').model, 'meta')
 
 
 def count(module: torch.nn.Module) -> int:
