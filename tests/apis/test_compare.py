@@ -1,6 +1,7 @@
 """The comparison of trained models: the same numbers as tools/test.py, what inference costs, and files."""
 
 import json
+from functools import partial
 
 import cv2
 import numpy as np
@@ -32,6 +33,11 @@ def entries(tmp_path_factory):
         torch.save(dict(state_dict=model.state_dict()), folder / f'{name}.pth')
         files[name] = config, folder / f'{name}.pth'
     return files
+
+
+@pytest.fixture(autouse=True)
+def _timed_once(monkeypatch):
+    monkeypatch.setattr(module, 'latencies', partial(latencies, repeats=1))
 
 
 def test_table_holds_what_the_test_command_reports(entries, tmp_path):

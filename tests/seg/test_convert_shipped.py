@@ -178,9 +178,9 @@ def test_one_of_each_backbone_neck_and_head_takes_a_training_step(walked):
 
 def _training_step(cfg: ConfigDict) -> dict[str, torch.Tensor]:
     if 'img_size' in cfg.backbone:
-        cfg.backbone.img_size = (64, 64)
+        cfg.backbone.img_size = (32, 32)
     model = revert_sync_batchnorm(MODELS.build(dict(cfg, data_preprocessor=None)))
-    size = (128, 128)
+    size = (64, 64)
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(2, cfg.backbone.get('in_channels', 3), *size, generator=generator)
     samples = []
