@@ -12,12 +12,12 @@ from unittest import mock
 import mmseg
 import pytest
 import torch
-import toy  # noqa: F401  (registers ResNets of depths 10 and 14)
 from mmengine.config import Config, ConfigDict
 from mmengine.model import revert_sync_batchnorm
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from toy import shrink
 
 from dsrl_mm.seg import to_dsrl
 
@@ -106,23 +106,6 @@ def _weight(model: ConfigDict) -> float:
     return prod(size for size in sizes if isinstance(size, (int, float)))
 
 
-def _shrink(backbone: dict) -> None:
-    """Make a network no deeper than it needs to be, and a transformer's input small."""
-    if 'img_size' in backbone:
-        backbone['img_size'] = (128, 128)
-    if isinstance(backbone.get('num_layers'), int) and isinstance(backbone.get('out_indices'), (list, tuple)):
-        outputs = len(backbone['out_indices'])  # which are all alike
-        backbone.update(num_layers=outputs + 1, out_indices=[*range(1, outputs + 1)])
-    if 'depths' in backbone:
-        backbone['depths'] = [min(depth, 2) for depth in backbone['depths']]  # in Swin, every other window is shifted
-    for part in (backbone, backbone.get('backbone_cfg') or {}):
-        if part.get('type') in ('ResNet', 'ResNetV1c', 'ResNetV1d'):
-            part['depth'] = 10 if part['depth'] < 50 else 14
-    for name, stage in backbone.get('extra', {}).items():
-        if name.startswith('stage'):
-            stage.update(num_modules=1, num_blocks=[1] * len(stage['num_blocks']))
-
-
 @pytest.fixture(scope='module')
 def walked():
     """What came of every config, and a converted model of each architecture: the least deep, for a small input."""
@@ -134,7 +117,7 @@ def walked():
     outcomes, models = Counter(), []
     for cfgs in alike.values():
         cfg = min(cfgs, key=lambda cfg: _weight(cfg.model))
-        _shrink(cfg.model.get('backbone', {}))
+        shrink(cfg.model.get('backbone', {}))
         reason = _reason(cfg.model)
         missing = None if reason else _missing(cfg.model)
         if reason:

@@ -10,7 +10,7 @@ import toy
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmseg.registry import MODELS
-from seg.test_convert_shipped import CONFIGS, _missing, _reason, _shrink, read
+from seg.test_convert_shipped import CONFIGS, _missing, _reason, read
 
 from dsrl_mm.engine.loading import without_pretrained
 from dsrl_mm.uhr import ISDSegmentor, to_isd
@@ -131,7 +131,7 @@ def test_a_config_of_every_method_converts_or_is_refused_with_its_reason(monkeyp
         importlib.import_module('mmpretrain.models')
     outcomes = Counter()
     for cfg in read({path.parent: path for path in reversed(CONFIGS)}.values()):
-        _shrink(cfg.model.get('backbone', {}))
+        toy.shrink(cfg.model.get('backbone', {}))
         reason = _reason(cfg.model)
         missing = None if reason else _missing(cfg.model)
         if reason == 'no plain sequence of feature maps':  # which is in the way of SISR alone
