@@ -23,6 +23,8 @@ from .videos import CODECS
 
 __all__ = ['main']
 
+#: Folders of the results.
+_KINDS = ('mask', 'keypoints', 'overlay')
 #: Frames per second of cameras and videos that do not say.
 _FPS = 25.0
 
@@ -95,20 +97,21 @@ def _imwrite(file: Path, image: np.ndarray) -> None:
 
 
 class _Report:
-    """Reports sources that cannot be predicted, and counts them, or stops at the first.
+    """Reports sources that cannot be predicted, each once, or stops at the first.
 
     Args:
         strict (bool): whether to stop.
     """
 
     def __init__(self, strict: bool):
-        self.strict, self.skipped = strict, 0
+        self.strict, self.skipped = strict, set()
 
     def __call__(self, source: Source, error: Exception) -> None:
         if self.strict:
             raise SystemExit(f'{source}: {error}')
-        self.skipped += 1
-        tqdm.write(f'Skipped {source}: {error}', sys.stderr)
+        if source not in self.skipped:
+            tqdm.write(f'Skipped {source}: {error}', sys.stderr)
+        self.skipped.add(source)
 
 
 def _frames(sources: Sequence[Source], load: Callable, stride: int, report: _Report) -> Iterator[Frame]:
@@ -193,6 +196,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = _parse(argv)
     sources = find_sources(args.source)
+    results = {(args.out_dir / kind).resolve() for kind in _KINDS}
+    for source in sources:
+        if results.intersection(Path(str(source)).resolve().parents):
+            raise ValueError(f'{source} lies where results go. Move it, or name another folder by --out-dir.')
     if args.codec == 'h264' and 'overlay' in args.save:
         optional('av', 'video')  # before anything is predicted
     inferencer = Inferencer(
@@ -221,7 +228,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise
     seconds = time.perf_counter() - start
     print(
-        f'{bar.n} images or frames in {seconds:.1f} s ({bar.n / seconds:.1f} a second), {report.skipped} skipped'
+        f'{bar.n} images or frames in {seconds:.1f} s ({bar.n / seconds:.1f} a second), {len(report.skipped)} skipped'
         + (f'; results in {args.out_dir}' if args.save else '')
     )
-    return int(report.skipped > 0)
+    return int(bool(report.skipped))

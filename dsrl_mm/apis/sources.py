@@ -62,7 +62,7 @@ def find_sources(source: str | int) -> list[Source]:
         ValueError: if results of two files would have one name.
     """
     text = str(source)
-    if text.isdigit():
+    if text.isdecimal() and not Path(text).exists():
         return [Source(int(text), Path(f'camera{text}'), True)]
     if '://' in text:
         return [Source(text, Path(Path(text).stem or 'stream'), True)]
@@ -81,9 +81,15 @@ def find_sources(source: str | int) -> list[Source]:
         Source(str(file), file.relative_to(root).with_suffix(''), file.suffix.lower() in _VIDEOS) for file in files
     ]
     names = {one.name: one for one in found}
-    if len(names) < len(found):
-        twice = next(one for one in found if names[one.name] is not one)
-        raise ValueError(f'{twice} and {names[twice.name]} differ only in the suffix. Rename one, or pick by a glob.')
+    for one in found:
+        if names[one.name] is not one:
+            raise ValueError(f'{one} and {names[one.name]} differ only in the suffix. Rename one, or pick by a glob.')
+        for folder in one.name.parents:
+            if folder in names and names[folder].is_video:
+                raise ValueError(
+                    f'Masks of {one} and of the frames of {names[folder]} would lie in one folder. Rename one, or pick '
+                    'by a glob.'
+                )
     return found
 
 

@@ -102,6 +102,13 @@ class TestImages:
         status, out, err = run(images)
         assert status == 1 and out.startswith('2 images') and 'small.png: too small' in err
 
+    def test_results_are_no_sources(self, run, images, tmp_path):
+        run(images, '--save', 'mask')
+        for source in (tmp_path, tmp_path / 'out/mask', tmp_path / 'out/mask/a.png'):
+            with pytest.raises(ValueError, match='out/mask/a.png lies where results go'):
+                run(source, '--save', 'mask')
+        assert files(tmp_path / 'out') == ['mask/a.png', 'mask/sub/b.png']
+
     def test_strict(self, run, images):
         (images / 'a0.png').write_bytes(b'')
         with pytest.raises(SystemExit, match='a0.png: '):
@@ -123,6 +130,14 @@ class TestVideos:
         overlay = cv2.VideoCapture(str(tmp_path / 'out/overlay/clip.webm'))
         assert [overlay.get(key) for key in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS)] == [5, 10]
         assert overlay.read()[1].shape == (48, 64, 3)
+
+    def test_skipped_videos_count_once(self, run, video, monkeypatch):
+        def refuse(*_):
+            raise ValueError('too small')
+
+        monkeypatch.setattr(Inferencer, 'predict_batch', refuse)
+        status, out, err = run(video)
+        assert status == 1 and ', 1 skipped;' in out and err.count('clip.webm: too small') == 1
 
     def test_stride_keeps_the_speed(self, run, video, tmp_path):
         run(video, '--stride', 2)

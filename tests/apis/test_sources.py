@@ -35,6 +35,10 @@ class TestFinding:
         monkeypatch.chdir(folder)
         assert names(find_sources('*.png')) == ['b']
 
+    def test_a_folder_with_a_number_for_a_name(self, folder, monkeypatch):
+        monkeypatch.chdir(folder.rename(folder.with_name('2024')).parent)
+        assert len(find_sources('2024')) == 4
+
     def test_one_file(self, folder):
         assert find_sources(folder / 'b.png') == [Source(str(folder / 'b.png'), Path('b'), False)]
         assert find_sources(folder / 'notes.txt')[0].is_video  # whatever OpenCV says of it
@@ -50,6 +54,11 @@ class TestFinding:
     def test_results_of_one_name(self, folder):
         (folder / 'b.bmp').touch()
         with pytest.raises(ValueError, match=r'b.bmp and .*b.png differ only in the suffix'):
+            find_sources(folder)
+
+    def test_images_in_a_folder_of_a_videos_name(self, folder):
+        (folder / 'deep/er.webm').touch()
+        with pytest.raises(ValueError, match=r'er/b.png and of the frames of .*er.webm would lie in one folder'):
             find_sources(folder)
 
     @pytest.mark.parametrize('source', ['nowhere', 'in/*.gif', '.'])
