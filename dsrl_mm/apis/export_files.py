@@ -1,5 +1,6 @@
 """Export of a trained model to files, each compared with PyTorch before it is kept."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -115,7 +116,6 @@ def _describe(
         classes=None if classes is None else list(classes),
         palette=None if colors is None else np.asarray(colors).tolist(),
         skeleton_links=dataset_meta.get('skeleton_links'),
-        precision=options.precision,
         versions=dict(dsrl_mm=__version__, torch=str(torch.__version__)),
     )
 
@@ -164,7 +164,7 @@ def _image_files(folder: Path | None) -> list[Path]:
 def _decision(output: np.ndarray, meta: dict[str, Any]) -> np.ndarray:
     """Return the class of each pixel, or the cell of each keypoint."""
     if meta['output'] == 'logits':
-        return output > 0 if output.shape[1] == 1 else output.argmax(1)
+        return output.argmax(1) if output.shape[1] > 1 else torch.from_numpy(output).sigmoid() > meta['threshold']
     if meta['output'] == 'heatmaps':
         return output.reshape(*output.shape[:2], -1).argmax(2)
     return output if meta['output'] == 'mask' else output[..., :2]
@@ -176,7 +176,7 @@ def check_parity(expected: Runtime, found: Runtime, batches: Sequence[np.ndarray
     Args:
         expected (Runtime): PyTorch, in float32.
         found (Runtime): the file; ``meta['precision']`` sets the bounds.
-        batches (Sequence[ndarray]): images, batch by batch.
+        batches (Sequence[ndarray]): images, batch by batch. Those of every size have to agree.
 
     Returns:
         str: the result, to print.
@@ -184,15 +184,15 @@ def check_parity(expected: Runtime, found: Runtime, batches: Sequence[np.ndarray
     Raises:
         RuntimeError: if they differ more than rounding explains.
     """
-    meta, difference, largest, equal = found.meta, 0.0, 0.0, []
+    meta, difference, largest, equal = found.meta, 0.0, 0.0, defaultdict(list)
     for batch in batches:
         a, b = expected(batch), found(batch)
         if a.shape != b.shape:
             raise RuntimeError(f'The file gives {b.shape} for images {batch.shape}, but PyTorch gives {a.shape}.')
         difference = np.maximum(difference, np.abs(a.astype(np.float32) - b).max())  # keeps NaN, unlike max
         largest = max(largest, float(np.abs(a).max()))
-        equal.append((_decision(a, meta) == _decision(b, meta)).ravel())
-    agreement = float(np.concatenate(equal).mean())
+        equal[batch.shape].append(_decision(a, meta) == _decision(b, meta))
+    agreement = min(float(np.mean(same)) for same in equal.values())  # other sizes are few pixels
     what = 'pixels' if meta['task'] == 'segmentation' else 'keypoints'
     result = f'{100 * agreement:.2f} % of {what} agree'
     bound, least = _BOUNDS[meta['precision']]
@@ -247,9 +247,10 @@ def export_files(cfg: Config, model: nn.Module, dataset_meta: dict, folder: Path
             batch=None if open_batch else 1,
             size=None if open_size else list(size),
             multiple=multiple if open_size else None,
+            precision='float32' if file.suffix == '.pt2' else options.precision,
         )
         calibration = images(fitting, options.calibration) if options.precision == 'int8' else ()
-        write(program(open_size, open_batch), file, own, options.precision, calibration)
+        write(program(open_size, open_batch), file, own, own['precision'], calibration)
         if not options.verify:
             return 'not compared with PyTorch'
         compared = [*images(fitting, options.verify)]

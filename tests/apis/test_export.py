@@ -116,6 +116,20 @@ class TestParity:
         with pytest.raises(RuntimeError, match='90.00 % of pixels agree.* It was not kept'):
             self.compare(other, precision)
 
+    def test_one_size_alone(self):
+        """Small images of another size do not drown in the pixels of large ones."""
+        meta = dict(self.meta, size=None, multiple=1, precision='float32', output='mask')
+        large, small = (np.zeros((1, 1, 1, side), np.float32) for side in (100000, 5))
+        runtimes = (Runtime(meta, lambda x, add=add: (x + add * (x.shape[3] == 5))[0]) for add in (0, 1))
+        with pytest.raises(RuntimeError, match=' 0.00 % of pixels agree'):
+            check_parity(*runtimes, [large, small])
+
+    def test_one_channel_is_decided_by_its_threshold(self):
+        meta = dict(self.meta, precision='int8', threshold=0.3)  # of sigmoid(-0.847)
+        runtimes = (Runtime(meta, lambda x, value=value: np.full_like(x, value)) for value in (-0.84, -0.86))
+        with pytest.raises(RuntimeError, match=' 0.00 % of pixels agree'):
+            check_parity(*runtimes, [np.zeros((1, 1, 2, 5), np.float32)])
+
     def test_another_scale_of_the_same_classes(self):
         with pytest.raises(RuntimeError, match='100.00 % of pixels agree, the largest difference is 4.0e-01 of 4'):
             self.compare(1.1 * self.logits)
