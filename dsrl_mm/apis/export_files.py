@@ -18,6 +18,7 @@ from torch import nn
 from .. import __version__
 from ..engine.config import input_channels
 from .export import FORMATS, Network, export_program, write
+from .predictors import pose_meta, seg_meta
 from .runtime import Runtime, load_runtime, of_network
 from .task import task_of
 
@@ -98,11 +99,9 @@ def _describe(
 ) -> dict[str, Any]:
     """Metadata of all files but the size."""
     model, segments = network.model, network.segments
-    keypoints = dataset_meta.get('keypoint_id2name') or {}
-    classes = dataset_meta.get('classes') if segments else [keypoints[key] for key in sorted(keypoints)]
     decided, raw = ('mask', 'logits') if segments else ('keypoints', 'heatmaps')
-    colors = dataset_meta.get('palette') if segments else dataset_meta.get('keypoint_colors')
-    return dict(
+    names = seg_meta(dataset_meta, model.num_classes) if segments else pose_meta(dataset_meta)
+    return names | dict(
         task='segmentation' if segments else 'pose',
         entrance='low-res' if low_res_input else 'canvas',
         scale_factor=getattr(model, 'scale_factor', 1),
@@ -113,9 +112,6 @@ def _describe(
         std=None if options.argmax else network.std.flatten().tolist(),
         output=decided if options.argmax else raw,
         threshold=model.decode_head.threshold if segments else None,
-        classes=None if classes is None else list(classes),
-        palette=None if colors is None else np.asarray(colors).tolist(),
-        skeleton_links=dataset_meta.get('skeleton_links'),
         versions=dict(dsrl_mm=__version__, torch=str(torch.__version__)),
     )
 

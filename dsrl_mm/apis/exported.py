@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .predictors import Prediction, imread
+from .predictors import Prediction, imread, mask_dtype
 from .runtime import Runtime, load_runtime
 
 __all__ = ['ExportedPredictor']
@@ -68,7 +68,7 @@ class ExportedPredictor:
             return [Prediction(mask) for mask in masks.byte().numpy()]
         logits = F.interpolate(found, (height, width), mode='bilinear')
         if logits.shape[1] > 1:
-            return [Prediction(mask) for mask in logits.argmax(1).byte().numpy()]
+            return [Prediction(mask) for mask in logits.argmax(1).numpy().astype(mask_dtype(logits.shape[1]))]
         return [Prediction((p > self.meta['threshold']).astype(np.uint8), p) for p in logits[:, 0].sigmoid().numpy()]
 
     def _run(self, images: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ def draw_prediction(
     if prediction.probability is None:
         return cv2.addWeighted(picture, 1 - opacity, np.take(colors, prediction.mask, 0), opacity, 0)
     weight = opacity * prediction.probability
-    return cv2.blendLinear(picture, np.full_like(picture, colors[1]), 1 - weight, weight)
+    return cv2.blendLinear(picture, np.full_like(picture, colors[-1]), 1 - weight, weight)
 
 
 def _draw_keypoints(

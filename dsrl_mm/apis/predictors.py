@@ -14,7 +14,7 @@ from torch import nn
 
 from ..engine.config import type_name
 
-__all__ = ['PosePredictor', 'Prediction', 'SegPredictor', 'imread']
+__all__ = ['PosePredictor', 'Prediction', 'SegPredictor', 'imread', 'mask_dtype', 'pose_meta', 'seg_meta']
 
 
 @dataclass
@@ -44,7 +44,7 @@ class SegPredictor:
     """
 
     def __init__(self, cfg: Config, model: nn.Module, dataset_meta: dict[str, Any]):
-        self.meta = _seg_meta(dataset_meta, model.num_classes)
+        self.meta = seg_meta(dataset_meta, model.num_classes)
         first, *steps = cfg.get('test_pipeline') or cfg.test_dataloader.dataset.pipeline
         self.model, self.loading = model, Compose([first])
         self.pipeline = Compose([step for step in steps if not type_name(step).startswith('Load')])
@@ -65,8 +65,7 @@ class SegPredictor:
     @staticmethod
     def _convert(sample: Any) -> Prediction:
         scores = sample.seg_logits.data
-        dtype = np.uint8 if len(scores) <= 256 else np.uint16
-        mask = sample.pred_sem_seg.data[0].cpu().numpy().astype(dtype)
+        mask = sample.pred_sem_seg.data[0].cpu().numpy().astype(mask_dtype(len(scores)))
         return Prediction(mask, scores[0].float().cpu().numpy() if len(scores) == 1 else None)
 
 
@@ -81,10 +80,7 @@ class PosePredictor:
 
     def __init__(self, cfg: Config, model: nn.Module, dataset_meta: dict[str, Any]):
         model.cfg, model.dataset_meta = cfg, dataset_meta  # where MMPose looks
-        self.model = model
-        names, colors = dataset_meta['keypoint_id2name'], np.asarray(dataset_meta['keypoint_colors'])
-        links = dataset_meta['skeleton_links']
-        self.meta = dict(classes=[names[i] for i in sorted(names)], palette=colors.tolist(), skeleton_links=links)
+        self.model, self.meta = model, pose_meta(dataset_meta)
 
     def load(self, file: str | Path) -> np.ndarray:
         """Load an image, B G R."""
@@ -107,10 +103,22 @@ class PosePredictor:
         return Prediction(keypoints=np.dstack((points, scores)).astype(np.float32))
 
 
-def _seg_meta(meta: Mapping[str, Any], number: int) -> dict[str, Any]:
+def seg_meta(meta: Mapping[str, Any], number: int) -> dict[str, Any]:
     """Return classes and colors; MMSegmentation's random ones, and numbers as names, where there are none."""
     colors = meta.get('palette') or np.random.RandomState(42).randint(256, size=(number, 3)).tolist()
     return dict(classes=list(meta.get('classes') or map(str, range(number))), palette=colors)
+
+
+def pose_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return names and colors of keypoints, and the links between them."""
+    names, colors = meta['keypoint_id2name'], np.asarray(meta['keypoint_colors'])
+    links = meta['skeleton_links']
+    return dict(classes=[names[i] for i in sorted(names)], palette=colors.tolist(), skeleton_links=links)
+
+
+def mask_dtype(classes: int) -> type:
+    """Return the type of masks: class ids are bytes if they fit."""
+    return np.uint8 if classes <= 256 else np.uint16
 
 
 def imread(file: str | Path, flag: str) -> np.ndarray:

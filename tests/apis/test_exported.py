@@ -12,7 +12,7 @@ from dsrl_mm.apis import ExportOptions, Inferencer, build_deploy_model, exported
 from dsrl_mm.apis.deploy import read_dataset_meta
 from dsrl_mm.apis.export import Network
 from dsrl_mm.apis.export_files import _describe
-from dsrl_mm.apis.runtime import of_network
+from dsrl_mm.apis.runtime import Runtime, of_network
 
 FRAME = (24, 32)
 
@@ -56,6 +56,22 @@ def test_canvases_of_the_files_size(inferencer, trained, eager, argmax):
         assert prediction.mask.dtype == np.uint8
         assert (prediction.mask == eager(image).mask).mean() > 0.999
         assert found.draw(image, prediction).shape == (48, 64, 3)
+
+
+def test_without_names_and_colors(inferencer, trained, tmp_path):
+    torch.save(torch.load(trained[1], weights_only=True)['state_dict'], tmp_path / 'bare.pth')
+    found = inferencer(trained[0], tmp_path / 'bare.pth', size=(48, 64))
+    assert found.meta['classes'] == list('01234')
+    assert found.draw(picture(), found(picture())).shape == (48, 64, 3)
+
+
+def test_more_than_a_byte_of_classes(monkeypatch):
+    logits = np.zeros((1, 300, 2, 2), np.float32)
+    logits[:, 256] = 1
+    meta = dict(task='segmentation', entrance='canvas', channels=1, mean=[0.0], std=[1.0], order='BGR', output='logits')
+    meta |= dict(input='float32', batch=1, size=[2, 2])
+    monkeypatch.setattr(exported, 'load_runtime', lambda file: Runtime(meta, lambda _: logits))
+    assert Inferencer('deploy.onnx')(np.zeros((2, 2), np.uint8)).mask.tolist() == [[256, 256]] * 2
 
 
 @pytest.mark.parametrize('argmax', [False, True])

@@ -37,6 +37,14 @@ def test_an_object_is_drawn_as_far_as_it_is_probable():
     assert np.abs(picture.astype(int) - [[[100] * 3, [70, 50, 150]]]).max() <= 1
 
 
+def test_an_object_that_is_the_only_class():
+    probability = np.ones((1, 1), np.float32)
+    picture = draw_prediction(
+        np.zeros((1, 1, 3), np.uint8), Prediction(probability > 0.5, probability), dict(palette=[[1, 2, 3]]), 1
+    )
+    assert picture.tolist() == [[[3, 2, 1]]]
+
+
 def test_keypoints_and_their_links():
     meta = dict(palette=[[255, 0, 0], [0, 255, 0], [0, 0, 255]], skeleton_links=[(0, 1), (1, 2)])
     points = np.array([[[5, 20, 0.9], [35, 20, 0.8], [20, 35, 0.1]]], np.float32)

@@ -39,7 +39,8 @@ TOYS = {
 def exported(cfg: Config, folder: Path, capsys, **options) -> str:
     """What the export of a network with spread weights prints."""
     model = revert_sync_batchnorm(MODELS.build(cfg.model))
-    export_files(cfg, toy.spread_weights(model).eval(), {}, folder, ExportOptions(verify=1, **options))
+    names = dict(keypoint_id2name={}, keypoint_colors=[], skeleton_links=[])
+    export_files(cfg, toy.spread_weights(model).eval(), names, folder, ExportOptions(verify=1, **options))
     return capsys.readouterr().out.strip().splitlines()[-1]
 
 

@@ -70,7 +70,6 @@ def test_metadata_of_a_file(tmp_path):
         threshold=None,
         classes=list('abcde'),
         palette=[[i, 0, 255] for i in range(5)],
-        skeleton_links=None,
         precision='float32',
         batch=1,
         size=[24, 32],
