@@ -1,9 +1,7 @@
 """Config, checkpoint and exported files for inference, without what only training needs."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from mmengine.config import Config
@@ -12,6 +10,7 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from ..engine.config import plain_datasets
+from ..engine.folders import written_together
 from ..engine.loading import check_classes, load_for_inference
 from .export_files import ExportOptions, export_files
 from .task import task_of
@@ -127,13 +126,12 @@ def save_deploy(
     state_dict = model.state_dict()
     if half:
         state_dict = {name: _halve(name, value) for name, value in state_dict.items()}
-    with TemporaryDirectory() as folder:
-        files = [Path(folder, 'deploy.py'), Path(folder, 'deploy.pth')]
+    with written_together(out_dir) as folder:
+        files = [folder / 'deploy.py', folder / 'deploy.pth']
         deployed.dump(files[0])
         kept = {key: meta[key] for key in ('epoch', 'iter') if key in meta}
         if dataset_meta:
             kept['dataset_meta'] = dataset_meta
         torch.save(dict(state_dict=state_dict, meta=kept), files[1])
-        files += export_files(deployed, model, dataset_meta, Path(folder), export)
-        out_dir.mkdir(parents=True, exist_ok=True)
-        return [Path(shutil.move(file, out_dir / file.name)) for file in files]
+        files += export_files(deployed, model, dataset_meta, folder, export)
+    return [out_dir / file.name for file in files]

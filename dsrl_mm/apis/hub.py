@@ -12,6 +12,7 @@ from mmengine.config import Config, DictAction
 from torch import Tensor
 
 from ..engine.config import evaluate
+from ..engine.folders import written_together
 from ..engine.loading import read_state_dict
 from ..engine.optional import optional
 from ..engine.reader import TrustCheckpoint
@@ -50,7 +51,7 @@ def save_hub(
     Args:
         model (str | Path): a config, with ``checkpoint``; a folder that ``tools/deploy.py`` wrote; or a name of the
             model zoo.
-        out_dir (str | Path): created if missing.
+        out_dir (str | Path): created if missing. All files are written, or none.
         checkpoint (str | Path, optional): the config's.
         license (Mapping[str, str], optional): ``license`` of the weights, an identifier such as 'apache-2.0'; if it is
             'other', also ``license_name`` and ``license_link``. Defaults to None: that of the model zoo.
@@ -85,15 +86,16 @@ def save_hub(
     deployed = deploy_config(cfg, low_res_input)
     for key in _LOCAL:
         deployed.pop(key, None)
-    out_dir = Path(out_dir)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    files = [out_dir / name for name in ('config.py', 'model.safetensors', 'README.md')]
-    deployed.dump(files[0])
     tensors = {name: _alone(value) for name, value in read_state_dict(checkpoint).items() if name in names}
     metadata = dict(format='pt', dataset_meta=json.dumps(dataset_meta, default=lambda array: array.tolist()))
-    safetensors.save_file(tensors, files[1], metadata)
-    files[2].write_text(_card(out_dir.resolve().name, entry, license, deployed, dataset_meta), encoding='utf-8')
-    return files
+    out_dir = Path(out_dir)
+    card = _card(out_dir.resolve().name, entry, license, deployed, dataset_meta)
+    with written_together(out_dir) as folder:
+        files = [folder / name for name in ('config.py', 'model.safetensors', 'README.md')]
+        deployed.dump(files[0])
+        safetensors.save_file(tensors, files[1], metadata)
+        files[2].write_text(card, encoding='utf-8')
+    return [out_dir / file.name for file in files]
 
 
 def _alone(value: Tensor) -> Tensor:

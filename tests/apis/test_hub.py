@@ -161,6 +161,22 @@ def test_weights_are_missing(trained, tmp_path):
         Inferencer(tmp_path)
 
 
+def test_a_full_disk_leaves_the_old_files(trained, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError('No space left on device')
+
+    for file in save_hub(trained[0], tmp_path, trained[1], license=FREE):
+        file.write_text('old')
+    monkeypatch.setattr('safetensors.torch.save_file', fail)
+    with pytest.raises(OSError, match='No space left'):
+        save_hub(trained[0], tmp_path, trained[1], license=FREE)
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+        'config.py': 'old',
+        'model.safetensors': 'old',
+        'README.md': 'old',
+    }
+
+
 class TestWeights:
     def test_without_metadata(self, trained, tmp_path):
         import safetensors.torch
