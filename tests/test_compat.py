@@ -343,6 +343,7 @@ def test_only_the_first_process_of_a_test_writes_its_metrics(tmp_path, monkeypat
 
 def test_preprocessors_take_any_number_of_bands():
     import toy
+    from mmengine.model import ImgDataPreprocessor
     from mmseg.models import SegDataPreProcessor
 
     bands = [float(i) for i in range(5)]
@@ -351,6 +352,6 @@ def test_preprocessors_take_any_number_of_bands():
     assert inputs[0, :, 0, 0].tolist() == [2, 1.5, 1, 0.5, 0]
     assert not preprocessor.state_dict()  # as in the stock class: part of the config, not of the weights
     with pytest.raises(ValueError, match='mean has 4 values, but std has 5'):
-        SegDataPreProcessor(mean=[0.0] * 4, std=[1.0] * 5)
+        ImgDataPreprocessor(mean=[0.0] * 4, std=[1.0] * 5)
     stock = SegDataPreProcessor(mean=toy.MEAN, std=toy.STD)
     assert stock.mean.flatten().tolist() == toy.MEAN
