@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-import yaml
 from mmengine.device import get_device
+from mmengine.fileio import dump, load
 
 __all__ = ['main']
 
@@ -71,12 +71,12 @@ def _train_grids(folder: Path, seconds: float) -> dict[str, Any]:
     if 'CAMVID_ROOT' not in os.environ:
         return dict(error='left out: CAMVID_ROOT is not set')
     rows = {}
-    for grid in map(Path.read_text, GRIDS):
-        for title, row in yaml.safe_load(grid)['rows'].items():
+    for grid in map(load, GRIDS):
+        for title, row in grid['rows'].items():
             options = {**row.get('options', {}), 'optim_wrapper.type': 'BFloat16OptimWrapper'}
             rows[f'{row["id"]}: {title}'] = row | dict(options=options)
     file = folder / 'gpu_check.yml'
-    file.write_text(yaml.safe_dump(dict(title='GPU check', seeds=[*SEEDS], rows=rows)))
+    dump(dict(title='GPU check', seeds=[*SEEDS], rows=rows), file)
     places = ['--out', folder / 'records', '--work-dir', folder / 'work']
     error = _call(['-m', 'projects.experiments', file, '--jobs', len(rows), *places], seconds)
     records = folder / 'records' / 'gpu_check.jsonl'
