@@ -23,6 +23,7 @@ from dsrl_mm.apis import ExportOptions, load_runtime, save_deploy, task_of
 from dsrl_mm.apis.export import FORMATS
 from dsrl_mm.apis.inferencer import find_model
 from dsrl_mm.apis.runtime import is_exported, use_runtime
+from dsrl_mm.engine.arguments import require_files
 from dsrl_mm.engine.checkpoint import last_checkpoint
 from dsrl_mm.engine.config import read_config, type_name
 from dsrl_mm.engine.dry_run import dry_run
@@ -172,6 +173,7 @@ def training_config(argv: Sequence[str] | None = None) -> Config:
     )
     parser.add_argument('--amp', action='store_true', help='mixed precision: float16 on CUDA, bfloat16 on CPUs')
     args = parser.parse_args(argv)
+    require_files(parser, args.config, *([] if args.resume in (None, 'newest') else [args.resume]))
     cfg = load_config(args)
     if args.amp:
         use_amp(cfg)
@@ -249,6 +251,7 @@ def test(argv: Sequence[str] | None = None) -> dict[str, float]:
     if args.checkpoint is None:
         args.config, args.checkpoint, options = find_model(args.config)
         args.cfg_options = options | (args.cfg_options or {})
+    require_files(parser, args.config, args.checkpoint)
     if args.tta and args.sr_metrics:
         parser.error('--sr-metrics compares one rebuilt image with one canvas: leave out --tta')
     exported = load_runtime(args.checkpoint) if is_exported(args.checkpoint) else None
@@ -318,6 +321,7 @@ def deploy(argv: Sequence[str] | None = None) -> None:
             parser.error(f'{old} is now {new}')
     if args.half and args.int8:
         parser.error('--half or --int8, not both')
+    require_files(parser, args.config, args.checkpoint)
     cfg = read_config(args.config, args.cfg_options)
     export = ExportOptions(
         formats=args.format,

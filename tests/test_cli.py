@@ -158,6 +158,23 @@ def test_tta_and_sr_metrics_exclude_each_other(trained, capsys):
     assert 'leave out --tta' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ('command', 'arguments'),
+    [
+        (cli.train, ['none.py']),
+        (cli.train, [__file__, '--resume', 'none.pth']),
+        (cli.test, [__file__, 'none.pth']),
+        (cli.test, ['none.py', __file__]),
+        (cli.deploy, [__file__, 'none.pth', 'out']),
+    ],
+)
+def test_a_missing_file_is_named_before_anything_is_read(command, arguments, capsys):
+    with pytest.raises(SystemExit):
+        command(arguments)
+    missing = next(argument for argument in arguments if argument.startswith('none'))
+    assert capsys.readouterr().err.endswith(f'error: there is no {missing}\n')
+
+
 # --- deploy ---
 
 

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from dsrl_mm.apis.compare import quiet
 from dsrl_mm.apis.deploy import build_deploy_model
+from dsrl_mm.engine.arguments import require_files
 from dsrl_mm.engine.checkpoint import write_whole
 from dsrl_mm.engine.config import read_config, type_name
 from dsrl_mm.engine.reader import TrustCheckpoint
@@ -86,8 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.out.suffix != '.zip':
         parser.error(f'{args.out}: the server takes a .zip file')
-    if not args.checkpoint.is_file():
-        parser.error(f'there is no checkpoint {args.checkpoint}')
+    require_files(parser, args.config, args.checkpoint)
     cfg = read_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     quiet()

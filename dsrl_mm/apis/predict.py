@@ -14,6 +14,7 @@ import numpy as np
 from mmengine.config import DictAction
 from tqdm import tqdm
 
+from ..engine.arguments import require_files
 from ..engine.optional import optional
 from ..engine.reader import TrustCheckpoint
 from .inferencer import ENTRANCES, Inferencer, batches
@@ -166,6 +167,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.stride < 1 or not 0 <= args.opacity <= 1:
         parser.error('--stride is at least 1, and --opacity from 0 to 1')
+    if args.checkpoint is not None:
+        require_files(parser, args.model, args.checkpoint)
     return args
 
 
@@ -188,13 +191,12 @@ def _predict(
             break
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Predict images, folders, videos and cameras.
+def _prepare(args: argparse.Namespace) -> tuple[list[Source], Inferencer]:
+    """Find the sources and load the model.
 
-    Returns:
-        int: the exit status: 0, or 1 if a source was skipped.
+    Raises:
+        FileNotFoundError, ImportError, ValueError: if the command line names what cannot be predicted.
     """
-    args = _parse(argv)
     sources = find_sources(args.source)
     results = {(args.out_dir / kind).resolve() for kind in _KINDS}
     for source in sources:
@@ -202,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ValueError(f'{source} lies where results go. Move it, or name another folder by --out-dir.')
     if args.codec == 'h264' and 'overlay' in args.save:
         optional('av', 'video')  # before anything is predicted
-    inferencer = Inferencer(
+    return sources, Inferencer(
         args.model,
         args.checkpoint,
         entrance=args.entrance,
@@ -210,6 +212,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         batch_size=args.batch_size,
         cfg_options=args.cfg_options,
     )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Predict images, folders, videos and cameras.
+
+    Returns:
+        int: the exit status: 0, or 1 if a source was skipped.
+
+    Raises:
+        SystemExit: with the message, if the command line names what cannot be predicted.
+    """
+    args = _parse(argv)
+    try:
+        sources, inferencer = _prepare(args)
+    except (FileNotFoundError, ImportError, ValueError) as error:
+        raise SystemExit(f'predict.py: {error}') from error
     report, start = _Report(args.strict), time.perf_counter()
     draw = partial(inferencer.draw, opacity=args.opacity)
     writer = _Writer(args.out_dir, args.save, draw, args.show, args.stride, args.codec)

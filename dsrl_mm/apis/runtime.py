@@ -99,12 +99,15 @@ def load_runtime(file: str | Path) -> Runtime:
         file (str | Path): '.pt2', '.onnx' or '.xml'.
 
     Raises:
+        FileNotFoundError: if there is no such file.
         ImportError: if the file's runtime is not installed.
-        ValueError: if it is no such file, or ``tools/deploy.py`` did not write it.
+        ValueError: if it has another suffix, or ``tools/deploy.py`` did not write it.
     """
     load = {'.pt2': _load_pt2, '.onnx': _load_onnx, '.xml': _load_openvino}.get(Path(file).suffix)
     if load is None:
         raise ValueError(f'{file}: an exported file ends in {", ".join(FORMATS.values())}')
+    if not Path(file).is_file():
+        raise FileNotFoundError(f'There is no {file}. tools/deploy.py --format writes such a file.')
     text, run = load(str(file))
     if not text:
         raise ValueError(f'{file} has no metadata of dsrl_mm: it was not written by tools/deploy.py')

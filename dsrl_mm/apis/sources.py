@@ -30,6 +30,11 @@ class Source:
     name: Path
     is_video: bool
 
+    @property
+    def is_live(self) -> bool:
+        """Whether it is a camera or a stream, whose end is not known."""
+        return isinstance(self.path, int) or '://' in self.path
+
     def __str__(self) -> str:
         return f'camera {self.path}' if isinstance(self.path, int) else self.path
 
@@ -110,7 +115,7 @@ def count_frames(source: Source, stride: int = 1) -> int | None:
     """Return how many frames a source has, as its header says; None of cameras, streams and damaged videos."""
     if not source.is_video:
         return 1
-    if isinstance(source.path, int) or '://' in source.path:
+    if source.is_live:
         return None
     frames = cv2.VideoCapture(source.path).get(cv2.CAP_PROP_FRAME_COUNT)
     return -(-int(frames) // stride) if frames > 0 else None
@@ -133,4 +138,11 @@ def read_video(source: Source, stride: int = 1) -> Iterator[Frame]:
     finally:
         video.release()
     if index == 0:
-        raise ValueError('OpenCV reads no frame: it is damaged, no image or video, or of an unknown format')
+        raise ValueError(
+            'OpenCV reads no frame: '
+            + (
+                'no such camera or stream answers'
+                if source.is_live
+                else 'it is damaged, no image or video, or of an unknown format'
+            )
+        )

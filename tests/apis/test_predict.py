@@ -105,7 +105,7 @@ class TestImages:
     def test_results_are_no_sources(self, run, images, tmp_path):
         run(images, '--save', 'mask')
         for source in (tmp_path, tmp_path / 'out/mask', tmp_path / 'out/mask/a.png'):
-            with pytest.raises(ValueError, match='out/mask/a.png lies where results go'):
+            with pytest.raises(SystemExit, match='out/mask/a.png lies where results go'):
                 run(source, '--save', 'mask')
         assert files(tmp_path / 'out') == ['mask/a.png', 'mask/sub/b.png']
 
@@ -165,7 +165,7 @@ class TestVideos:
 
     def test_h264_without_its_package(self, run, video, monkeypatch, tmp_path):
         monkeypatch.setitem(sys.modules, 'av', None)
-        with pytest.raises(ImportError, match=r'av is not installed. Type: pip install "dsrl_mm\[video\]"'):
+        with pytest.raises(SystemExit, match=r'av is not installed. Type: pip install "dsrl_mm\[video\]"'):
             run(video, '--codec', 'h264')
         assert not (tmp_path / 'out').exists()
         assert run(video, '--codec', 'h264', '--save', 'mask')[0] == 0
@@ -262,3 +262,25 @@ def test_options_out_of_range(option, capsys):
     with pytest.raises(SystemExit):
         main(['model', 'source', *option])
     assert option[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['street_net', 'street.png'], r'^predict.py: street.png: there is no such image'),
+        (['street_net', __file__], r'^predict.py: street_net is no folder .* not in the model zoo'),
+        (['street_net.onnx', __file__], r'^predict.py: There is no street_net.onnx'),
+    ],
+)
+def test_mistakes_end_with_one_line(arguments, message):
+    with pytest.raises(SystemExit, match=message):
+        main(arguments)
+
+
+@pytest.mark.parametrize(
+    ('model', 'checkpoint', 'missing'), [('none.py', __file__, 'none.py'), (__file__, 'a.pth', 'a.pth')]
+)
+def test_missing_config_or_checkpoint(model, checkpoint, missing, capsys):
+    with pytest.raises(SystemExit):
+        main([model, 'street.png', '--checkpoint', checkpoint])
+    assert f'there is no {missing}\n' in capsys.readouterr().err

@@ -41,6 +41,8 @@ class TestRefusals:
     def test_files_of_others(self, tmp_path):
         with pytest.raises(ValueError, match='ends in .pt2, .onnx, .xml'):
             load_runtime('model.pth')
+        with pytest.raises(FileNotFoundError, match='There is no model.onnx. tools/deploy.py'):
+            load_runtime('model.onnx')
         program = torch.export.export(torch.nn.Identity(), (torch.zeros(1),))
         torch.export.save(program, tmp_path / 'other.pt2')
         with pytest.raises(ValueError, match='was not written by tools/deploy.py'):

@@ -110,8 +110,10 @@ class TestVideo:
         (tmp_path / 'a.mp4').write_bytes(b'nothing')
         (source,) = find_sources(tmp_path)
         assert count_frames(source) is None
-        with pytest.raises(ValueError, match='OpenCV reads no frame'):
+        with pytest.raises(ValueError, match='OpenCV reads no frame: it is damaged'):
             next(read_video(source))
+        with pytest.raises(ValueError, match='OpenCV reads no frame: no such camera or stream answers'):
+            next(read_video(Source(99, Path('camera99'), True)))
 
     def test_cameras_are_not_opened_to_count(self):
         assert count_frames(Source(99, Path('camera99'), True)) is None

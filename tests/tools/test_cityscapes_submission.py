@@ -132,7 +132,7 @@ def test_mistakes_are_found_before_anything_runs(tmp_path, capsys):
     with pytest.raises(ValueError, match='must be a CityscapesDataset with its own 19 classes'):
         submission.main([str(camvid), checkpoint, out])
     for arguments, message in (
-        ([config, 'none.pth', out], 'there is no checkpoint none.pth'),
+        ([config, 'none.pth', out], 'there is no none.pth'),
         ([config, checkpoint, 'out.tar'], 'out.tar: the server takes a .zip file'),
     ):
         with pytest.raises(SystemExit):
