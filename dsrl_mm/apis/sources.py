@@ -125,7 +125,7 @@ def read_video(source: Source, stride: int = 1) -> Iterator[Frame]:
     """Read every ``stride``-th frame of a video, a stream or a camera.
 
     Raises:
-        ValueError: if OpenCV reads no frame.
+        ValueError: if OpenCV reads no frame, or, after those that it reads, if many are missing.
     """
     video = cv2.VideoCapture(source.path)
     try:
@@ -146,3 +146,6 @@ def read_video(source: Source, stride: int = 1) -> Iterator[Frame]:
                 else 'it is damaged, no image or video, or of an unknown format'
             )
         )
+    named = count_frames(source) or 0
+    if index < 0.9 * named:  # some headers estimate
+        raise ValueError(f'it ends after {index} of the {named} frames that its header names: is it truncated?')

@@ -26,13 +26,14 @@ class WebM:
     suffix = '.webm'
 
     def __init__(self, file: Path, fps: float, size: tuple[int, int]):
-        self.video = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*'VP80'), fps, size)
+        self.file, self.video = file, cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*'VP80'), fps, size)
         if not self.video.isOpened():
             raise OSError(f'OpenCV cannot write {file}. Leave "overlay" out of --save.')
 
     def write(self, picture: np.ndarray) -> None:
         """Add a frame, bytes (H, W, 3), B G R."""
-        self.video.write(picture)
+        if self.video.write(picture) is False:  # OpenCV 4 does not say
+            raise OSError(f'OpenCV cannot write {self.file}. Is the disk full?')
 
     def close(self) -> None:
         """End the video."""

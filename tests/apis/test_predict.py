@@ -257,6 +257,12 @@ def test_h264_takes_odd_sides_and_any_speed(tmp_path, fps):
     assert [frame.mean() for frame in frames] == pytest.approx([50, 200], abs=3)
 
 
+def test_a_full_disk_ends_a_video(tmp_path, monkeypatch):
+    video = CODECS['vp8'](tmp_path / 'a.webm', 25, (64, 48))
+    with pytest.raises(OSError, match='cannot write .*a.webm. Is the disk full'):
+        video.write(np.zeros((24, 64, 3), np.uint8))  # of another size, which OpenCV leaves out as well
+
+
 @pytest.mark.parametrize('option', [['--stride', '0'], ['--opacity', '2'], ['--save', 'video']])
 def test_options_out_of_range(option, capsys):
     with pytest.raises(SystemExit):

@@ -106,6 +106,18 @@ class TestVideo:
         assert [round(frame.image.mean() / 50) for frame in frames] == [0, 2, 4]
         assert count_frames(video, 2) == 3
 
+    def test_truncated(self, tmp_path):
+        file, rng = tmp_path / 'v.avi', np.random.default_rng(0)
+        writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*'MJPG'), 10, (64, 48))
+        for _ in range(20):
+            writer.write(rng.integers(256, size=(48, 64, 3), dtype=np.uint8))
+        writer.release()
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        frames = read_video(find_sources(file)[0])
+        assert next(frames).image.shape == (48, 64, 3)
+        with pytest.raises(ValueError, match=r'it ends after \d of the 20 frames that its header names'):
+            list(frames)
+
     def test_no_video(self, tmp_path):
         (tmp_path / 'a.mp4').write_bytes(b'nothing')
         (source,) = find_sources(tmp_path)
