@@ -28,7 +28,7 @@ from dsrl_mm.engine.checkpoint import last_checkpoint
 from dsrl_mm.engine.config import read_config, type_name
 from dsrl_mm.engine.dry_run import dry_run
 from dsrl_mm.engine.fsdp import check_strategy
-from dsrl_mm.engine.loading import for_inference
+from dsrl_mm.engine.loading import check_classes, for_inference
 from dsrl_mm.engine.memory import keep_freed_memory
 from dsrl_mm.engine.reader import TrustCheckpoint
 from dsrl_mm.engine.resume import make_resumable
@@ -274,6 +274,8 @@ def test(argv: Sequence[str] | None = None) -> dict[str, float]:
     if exported:
         cfg.model = for_inference(cfg.model)
         runner = _build_runner(cfg)
+        classes = runner.test_loop.dataloader.dataset.metainfo.get('classes')
+        check_classes(dict(dataset_meta=exported.meta), classes, args.checkpoint)
         use_runtime(runner.model, exported)
     else:
         cfg.custom_hooks = [*cfg.get('custom_hooks', ()), dict(type='CompleteCheckpointHook')]

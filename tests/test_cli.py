@@ -198,6 +198,14 @@ def test_an_exported_file_tests_like_the_checkpoint(trained, tmp_path, capsys):
     with pytest.raises(SystemExit):
         call(cli.test, trained.config, file, '--work-dir', tmp_path, '--sr-metrics')
 
+    onnx = pytest.importorskip('onnx')
+    proto = onnx.load(file)
+    meta = json.loads(proto.metadata_props[0].value)
+    onnx.helper.set_model_props(proto, dict(dsrl_mm=json.dumps(meta | dict(classes=meta['classes'][::-1]))))
+    onnx.save(proto, tmp_path / 'reversed.onnx')
+    with pytest.raises(ValueError, match=r'reversed\.onnx was trained on the classes .* in the order'):
+        call(cli.test, trained.config, tmp_path / 'reversed.onnx', '--work-dir', tmp_path)
+
 
 def test_a_deployed_model_rebuilds_no_images(trained, tmp_path):
     call(cli.deploy, trained.config, trained.checkpoint, tmp_path)

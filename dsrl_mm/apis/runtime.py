@@ -101,14 +101,22 @@ def load_runtime(file: str | Path) -> Runtime:
     Raises:
         FileNotFoundError: if there is no such file.
         ImportError: if the file's runtime is not installed.
-        ValueError: if it has another suffix, or ``tools/deploy.py`` did not write it.
+        ValueError: if it has another suffix or is damaged, or ``tools/deploy.py`` did not write it.
     """
     load = {'.pt2': _load_pt2, '.onnx': _load_onnx, '.xml': _load_openvino}.get(Path(file).suffix)
     if load is None:
         raise ValueError(f'{file}: an exported file ends in {", ".join(FORMATS.values())}')
     if not Path(file).is_file():
         raise FileNotFoundError(f'There is no {file}. tools/deploy.py --format writes such a file.')
-    text, run = load(str(file))
+    try:
+        text, run = load(str(file))
+    except ImportError:
+        raise
+    except Exception as error:  # of any kind: each runtime has its own
+        raise ValueError(
+            f'{file} cannot be read: it is truncated, damaged or another kind of file, or an .xml without its .bin. '
+            'Export it again.'
+        ) from error
     if not text:
         raise ValueError(f'{file} has no metadata of dsrl_mm: it was not written by tools/deploy.py')
     return Runtime(json.loads(text), run)
@@ -125,7 +133,7 @@ def _load_onnx(file: str) -> tuple[str, Callable]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(file, options, providers=['CPUExecutionProvider'])
-    (name,) = (value.name for value in session.get_inputs())
+    name = session.get_inputs()[0].name
     text = session.get_modelmeta().custom_metadata_map.get(META, '')
     return text, lambda images: session.run(None, {name: images})[0]
 

@@ -49,6 +49,16 @@ class TestRefusals:
             load_runtime(tmp_path / 'other.pt2')
 
 
+@pytest.mark.parametrize('suffix', ['.pt2', '.onnx', '.xml'])
+def test_files_that_cannot_be_read(tmp_path, suffix):
+    file = tmp_path / f'deploy{suffix}'
+    with pytest.raises(FileNotFoundError, match=f'There is no {file}'):
+        load_runtime(file)
+    file.write_bytes(b'nothing')
+    with pytest.raises(ValueError, match=f'{file} cannot be read: it is truncated'):
+        load_runtime(file)
+
+
 def test_metadata_of_a_file(tmp_path):
     cfg = Config(dict(model=model_cfg(head='FCNHead', sr_aux=None)))
     meta = dict(dataset_meta=dict(classes=list('abcde'), palette=[[i, 0, 255] for i in range(5)]))
