@@ -34,7 +34,7 @@ class Network(nn.Module):
             (B, K, H, W) or heatmaps (B, K, h, w).
 
     Raises:
-        ValueError: for ``decide``, if class ids exceed a byte.
+        ValueError: for a pose estimator that gives no heatmaps; for ``decide``, if class ids exceed a byte.
     """
 
     def __init__(self, model: nn.Module, decide: bool = False):
@@ -48,6 +48,8 @@ class Network(nn.Module):
         for name, default in (('mean', 0.0), ('std', 1.0)):
             value = getattr(preprocessor, name, None)
             self.register_buffer(name, torch.full((1, 1, 1), default) if value is None else value.detach().clone())
+        if not self.segments and not hasattr(model.head.decoder, 'heatmap_size'):
+            raise ValueError(f'Poses are exported as heatmaps, which {type(model.head).__name__} does not give')
         if decide and self.segments and model.decode_head.num_classes > 256:
             raise ValueError(f'--argmax: {model.decode_head.num_classes} classes do not fit a byte; leave it out')
 

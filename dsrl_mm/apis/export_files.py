@@ -100,8 +100,14 @@ def _describe(
     """Metadata of all files but the size."""
     model, segments = network.model, network.segments
     decided, raw = ('mask', 'logits') if segments else ('keypoints', 'heatmaps')
-    names = seg_meta(dataset_meta, model.num_classes) if segments else pose_meta(dataset_meta)
-    return names | dict(
+    if segments:
+        own = seg_meta(dataset_meta, model.num_classes) | dict(threshold=model.decode_head.threshold)
+    else:
+        decoder = model.head.decoder
+        own = pose_meta(dataset_meta) | dict(
+            cell=np.asarray(decoder.scale_factor).tolist(), udp=type(decoder).__name__ == 'UDPHeatmap'
+        )
+    return own | dict(
         task='segmentation' if segments else 'pose',
         entrance='low-res' if low_res_input else 'canvas',
         scale_factor=getattr(model, 'scale_factor', 1),
@@ -111,7 +117,6 @@ def _describe(
         mean=None if options.argmax else network.mean.flatten().tolist(),
         std=None if options.argmax else network.std.flatten().tolist(),
         output=decided if options.argmax else raw,
-        threshold=model.decode_head.threshold if segments else None,
         versions=dict(dsrl_mm=__version__, torch=str(torch.__version__)),
     )
 

@@ -38,7 +38,7 @@ class ExportedPredictor:
             from mmengine.dataset import Compose
             from mmpose.datasets.transforms import GetBBoxCenterScale, TopdownAffine
 
-            self.crop = Compose([GetBBoxCenterScale(), TopdownAffine(tuple(self.meta['size'][::-1]))])
+            self.crop = Compose([GetBBoxCenterScale(), TopdownAffine(tuple(self.meta['size'][::-1]), self.meta['udp'])])
 
     def load(self, file: str | Path) -> np.ndarray:
         """Load an image, B G R if the file takes three channels."""
@@ -91,15 +91,14 @@ class ExportedPredictor:
             crop = self.crop(dict(img=image, bbox=box[None]))
             found, size = self._run(crop['img'][None])[0], np.array(crop['input_size'])
             if self.meta['output'] == 'heatmaps':
-                found = self._peaks(found, size)
+                found = self._peaks(found)
             scale = crop['input_scale']
             points = found[:, :2] / size * scale + crop['input_center'] - scale / 2
             people.append(np.column_stack((points, found[:, 2])))
         return Prediction(keypoints=np.array(people, np.float32).reshape(len(boxes), len(self.meta['classes']), 3))
 
-    @staticmethod
-    def _peaks(heatmaps: np.ndarray, size: np.ndarray) -> np.ndarray:
+    def _peaks(self, heatmaps: np.ndarray) -> np.ndarray:
         """Return x, y and value of the largest cells, (K, 3), in pixels of the crop."""
-        cells, (height, width) = heatmaps.reshape(len(heatmaps), -1), heatmaps.shape[1:]
-        y, x = np.divmod(cells.argmax(1), width)
-        return np.column_stack((x * size[0] / width, y * size[1] / height, cells.max(1)))
+        cells = heatmaps.reshape(len(heatmaps), -1)
+        y, x = np.divmod(cells.argmax(1), heatmaps.shape[2])
+        return np.column_stack((np.stack((x, y), 1) * self.meta['cell'], cells.max(1)))

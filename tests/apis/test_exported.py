@@ -130,6 +130,25 @@ def test_poses(inferencer, tmp_path, argmax):
     assert found(picture(), []).keypoints.shape == (0, 17, 3)
 
 
+@pytest.mark.parametrize('argmax', [False, True])
+@pytest.mark.parametrize(('codec', 'pixels'), [('MSRAHeatmap', (4, 8)), ('UDPHeatmap', (31 / 7, 2 * 63 / 15))])
+def test_pixels_of_a_heatmaps_cell(tmp_path, monkeypatch, argmax, codec, pixels):
+    """UDP's grids of 8x16 cells and 32x64 pixels share their corners."""
+    config, checkpoint = write_pose_model(tmp_path)
+    cfg = Config.fromfile(config)
+    cfg.model.head.decoder.type = codec
+    network = Network(build_deploy_model(cfg, checkpoint), argmax)
+    heatmaps = torch.zeros(1, 17, 16, 8)
+    heatmaps[:, :, 2, 1] = 1
+    monkeypatch.setattr(network.model.head, 'forward', lambda _: heatmaps)
+    meta = _describe(cfg, network, ExportOptions(['pt2'], argmax=argmax), read_dataset_meta(cfg, checkpoint), False)
+    meta |= dict(size=[64, 32], multiple=None, batch=1)
+    monkeypatch.setattr(exported, 'load_runtime', lambda file: of_network(network, meta))
+    box = [[3.2, 6.4, 28.8, 57.6]]  # with a quarter around it, 32x64
+    found = Inferencer('deploy.pt2')(picture((64, 32)), box)
+    assert found.keypoints[0, 0] == pytest.approx((*pixels, 1), abs=1e-4)
+
+
 @pytest.mark.parametrize('metainfo', [None, dict(from_file='configs/_base_/datasets/ochuman.py')])
 def test_names_of_poses_without_a_dataset_meta(tmp_path, metainfo):
     """From the type of the data set, or from its metainfo; in all files."""
