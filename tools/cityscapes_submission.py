@@ -48,7 +48,10 @@ def build_loader(cfg: Config, split: str) -> DataLoader:
     dataset.data_prefix = dict(img_path=f'leftImg8bit/{split}')
     folder = Path(dataset.get('data_root') or '', dataset.data_prefix.img_path)
     if not folder.is_dir():
-        raise ValueError(f'There is no folder {folder}. Set CITYSCAPES_ROOT to the folder that holds leftImg8bit.')
+        raise ValueError(
+            f'There is no folder {folder}. Set CITYSCAPES_ROOT to the folder that holds leftImg8bit/{split}; '
+            'leftImg8bit_trainvaltest.zip has it.'
+        )
     dataset.pipeline = [step for step in dataset.pipeline if 'Annotation' not in type_name(step)]
     return Runner.build_dataloader(cfg.test_dataloader)
 

@@ -48,7 +48,7 @@ def _check_file(path: str, key: str) -> None:
         boxes = ' To test on the boxes of the annotations instead: bbox_file=None.' if key.endswith('bbox_file') else ''
         raise FileNotFoundError(
             f'{key}: the file {path} does not exist. Point the config at your data: the environment variable that its '
-            f'data_root reads, or --cfg-options {key}=FILE.{boxes}'
+            f'data_root reads, such as COCO_ROOT, or --cfg-options {key}=FILE.{boxes}'
         )
 
 
