@@ -140,12 +140,13 @@ async function pick(name, blob) {
   await run();
 }
 
-async function pickExample({ path, name }) {
-  await pick(name, new Blob([await download(path)]));
+async function pickExample({ name, blob }) {
+  await pick(name, await blob);
 }
 
 function offerExamples() {
   byId('examples').append(...manifest.examples.map((example) => {
+    example.blob = download(example.path).then((bytes) => new Blob([bytes])); // now: later there may be no network
     const image = Object.assign(new Image(), { src: example.path, alt: example.name });
     const button = Object.assign(document.createElement('button'), { type: 'button' });
     button.append(image);
@@ -183,6 +184,7 @@ async function main() {
   await first;
   if (!asked) await pickExample(manifest.examples[0]);
   for (const other of manifest.groups) await load(other);
+  for (const { blob } of manifest.examples) await blob;
   byId('offline').hidden = false;
 }
 

@@ -212,6 +212,8 @@ def test_the_page_goes_on_without_a_network(page):
         choose_network(page, 'Toy')
         choose(page, street((360, 480)), 'offline.png')
         assert 'offline.png' in page.get_by_role('status').inner_text()
+        page.get_by_role('button', name='Drawn street, fog').click()
+        page.locator('#status', has_text='Drawn street, fog.').wait_for()
     finally:
         page.context.set_offline(False)
 
