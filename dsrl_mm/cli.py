@@ -110,7 +110,13 @@ def _without_sync_bn(part: Any) -> Any:
 
 
 def _find_each_other_by_slurm() -> None:
-    """Set what PyTorch reads from SLURM's variables, as MMEngine does where there are GPUs."""
+    """Set what PyTorch reads from SLURM's variables, as MMEngine does where there are GPUs.
+
+    Raises:
+        RuntimeError: if srun did not start this process.
+    """
+    if 'SLURM_STEP_NODELIST' not in os.environ:
+        raise RuntimeError('--launcher slurm is for processes that srun starts: use tools/slurm_train.sh')
     nodes = subprocess.check_output(['scontrol', 'show', 'hostnames', os.environ['SLURM_STEP_NODELIST']], text=True)
     os.environ.setdefault('MASTER_ADDR', nodes.split()[0])
     os.environ.setdefault('MASTER_PORT', '29500')

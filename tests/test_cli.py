@@ -425,6 +425,12 @@ def test_other_launchers_need_gpus():
         cli._distribute_on_cpus(Config(dict(launcher='mpi', model=dict())))
 
 
+def test_slurm_without_srun(monkeypatch):
+    monkeypatch.delenv('SLURM_STEP_NODELIST', raising=False)
+    with pytest.raises(RuntimeError, match='srun starts: use tools/slurm_train.sh'):
+        cli._distribute_on_cpus(Config(dict(launcher='slurm', model=dict())))
+
+
 @pytest.mark.parametrize('script', sorted((REPO / 'tools').glob('*.sh')), ids=lambda path: path.name)
 def test_scripts_parse_and_say_how_they_are_used(script):
     subprocess.run(['bash', '-n', script], check=True)
