@@ -69,6 +69,8 @@ class ExportOptions:
     def __post_init__(self):
         if not self.formats and (self.size or self.dynamic or self.argmax or self.precision == 'int8'):
             raise ValueError('--size, --dynamic, --argmax and --int8 are for exported files: name them with --format')
+        if min(self.size or (1, 1)) < 1 or self.calibration < 1 or self.verify < 0:
+            raise ValueError('--size and --calib-images are at least 1, and --verify at least 0')
         if self.precision == 'int8':
             if 'pt2' in self.formats:
                 raise ValueError('--int8 is for --format onnx and openvino, not for pt2')

@@ -94,6 +94,7 @@ class _Writer:
 
 def _imwrite(file: Path, image: np.ndarray) -> None:
     if not cv2.imwrite(str(file), image):
+        file.unlink(missing_ok=True)  # a part of it
         raise OSError(f'OpenCV cannot write {file}. Is the disk full?')
 
 

@@ -71,6 +71,9 @@ class TestOptions:
         ('options', 'message'),
         [
             (dict(size=(48, 64)), 'name them with --format'),
+            (dict(formats=['pt2'], size=(0, 64)), '--size and --calib-images are at least 1'),
+            (dict(formats=['onnx'], precision='int8', image_dir='x', calibration=0), 'are at least 1'),
+            (dict(formats=['pt2'], verify=-1), '--verify at least 0'),
             (dict(formats=['pt2'], precision='int8', image_dir='x'), 'not for pt2'),
             (dict(formats=['onnx'], precision='int8'), 'name a folder by --calib-dir'),
         ],

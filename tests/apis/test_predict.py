@@ -1,6 +1,7 @@
 import json
 import re
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -255,6 +256,17 @@ def test_h264_takes_odd_sides_and_any_speed(tmp_path, fps):
         assert float(container.streams.video[0].average_rate) == pytest.approx(fps, rel=1e-4)
     assert [frame.shape for frame in frames] == [(48, 64, 3)] * 2
     assert [frame.mean() for frame in frames] == pytest.approx([50, 200], abs=3)
+
+
+def test_a_full_disk_leaves_no_part_of_an_image(run, images, tmp_path, monkeypatch):
+    def write_a_part(file, _):
+        Path(file).write_bytes(b'part')
+        return False
+
+    monkeypatch.setattr(cv2, 'imwrite', write_a_part)
+    with pytest.raises(OSError, match='a.png. Is the disk full'):
+        run(images)
+    assert files(tmp_path / 'out') == []
 
 
 def test_a_full_disk_ends_a_video(tmp_path, monkeypatch):
