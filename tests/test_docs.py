@@ -124,10 +124,14 @@ def test_notebook(checkout, monkeypatch):
 
 
 def test_deployment(checkout):
-    (command,) = [words for words in commands(REPO / 'docs/user_guides/deployment.md') if 'tools/deploy.py' in words]
     config, checkpoint = 'configs/dsrl/dabnet_camvid_early.py', 'weights/dabnet_camvid_early_sssr_sisr.pth'
     shipped = {'CONFIG': config, 'CHECKPOINT': checkpoint}
-    cli.deploy([shipped.get(word, word) for word in command[2:]])
+    logits, masks = (
+        [shipped.get(word, word) for word in words[2:]]
+        for words in commands(REPO / 'docs/user_guides/deployment.md')
+        if 'tools/deploy.py' in words
+    )
+    cli.deploy(logits)
     frame = np.random.default_rng(0).integers(256, size=(180, 240, 3), dtype=np.uint8)
     cv2.imwrite('frame_180x240.png', frame)
     inferencer = runpy.run_path(str(EXAMPLES / 'deployed_inferencer.py'))
@@ -138,9 +142,7 @@ def test_deployment(checkout):
     image = torch.from_numpy(frame[..., ::-1].copy()).permute(2, 0, 1)[None].float()
     agree = exported['program']((image - preprocessor.mean) / preprocessor.std).argmax(1) == inferencer['mask']
     assert agree.float().mean() > 0.999
-    cli.deploy(
-        [config, checkpoint, 'deployed', '--low-res-input', '--format', 'onnx', '--size', '180', '240', '--argmax']
-    )
+    cli.deploy(masks)
     onnx = runpy.run_path(str(EXAMPLES / 'deployed_onnx.py'))
     assert (torch.from_numpy(onnx['mask']) == inferencer['mask']).float().mean() > 0.999
     assert onnx['colors'].shape == (360, 480, 3)

@@ -290,6 +290,10 @@ class TestPoses:
         assert (picture(found['rebuilt image']) == picture(found['original'])).all()
         assert [*panels(draw_features([pose], [0]))] == ['image', 'SSSR features', 'SISR features']
 
+    def test_they_have_no_masks(self, pose):
+        with pytest.raises(ValueError, match='estimates poses, which have no masks'):
+            draw_masks([pose], [0])
+
     def test_segmentors_have_none(self, models):
         with pytest.raises(ValueError, match='baseline segments images'):
             draw_keypoints(models, [0])

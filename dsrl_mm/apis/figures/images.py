@@ -23,8 +23,11 @@ def draw_masks(models: Sequence[Sampled], indices: Sequence[int], detail: Box | 
         detail (Box, optional): see :func:`draw_grid`.
 
     Raises:
-        ValueError: if the models have other classes, or there is no such image.
+        ValueError: if a model is for poses, the models have other classes, or there is no such image.
     """
+    for model in models:
+        if model.trained.cfg.get('default_scope') == 'mmpose':
+            raise ValueError(f'{model.name} estimates poses, which have no masks. Draw its keypoints.')
     check_same(models)
     rows = [dict(image=_image(models[0][index])) | _masks(models, index) for index in indices]
     return draw_grid(rows, [row['ground truth'].size for row in rows], models[0].dataset.metainfo, detail)
