@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def test_tensorboard(train, tmp_path):
 def _wandb_records(file: Path) -> Iterator[bytes]:
     """Read a run's file: 7 bytes, then LevelDB's log (https://github.com/google/leveldb/blob/main/doc/log_format.md)."""
     content, position, record = file.read_bytes(), 7, b''
-    while position < len(content):
+    while position + 7 <= len(content):
         left = -position % 2**15  # of the block
         if 0 < left < 7:
             position += left
@@ -73,10 +74,15 @@ def test_wandb_offline(train, tmp_path, monkeypatch):
         monkeypatch.setenv(name, str(tmp_path / name))
     losses, metrics = train(type='WandbVisBackend', init_kwargs=dict(mode='offline', project='toy'))
     (file,) = (tmp_path / 'work').rglob('run-*.wandb')
-    rows = []
-    for record in map(pb.Record.FromString, _wandb_records(file)):
-        if record.WhichOneof('record_type') == 'history':
-            rows.append({item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item})
+    rows, end = [], time.monotonic() + 60
+    while len(rows) < 3 and time.monotonic() < end:  # a process of its own writes, late on a busy machine
+        records = [pb.Record.FromString(record) for record in _wandb_records(file)]
+        rows = [
+            {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
+            for record in records
+            if record.WhichOneof('record_type') == 'history'
+        ]
+        time.sleep(0.2)
     assert len(rows) == 3
     for row, entry in zip(rows, [*losses, metrics]):
         names = LOGGED if 'loss' in entry else ['mIoU']
