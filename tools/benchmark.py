@@ -100,7 +100,7 @@ def benchmark(runtimes: dict[str, Runtime], repeats: int) -> dict[str, float]:
 
 def draw(rows: Sequence[dict]) -> Figure:
     """Draw mIoU against milliseconds: a color for each model, a marker for each runtime."""
-    figure = Figure(figsize=(7, 4.5), layout='constrained')
+    figure = Figure(figsize=(9, 4), layout='constrained')
     axis = figure.subplots()
     models, names = (list(dict.fromkeys(row[key] for row in rows)) for key in ('model', 'runtime'))
     for row in rows:
@@ -111,8 +111,10 @@ def draw(rows: Sequence[dict]) -> Figure:
     for marker, name in zip('osD^vP', names):
         axis.plot([], [], marker, color='0.5', label=name)
     axis.set(xlabel='CPU time of one image (ms)', ylabel='mIoU (%)', xscale='log')
+    axis.xaxis.set_major_formatter('{x:g}')
+    axis.xaxis.set_minor_formatter('{x:g}')
     axis.grid(alpha=0.3, which='both')
-    axis.legend()
+    figure.legend(loc='outside center right', frameon=False)
     return figure
 
 
