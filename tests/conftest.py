@@ -1,4 +1,4 @@
-"""Every test starts from the same random state, in MMSegmentation's scope; ``--no-skips`` lets none be left out."""
+"""Every test starts from the same random state, in its task's scope; ``--no-skips`` lets none be left out."""
 
 import gc
 import logging
@@ -10,20 +10,13 @@ import pytest
 @pytest.hookimpl(tryfirst=True)
 def pytest_collect_file():
     """Import the package before any test, and not in the process that only hands tests out to others."""
-    from mmengine.registry import init_default_scope
-
     import dsrl_mm.seg  # noqa: F401  (first of all: it stands in for compiled parts that mmseg imports)
-
-    # Fixtures of whole modules are made before those of single tests.
-    init_default_scope('mmseg')
 
 
 @pytest.fixture(autouse=True)
 def _same_start():
     import torch
-    from mmengine.registry import init_default_scope
 
-    init_default_scope('mmseg')
     torch.manual_seed(0)
 
 
@@ -58,6 +51,10 @@ def _unset(item: pytest.Item) -> list[str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
+    from mmengine.registry import init_default_scope
+
+    # Before the fixtures, also those of whole modules.
+    init_default_scope('mmpose' if item.path.parent.name == 'pose' else 'mmseg')
     if unset := _unset(item):
         pytest.skip(f'{" and ".join(unset)} is not set')
 

@@ -5,9 +5,10 @@ import shutil
 import pytest
 import torch
 from mmseg.registry import MODELS
-from test_distributed import run_two
+from test_distributed import LAUNCHED
 from toy import batch, build, head_cfg, spread_weights
 from toy_data import NUM_CLASSES, call, logged, write_camvid, write_config
+from toy_processes import run_two
 
 from dsrl_mm import cli
 
@@ -32,7 +33,7 @@ def checkpoint(work_dir, iteration: int) -> dict:
 def test_two_processes_train_like_one_with_the_batch_of_both(tmp_path):
     config = write(tmp_path)
     options = ['--cfg-options', 'optim_wrapper.optimizer.lr=0.1']
-    assert run_two(cli.train, config, '--work-dir', tmp_path / 'two', *options) == [0, 0]
+    assert run_two(call, cli.train, config, '--work-dir', tmp_path / 'two', *LAUNCHED, *options) == [0, 0]
     call(cli.train, config, '--work-dir', tmp_path / 'one', *options, 'train_dataloader.batch_size=4')
     start, one, two = (checkpoint(tmp_path / name, i)['state_dict'] for name, i in (('one', 1), ('one', 4), ('two', 4)))
     for name, value in one.items():
