@@ -98,18 +98,21 @@ WHOLE_BATCHES = ('--cfg-options', 'train_dataloader.batch_size=4')
 
 @pytest.fixture(scope='module')
 def config(tmp_path_factory):
-    """Training starts from a stock checkpoint, and validates with the rebuilt image after two iterations of four."""
+    """Training starts from a checkpoint, and validates with the rebuilt image after two iterations of four.
+
+    The checkpoint has all weights: MMEngine's runners draw the others in another order in the original stack.
+    """
     folder = tmp_path_factory.mktemp('fsdp')
     norm_cfg = dict(type='GN', num_groups=2)  # a process has no statistics of a whole batch
     head = toy.head_cfg('FCNHead', norm_cfg, num_classes=toy_data.NUM_CLASSES)
-    stock = toy.spread_weights(toy.build(toy.model_cfg(dsrl=False, head=head, norm_cfg=norm_cfg)))
-    torch.save(dict(state_dict=stock.state_dict()), folder / 'stock.pth')
+    start = toy.spread_weights(toy.build(toy.model_cfg(head=head, norm_cfg=norm_cfg)))
+    torch.save(dict(state_dict=start.state_dict()), folder / 'start.pth')
     return toy_data.write_config(
         folder,
         toy_data.write_camvid(folder / 'camvid', val=2),
         norm_cfg,
         model=toy.model_cfg(head=head, norm_cfg=norm_cfg, test_cfg=dict(mode='whole', with_sr=True)),
-        load_from=str(folder / 'stock.pth'),
+        load_from=str(folder / 'start.pth'),
         train_cfg=dict(type='IterBasedTrainLoop', max_iters=4, val_interval=2),
         param_scheduler=[dict(type='PolyLR', power=0.9, end=4, by_epoch=False)],
         val_evaluator=[dict(type='ClassIoUMetric', iou_metrics=['mIoU']), dict(type='SRMetric')],
