@@ -10,7 +10,7 @@ import yaml
 #: The committed grids.
 GRIDS = Path(__file__).parent / 'grids'
 #: Tables and pictures that a grid can have in addition to its table of accuracy.
-SHOWN = ('seeds', 'classes', 'cost', 'curves', 'sizes')
+SHOWN = ('seeds', 'classes', 'cost', 'curves', 'latency')
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Row:
     id: str  # of its records: rows of the same id, also of other grids, share trainings
     config: str  # a file, from the root of the repository
     options: dict[str, Any] = field(default_factory=dict)  # by dotted keys, over the config
-    series: str = ''  # the line of the picture of sizes that it is a point of
+    series: str = ''  # the line of the picture of latency that it is a point of
 
     def __post_init__(self):
         if not re.fullmatch(r'\w[\w.-]*', str(self.id)):

@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         failed = _execute(runs, args.jobs)
     except KeyboardInterrupt:
         sys.exit('Stopped. The same command resumes from the last checkpoints.')
-    if 'cost' in grid.show and {row.id for row in grid.rows} - read_costs(out, grid.name).keys():
+    if {'cost', 'latency'} & {*grid.show} and {row.id for row in grid.rows} - read_costs(out, grid.name).keys():
         configs = {row.id: Config.fromstring(compose(row, grid.amp), '.py') for row in grid.rows}
         write_costs(out, grid.name, measure(configs))
     results = Results(grid, out)

@@ -8,14 +8,14 @@ from pathlib import Path
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from scipy.stats import t as student_t
 
 from .config import ROOT
 from .grid import GRIDS, Grid, load_grid
 from .records import FOLDER, read_costs, read_records
 
-#: Grids of the README's table, with their networks; and its rows.
-README = dict(camvid_dabnet='DABNet', camvid_efficientnet_lite0='EfficientNet-Lite0')
-README_ROWS = ['baseline', '+ SSSR + SISR + FA', '+ SSSR early', '+ SSSR early + SISR', 'full size']
+#: The grid of the README's table.
+README = 'camvid_frontier'
 #: Style of line plots.
 LINES = dict(kind='line', palette='colorblind', marker='o')
 
@@ -47,11 +47,32 @@ class Results:
         costs = [costs.get(row.id, {}) | dict(series=row.series) for row in grid.rows]
         self.costs = pd.DataFrame(costs, pd.Index(self.rows, name=''))
 
-    def mean(self, name: str, digits: int = 2, gains: bool = False, spread: bool = False) -> pd.Series:
-        """Format the mean of a metric, or of its gains, over seeds, by row; ``spread`` adds the standard deviation."""
-        seeds = (self.gains if gains else self.runs)[name].groupby(level=0)
-        texts = seeds.mean().map(f'{{:{"+" * gains}.{digits}f}}'.format, na_action='ignore')
+    def mean(self, name: str, digits: int = 2, spread: bool = False) -> pd.Series:
+        """Format the mean of a metric over seeds, by row; ``spread`` adds the standard deviation."""
+        seeds = self.runs[name].groupby(level=0)
+        texts = seeds.mean().map(f'{{:.{digits}f}}'.format, na_action='ignore')
         return texts + seeds.std().map(lambda std: f' ± {std:.{digits}f}' if spread and std == std else '')
+
+    def gain(self, name: str) -> pd.Series:
+        """Format the gain of a metric over the first row, by row, with its 95 % confidence interval.
+
+        Student's interval of the difference of two means. The rows' standard deviations over seeds are pooled, since
+        each row has few. There is no interval if no row has two seeds.
+        """
+        seeds = self.runs[name].dropna().groupby(level=0)
+        mean, number, freedom = seeds.mean(), seeds.count(), (seeds.count() - 1).sum()
+        if self.rows[0] not in mean:
+            return pd.Series(dtype=object)
+        gain = (mean - mean[self.rows[0]]).drop(self.rows[0])
+        if not freedom:
+            return gain.map('{:+.2f}'.format)
+        pooled = (seeds.var().fillna(0) * (number - 1)).sum() / freedom
+        half = student_t.ppf(0.975, freedom) * (pooled * (1 / number + 1 / number[self.rows[0]])) ** 0.5
+        return pd.Series({row: f'{x:+.2f} ({x - half[row]:+.2f} to {x + half[row]:+.2f})' for row, x in gain.items()})
+
+    def number(self) -> pd.Series:
+        """Format the number of seeds, by row."""
+        return self.runs.mIoU.groupby(level=0).count().map(str)
 
     def markdown(self, columns: dict[str, pd.Series] | pd.DataFrame) -> str:
         """Make a table of texts with the rows in the grid's order."""
@@ -62,13 +83,12 @@ class Results:
 def accuracy(results: Results) -> str:
     """Tabulate the scores of every row, their gains over the first row, and the cost of training."""
     columns = {}
-    for score, gain in (('mIoU', 'gain'), ('mBF', 'mBF gain')):
-        columns[score] = results.mean(score, spread=True)
-        columns[gain] = results.mean(score, gains=True, spread=True)
+    for score in ('mIoU', 'mBF'):
+        columns |= {score: results.mean(score, spread=True), f'{score} gain': results.gain(score)}
     for head, name in {'PSNR (dB)': 'sr/PSNR', 'SSIM': 'sr/SSIM'}.items():
         if name in results.runs:
             columns[head] = results.mean(name)
-    columns['seeds'] = results.runs.mIoU.groupby(level=0).count().map(str)
+    columns['seeds'] = results.number()
     return results.markdown(columns | {name: results.mean(name) for name in ('hours', 'GiB')})
 
 
@@ -113,26 +133,33 @@ def _curves(results: Results) -> tuple[pd.DataFrame, Figure]:
     return results.curves, grid.set(ylabel='mIoU on the validation set (%), mean over seeds').figure
 
 
-def _sizes(results: Results) -> tuple[pd.DataFrame, Figure]:
-    """Draw the scores against the input size, by series."""
+def _latency(results: Results) -> str:
+    """Tabulate the scores with the latency that they cost."""
+    columns = {'input size': results.costs.input, 'latency (ms)': results.costs.milliseconds.map('{:.1f}'.format)}
+    columns |= {score: results.mean(score, spread=True) for score in ('mIoU', 'mBF')}
+    return results.markdown(columns | dict(seeds=results.number()))
+
+
+def _against_latency(results: Results) -> tuple[pd.DataFrame, Figure]:
+    """Draw the scores against the latency, by series; markers tell the input sizes."""
     scores = results.runs[['mIoU', 'mBF']].groupby(level=0).mean().reindex(results.rows)
-    data = scores.join(results.costs[['series', 'input']]).query('series != ""').dropna()
-    data['pixels'] = data.input.str.split('x', expand=True).astype(int).prod(axis=1)
-    long = data.melt(['series', 'input', 'pixels'], var_name='score', value_name='%')
-    independent = dict(facet_kws=dict(sharey=False))
-    grid = sns.relplot(long, x='pixels', y='%', hue='series', col='score', **LINES, **independent, height=4, aspect=1.2)
-    grid.set_titles('{col_name} (%)')
-    grid.set(xscale='log', xlabel='input size', ylabel='')  # by area, small sizes would be too close
-    for axes in grid.axes.flat:
-        axes.set_xticks(data.pixels.unique(), data.input.unique())
+    data = scores.join(results.costs[['series', 'input', 'milliseconds']]).query('series != ""').dropna()
+    figure = Figure(figsize=(11, 4.5), layout='constrained')
+    ticks = [2**i for i in range(12) if data.milliseconds.min() / 2 < 2**i < data.milliseconds.max() * 2]
+    for axes, score in zip(figure.subplots(1, 2), ('mIoU', 'mBF')):
+        keys = dict(data=data, x='milliseconds', y=score, hue='series', palette='colorblind', ax=axes)
+        sns.lineplot(**keys, legend=False)
+        sns.scatterplot(**keys, style='input', s=70, legend=score == 'mBF')
+        axes.set(xscale='log', xlabel='latency (ms)', ylabel=f'{score} (%)', xticks=ticks, xticklabels=ticks)
         axes.minorticks_off()
-    return data, grid.figure
+    sns.move_legend(axes, 'upper left', bbox_to_anchor=(1, 1))
+    return data, figure
 
 
 #: By the name that a grid's ``show`` has for them.
-TABLES = dict(seeds=_seeds, classes=_classes, cost=_cost)
+TABLES = dict(seeds=_seeds, classes=_classes, cost=_cost, latency=_latency)
 #: They return their data, too.
-PICTURES = dict(classes=_class_gains, curves=_curves, sizes=_sizes)
+PICTURES = dict(classes=_class_gains, curves=_curves, latency=_against_latency)
 
 
 def _write(grid: Grid, records: Path, out: Path) -> None:
@@ -143,9 +170,10 @@ def _write(grid: Grid, records: Path, out: Path) -> None:
     results = Results(grid, records)
     if results.runs.empty:
         return
-    Path(out, f'{grid.name}.md').write_text(accuracy(results), encoding='utf-8')
+    if 'latency' not in grid.show:  # its table has the scores
+        Path(out, f'{grid.name}.md').write_text(accuracy(results), encoding='utf-8')
     measured = 'input' in results.costs
-    for name in [name for name in grid.show if measured or name not in ('cost', 'sizes')]:
+    for name in [name for name in grid.show if measured or name not in ('cost', 'latency')]:
         if name in TABLES:
             Path(out, f'{grid.name}_{name}.md').write_text(TABLES[name](results), encoding='utf-8')
         if name in PICTURES:
@@ -154,20 +182,8 @@ def _write(grid: Grid, records: Path, out: Path) -> None:
             figure.savefig(out / f'{grid.name}_{name}.png', dpi=120, metadata=metadata)
 
 
-def _readme(grids: dict[str, Grid], records: Path) -> str:
-    """Return the README's table."""
-    columns = {}
-    for name, network in README.items():
-        results = Results(grids[name], records)
-        columns.setdefault('input size', results.costs.input)
-        columns[f'{network}: mIoU'] = results.mean('mIoU', 1, spread=True)
-        columns[f'{network}: mBF'] = results.mean('mBF', 1)
-        columns[f'{network}: latency (ms)'] = results.costs.milliseconds.map('{:.1f}'.format)
-    return results.markdown(pd.DataFrame(columns).loc[README_ROWS])
-
-
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write the tables and pictures of grids, and the table of the README."""
+    """Write the tables and pictures of grids, and the README's table."""
     parser = argparse.ArgumentParser('python -m projects.experiments.tables', description=main.__doc__)
     parser.add_argument('grids', nargs='*', type=Path, help='YAML files; if none, all committed ones and the README')
     parser.add_argument('--records', type=Path, default=FOLDER, help='folder of the records')
@@ -181,7 +197,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         before, begin, _, end, after = re.split(
             '(<!-- (?:begin|end): camvid table -->\n)', Path(ROOT, 'README.md').read_text()
         )
-        table = _readme(grids, args.records)
+        table = _latency(Results(grids[README], args.records))
         Path(ROOT, 'README.md').write_text(f'{before}{begin}{table}{end}{after}', encoding='utf-8')
 
 

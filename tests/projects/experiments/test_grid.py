@@ -38,7 +38,7 @@ def row(**keys) -> dict:
         (dict(seeds=[]), 'seeds must be different whole numbers'),
         (dict(seeds=[0, 0]), 'seeds must be different whole numbers'),
         (dict(seeds=[True]), 'seeds must be different whole numbers'),
-        (dict(show=['size']), 'show must list some of seeds, classes, cost, curves, sizes'),
+        (dict(show=['size']), 'show must list some of seeds, classes, cost, curves, latency'),
     ],
 )
 def test_mistakes_are_named(tmp_path, keys, message):
