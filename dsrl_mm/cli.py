@@ -16,7 +16,7 @@ from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import Runner
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from dsrl_mm.apis import ExportOptions, load_runtime, save_deploy, task_of
@@ -31,7 +31,7 @@ from dsrl_mm.engine.fsdp import check_strategy
 from dsrl_mm.engine.loading import check_classes, for_inference
 from dsrl_mm.engine.memory import keep_freed_memory
 from dsrl_mm.engine.reader import TrustCheckpoint
-from dsrl_mm.engine.resume import make_resumable
+from dsrl_mm.engine.resume import make_resumable, resume_from
 
 __all__ = ['deploy', 'load_config', 'preflight', 'test', 'train', 'training_config', 'use_amp']
 
@@ -188,9 +188,7 @@ def training_config(argv: Sequence[str] | None = None) -> Config:
         check_strategy(cfg)
         cfg.setdefault('runner_type', 'FlexibleRunner')
     if args.resume and (checkpoint := last_checkpoint(cfg) if args.resume == 'newest' else args.resume):
-        cfg.update(resume=True, load_from=str(checkpoint))
-        meta = CheckpointLoader.load_checkpoint(cfg.load_from, 'cpu', logger='silent')['meta']
-        cfg.randomness = dict(cfg.get('randomness') or {}, seed=meta.get('seed'))  # before data loaders take it
+        resume_from(cfg, str(checkpoint))
     return cfg
 
 

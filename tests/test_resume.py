@@ -71,6 +71,14 @@ def test_killed_while_saving(config, tmp_path, uninterrupted):
     torch.testing.assert_close(momenta, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize('lacking', ['optimizer', 'meta'])
+def test_a_checkpoint_of_weights_alone_is_refused(config, tmp_path, uninterrupted, lacking):
+    """MMEngine saves the best checkpoint without the optimizer's state."""
+    torch.save({key: value for key, value in uninterrupted.items() if key != lacking}, tmp_path / 'best_mIoU.pth')
+    with pytest.raises(ValueError, match=r'--resume: .*best_mIoU.pth holds weights.* load_from=.*best_mIoU.pth'):
+        call(cli.train, config, '--work-dir', tmp_path, '--resume', tmp_path / 'best_mIoU.pth')
+
+
 def test_goes_on_from_its_own_checkpoint_and_not_from_what_it_started_from(config, tmp_path, uninterrupted):
     torch.save(uninterrupted, tmp_path / 'start.pth')
     tuned = tmp_path / 'tuned.py'

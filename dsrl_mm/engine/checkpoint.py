@@ -26,14 +26,8 @@ _UMASK = os.umask(0)
 os.umask(_UMASK)
 
 
-def write_whole(file: Path, content: bytes, note: Path | None = None) -> None:
+def write_whole(file: Path, content: bytes) -> None:
     """Write a file so that it appears under its name only once it is complete on disk.
-
-    Args:
-        file (Path): where to write.
-        content (bytes): what to write.
-        note (Path, optional): a file that names it, written whole right before it appears, so that it is never older.
-            Defaults to None.
 
     Raises:
         OSError: if the disk is full; names the folder.
@@ -45,8 +39,6 @@ def write_whole(file: Path, content: bytes, note: Path | None = None) -> None:
             partial.flush()
             os.fsync(partial.fileno())
             os.chmod(partial.name, 0o666 & ~_UMASK)
-            if note is not None:
-                write_whole(note, str(file).encode())
             os.replace(partial.name, file)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -61,18 +53,11 @@ def write_whole(file: Path, content: bytes, note: Path | None = None) -> None:
 
 
 class AtomicLocalBackend(LocalBackend):
-    """MMEngine's local file backend; a file appears under its name only once it is complete on disk.
-
-    Args:
-        note (str, optional): path of a file that names the newest one, see :func:`write_whole`. Defaults to None.
-    """
-
-    def __init__(self, note: str | None = None):
-        self.note = note and Path(note)
+    """MMEngine's local file backend; a file appears under its name only once it is complete on disk."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         """Write ``obj`` to a temporary file next to ``filepath``, then rename it."""
-        write_whole(Path(filepath), obj, self.note)
+        write_whole(Path(filepath), obj)
 
 
 register_backend('AtomicLocalBackend', AtomicLocalBackend, force=True)
@@ -94,8 +79,8 @@ def _numbered(folder: Path, hook: ConfigDict) -> list[Path]:
 def last_checkpoint(cfg: Config) -> Path | None:
     """Find the checkpoint to resume from: the newest that can be read. Nothing is written.
 
-    MMEngine's note ``last_checkpoint`` is not asked: it may be empty, or name a file that a kill prevented or that has
-    since been moved.
+    MMEngine's note ``last_checkpoint`` is not read: after a kill it may be empty or name the checkpoint before, and it
+    may name a folder that was moved.
 
     Args:
         cfg (Config): of a training, with ``work_dir``.
@@ -164,14 +149,8 @@ class SafeCheckpointHook(CheckpointHook):
             remove(path)
 
     def _save_checkpoint_with_step(self, runner, step, meta) -> None:
-        stock = self.backend_args
-        if stock['backend'] == 'AtomicLocalBackend':
-            self.backend_args = stock | dict(note=str(Path(runner.work_dir, 'last_checkpoint')))
-        try:
-            with self._removing_last():
-                super()._save_checkpoint_with_step(runner, step, meta)
-        finally:
-            self.backend_args = stock
+        with self._removing_last():
+            super()._save_checkpoint_with_step(runner, step, meta)
 
     def _save_best_checkpoint(self, runner, metrics) -> None:
         if not self.save_best:

@@ -22,12 +22,12 @@ from mmengine.dist import all_reduce, get_rank, get_world_size
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import DATA_SAMPLERS, HOOKS
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import CheckpointLoader, EpochBasedTrainLoop, Runner
 
 from .config import type_name
 from .loading import match_checkpoint, modules_of
 
-__all__ = ['ResumableSampler', 'ResumableTrainingHook', 'make_resumable', 'own_chance']
+__all__ = ['ResumableSampler', 'ResumableTrainingHook', 'make_resumable', 'own_chance', 'resume_from']
 
 
 def _seed_all(*position: int) -> None:
@@ -179,6 +179,22 @@ class ResumableTrainingHook(Hook):
                 hook._save_checkpoint_with_step(runner, step, {})
         runner.logger.warning('SIGTERM: a checkpoint was saved. Continue with --resume.')
         sys.exit(128 + signal.SIGTERM)
+
+
+def resume_from(cfg: Config, checkpoint: str) -> None:
+    """Change a config so that its training continues from a checkpoint.
+
+    Raises:
+        ValueError: if the checkpoint holds no optimizer state, such as the best one (``save_best``) and deployed ones.
+    """
+    saved = CheckpointLoader.load_checkpoint(checkpoint, 'cpu', logger='silent')
+    if not {'meta', 'optimizer'} <= saved.keys():
+        raise ValueError(
+            f'--resume: {checkpoint} holds weights, but not the state of the optimizer. Resume from a numbered '
+            f'checkpoint of the work dir, or start a new training with load_from={checkpoint}.'
+        )
+    cfg.update(resume=True, load_from=checkpoint)
+    cfg.randomness = dict(cfg.get('randomness') or {}, seed=saved['meta'].get('seed'))  # before data loaders take it
 
 
 def make_resumable(cfg: Config) -> None:

@@ -202,21 +202,6 @@ def test_oldest_goes_after_the_newest_is_complete(tmp_path, writes, request):
     assert (tmp_path / 'last_checkpoint').read_text().endswith('iter_8.pth')
 
 
-def test_the_note_is_never_older_than_the_newest_checkpoint(tmp_path, monkeypatch, request):
-    """It names a checkpoint by the time this appears; the best one, a copy, is not noted."""
-    noted, replace = {}, os.replace
-
-    def spy(source, target):
-        replace(source, target)
-        if str(target).endswith('.pth'):
-            noted[Path(target).name] = Path(tmp_path, 'last_checkpoint').read_text()
-
-    monkeypatch.setattr(os, 'replace', spy)
-    runner(tmp_path, request.node.name, val_interval=4, save_best='acc', max_iters=4).train()
-    newest = [str(tmp_path / f'iter_{i}.pth') for i in (2, 4)]
-    assert noted == {'iter_2.pth': newest[0], 'iter_4.pth': newest[1], 'best_acc_iter_4.pth': newest[1]}
-
-
 @pytest.mark.parametrize('max_keep_ckpts', [1, 2, -1])
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, kill_at, request, max_keep_ckpts):
     name = request.node.name
