@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
@@ -23,7 +23,7 @@ from dsrl_mm.apis import ExportOptions, load_runtime, save_deploy, task_of
 from dsrl_mm.apis.export import FORMATS
 from dsrl_mm.apis.inferencer import find_model
 from dsrl_mm.apis.runtime import is_exported, use_runtime
-from dsrl_mm.engine.arguments import require_files
+from dsrl_mm.engine.arguments import OptionsAction, require_files
 from dsrl_mm.engine.checkpoint import last_checkpoint
 from dsrl_mm.engine.config import read_config, type_name
 from dsrl_mm.engine.dry_run import dry_run
@@ -54,7 +54,7 @@ def _parser(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='where logs, checkpoints and results go (work_dirs/CONFIG_NAME)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help=_CFG_OPTIONS_HELP)
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, help=_CFG_OPTIONS_HELP)
     parser.add_argument('--launcher', choices=['none', *_RANK], default='none', help='job launcher')
     parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
     # torch.distributed.launch passes one of these; torchrun sets the variable itself.
@@ -319,7 +319,7 @@ def deploy(argv: Sequence[str] | None = None) -> None:
     )
     for old in _RENAMED_IN_DEPLOY:
         parser.add_argument(old, nargs='*', help=argparse.SUPPRESS)
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help=_CFG_OPTIONS_HELP)
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, default={}, help=_CFG_OPTIONS_HELP)
     parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
     args = parser.parse_args(argv)
     for old, new in _RENAMED_IN_DEPLOY.items():

@@ -29,6 +29,7 @@ from dsrl_mm.apis.compare import add_models, quiet, read_models
 from dsrl_mm.apis.export import FORMATS, Network
 from dsrl_mm.apis.export_files import default_size
 from dsrl_mm.apis.runtime import of_network, use_runtime
+from dsrl_mm.engine.arguments import run
 from dsrl_mm.engine.config import input_channels
 from dsrl_mm.engine.loading import for_inference
 from dsrl_mm.engine.timing import time_in_turn
@@ -132,10 +133,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     built, rows = {}, []
     for name, trained in read_models(args).items():
         runtimes = build_runtimes(trained, args.runtimes, args.out / name, args.size, args.calib_dir)
-        for runtime, run in runtimes.items():
-            accuracy = evaluate(_ByRuntime(trained, run), f'{name} by {runtime}')['mIoU']
-            built[f'{name} {runtime}'] = run
-            height, width = run.meta['size']
+        for runtime, network in runtimes.items():
+            accuracy = evaluate(_ByRuntime(trained, network), f'{name} by {runtime}')['mIoU']
+            built[f'{name} {runtime}'] = network
+            height, width = network.meta['size']
             rows.append(dict(model=name, runtime=runtime, input=f'{height}x{width}', mIoU=accuracy))
     for row, milliseconds in zip(rows, benchmark(built, args.repeats).values()):
         row['milliseconds'] = milliseconds
@@ -148,4 +149,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -9,7 +9,7 @@ from zipfile import ZipFile
 import cv2
 import numpy as np
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from dsrl_mm.apis.compare import quiet
 from dsrl_mm.apis.deploy import build_deploy_model
-from dsrl_mm.engine.arguments import require_files
+from dsrl_mm.engine.arguments import OptionsAction, require_files, run
 from dsrl_mm.engine.checkpoint import write_whole
 from dsrl_mm.engine.config import read_config, type_name
 from dsrl_mm.engine.reader import TrustCheckpoint
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         '--split', choices=['test', 'val'], default='test', help='val: a trial on any number and size of images (test)'
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE for the config')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, default={}, help='KEY=VALUE for the config')
     parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
     args = parser.parse_args(argv)
     if args.out.suffix != '.zip':
@@ -112,4 +112,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -16,6 +16,7 @@ from dsrl_mm.apis.figures import (
     draw_rebuilt,
     evenly_spaced,
 )
+from dsrl_mm.engine.arguments import run
 
 __all__ = ['main']
 
@@ -73,4 +74,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

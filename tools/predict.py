@@ -3,6 +3,7 @@
 import sys
 
 from dsrl_mm.apis.predict import main
+from dsrl_mm.engine.arguments import run
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run(main))

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
@@ -18,6 +18,7 @@ from rich.progress import track
 from tabulate import tabulate
 from torch import nn
 
+from ..engine.arguments import OptionsAction, require_files
 from ..engine.complexity import measure_complexity
 from ..engine.config import read_config
 from ..engine.loading import load_for_inference, read_state_dict, without_pretrained
@@ -126,12 +127,13 @@ def latencies(
 
 
 class _AppendModel(argparse.Action):
-    """Appends a model, whose name must be new: results and files go by it."""
+    """Appends a model of two files, whose name must be new: results and files go by it."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: list[str], *_) -> None:
         models = getattr(namespace, self.dest) or []
         if values[0] in [name for name, *_ in models]:
             parser.error(f'--model: two models have the name {values[0]!r}; give each a name of its own')
+        require_files(parser, *values[1:])
         setattr(namespace, self.dest, [*models, values])
 
 
@@ -141,7 +143,7 @@ def add_models(parser: argparse.ArgumentParser, required: bool = True) -> None:
     parser.add_argument(
         '--model', nargs=3, action=_AppendModel, required=required, metavar=metavar, help='once for each model'
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE for every config')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, default={}, help='KEY=VALUE for every config')
     parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
 
 

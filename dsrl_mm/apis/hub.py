@@ -8,10 +8,11 @@ from typing import Any
 
 import mmengine
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from torch import Tensor
 
-from ..engine.config import evaluate
+from ..engine.arguments import OptionsAction
+from ..engine.config import evaluate, parse_config
 from ..engine.folders import written_together
 from ..engine.loading import read_state_dict
 from ..engine.optional import optional
@@ -77,7 +78,7 @@ def save_hub(
             f'{checkpoint}: name the license of the weights, such as --license apache-2.0; --license other also needs '
             '--license-name and --license-link. It depends on the data that they were trained on.'
         )
-    cfg = Config.fromfile(model, use_environment_variables=False)
+    cfg = parse_config(model, use_environment_variables=False)
     cfg.merge_from_dict(options)
     evaluate(cfg)
     low_res_input = low_res_input or cfg.model.get('low_res_input', False)
@@ -204,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--license-name', help='for --license other')
     parser.add_argument('--license-link', help='for --license other')
     parser.add_argument('--low-res-input', action='store_true', help='as of tools/deploy.py')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='as of tools/test.py')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, help='as of tools/test.py')
     parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
     args = parser.parse_args(argv)
     names = ('license', 'license_name', 'license_link')

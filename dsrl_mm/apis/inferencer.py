@@ -7,6 +7,7 @@ from typing import Any
 
 import mmengine
 import numpy as np
+import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 
@@ -77,6 +78,14 @@ def _predictor(cfg: Config, checkpoint: str | Path, entrance: str, device: str) 
     return predictor(deploy_config(cfg, low_res), network, read_dataset_meta(cfg, checkpoint))
 
 
+def _checked(device: str) -> str:
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:  # PyTorch without CUDA, no such GPU, no such name
+        raise ValueError(f'device {device!r} cannot be used: {str(error).splitlines()[0]}') from error
+    return device
+
+
 class Inferencer:
     """Predictor of segmentation, saliency or poses, for one image after the other or in batches.
 
@@ -123,7 +132,7 @@ class Inferencer:
             if checkpoint is None:
                 model, checkpoint, options = find_model(model)
             cfg = read_config(model, options | dict(cfg_options or {}))
-            self.predictor = _predictor(cfg, checkpoint, entrance, device or get_device())
+            self.predictor = _predictor(cfg, checkpoint, entrance, _checked(device or get_device()))
         self.meta = self.predictor.meta
 
     def load(self, file: str | Path) -> np.ndarray:

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from mmengine.config import DictAction
 from tqdm import tqdm
 
-from ..engine.arguments import require_files
+from ..engine.arguments import OptionsAction, require_files
 from ..engine.optional import optional
 from ..engine.reader import TrustCheckpoint
 from .inferencer import ENTRANCES, Inferencer, batches
@@ -163,7 +162,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--batch-size', type=int, default=1, help='images of one size predicted together (1)')
     parser.add_argument('--stride', type=int, default=1, help='predict every n-th frame of videos (1)')
     parser.add_argument('--strict', action='store_true', help='stop at the first source that cannot be predicted')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='as of tools/test.py')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, help='as of tools/test.py')
     parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
     args = parser.parse_args(argv)
     if args.stride < 1 or not 0 <= args.opacity <= 1:
@@ -222,13 +221,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         int: the exit status: 0, or 1 if a source was skipped.
 
     Raises:
-        SystemExit: with the message, if the command line names what cannot be predicted.
+        FileNotFoundError, ImportError, ValueError: if the command line names what cannot be predicted.
     """
     args = _parse(argv)
-    try:
-        sources, inferencer = _prepare(args)
-    except (FileNotFoundError, ImportError, ValueError) as error:
-        raise SystemExit(f'predict.py: {error}') from error
+    sources, inferencer = _prepare(args)
     report, start = _Report(args.strict), time.perf_counter()
     draw = partial(inferencer.draw, opacity=args.opacity)
     writer = _Writer(args.out_dir, args.save, draw, args.show, args.stride, args.codec)

@@ -1,9 +1,27 @@
-"""Checks of what a command line names."""
+"""Checks of what a command line names, and the end of a command that refuses it."""
 
 import argparse
+import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from traceback import extract_tb, walk_tb
+from typing import Any
 
-__all__ = ['require_files']
+from mmengine.config import DictAction
+
+__all__ = ['OptionsAction', 'require_files', 'run']
+
+
+class OptionsAction(DictAction):
+    """MMEngine's action of ``--cfg-options``, which ends a command with one line if something is no KEY=VALUE."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *others) -> None:
+        """Take the values that follow the option."""
+        for value in values:
+            if '=' not in value:
+                parser.error(f'{"/".join(self.option_strings)}: {value} is no KEY=VALUE')
+        super().__call__(parser, namespace, values, *others)
 
 
 def require_files(parser: argparse.ArgumentParser, *files: str | Path) -> None:
@@ -16,3 +34,38 @@ def require_files(parser: argparse.ArgumentParser, *files: str | Path) -> None:
     for file in files:
         if '://' not in str(file) and not Path(file).exists():
             parser.error(f'there is no {file}')
+
+
+def run(main: Callable[[], Any]) -> Any:
+    """Run a command. What it refuses ends it with one line on stderr and status 1; faults keep their traceback.
+
+    Args:
+        main (Callable): the command, which reads its arguments itself.
+    """
+    try:
+        return main()
+    except Exception as error:
+        message = _refusal(error)
+        if message is None:
+            raise
+        sys.exit(f'{Path(sys.argv[0]).name}: error: {message}')
+
+
+def _refusal(error: Exception) -> str | None:
+    """Return the message of an error that the person at the command line can mend; None of others.
+
+    These are what this project raises itself, what MMEngine says of a config, and files that cannot be opened.
+    """
+    message = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    modules = [frame.f_globals.get('__name__', '') for frame, _ in walk_tb(error.__traceback__)]
+    raised = (extract_tb(error.__traceback__)[-1].line or '').startswith('raise ')
+    if raised and modules[-1].split('.')[0] in ('__main__', 'dsrl_mm', 'projects'):
+        return message
+    if raised and modules[-1].startswith(('mmengine.config.', 'mmengine.registry.')):
+        return message
+    if isinstance(error, FileNotFoundError) or (isinstance(error, OSError) and error.filename):
+        return message
+    built = 'mmengine.registry.build_functions' in modules and isinstance(error, TypeError)
+    if built and re.search(r'__init__\(\) (got an unexpected|missing \d+ required)', message):
+        return f'{message}. Check the keys of its dict in the config.'
+    return None

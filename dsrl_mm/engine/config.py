@@ -21,6 +21,7 @@ __all__ = [
     'from_known_package',
     'input_channels',
     'nearest',
+    'parse_config',
     'plain_datasets',
     'read_config',
     'type_name',
@@ -43,23 +44,33 @@ def read_config(path: str | Path, options: Mapping | None = None, check: bool = 
         check (bool): whether to refuse options and misspelled keys that nothing reads. Defaults to False.
 
     Raises:
-        ValueError: for an environment variable with an apostrophe, or an option or a key that nothing reads.
+        ValueError: as :func:`parse_config`, or for an option or a key that nothing reads.
     """
-    try:
-        cfg = Config.fromfile(path)
-    except SyntaxError as error:  # MMEngine pastes the values of environment variables into the text
-        quoted = [name for name, value in os.environ.items() if "'" in value and name.endswith('_ROOT')]
-        if not quoted:
-            raise
-        raise ValueError(
-            f'{path} is no Python with the values of environment variables put in: an apostrophe in {quoted[0]}='
-            f'{os.environ[quoted[0]]} ends its text. Rename the folder, or name a link to it without one.'
-        ) from error
+    cfg = parse_config(path)
     cfg.merge_from_dict(options or {})
     if check and _is_known_code(cfg):
         _check_keys(Path(path), cfg)
         check_options(cfg, options or {})
     return evaluate(cfg)
+
+
+def parse_config(path: str | Path, **options: bool) -> Config:
+    """Read a config file as MMEngine's ``Config.fromfile`` does.
+
+    Raises:
+        ValueError: if the file is no Python, perhaps because of an environment variable with an apostrophe.
+    """
+    try:
+        return Config.fromfile(path, **options)
+    except SyntaxError as error:
+        # MMEngine pastes the values of environment variables into the text.
+        quoted = [name for name, value in os.environ.items() if "'" in value and name.endswith('_ROOT')]
+        if not quoted:
+            raise ValueError(f'{path} is no Python: {error}') from error
+        raise ValueError(
+            f'{path} is no Python with the values of environment variables put in: an apostrophe in {quoted[0]}='
+            f'{os.environ[quoted[0]]} ends its text. Rename the folder, or name a link to it without one.'
+        ) from error
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

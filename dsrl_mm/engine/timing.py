@@ -25,7 +25,12 @@ def time_in_turn(
 
     Returns:
         dict[str, list[float]]: seconds per call, by name. CUDA is synchronized.
+
+    Raises:
+        ValueError: if ``repeats`` is less than 1.
     """
+    if repeats < 1:
+        raise ValueError(f'repeats (--repeats) is {repeats}, but at least 1 call must be timed')
     seconds = {name: [] for name in functions}
     for turn in range(-warmup, repeats):
         for name, function in functions.items():

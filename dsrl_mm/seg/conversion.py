@@ -20,7 +20,7 @@ from torch.nn.modules.module import (
     register_module_parameter_registration_hook,
 )
 
-from ..engine.config import builds, input_channels, type_name
+from ..engine.config import builds, input_channels, parse_config, type_name
 from .canvas import CanvasSegmentor
 from .checks.size_errors import explain_size_error
 from .head_wrapper import check_wrappable
@@ -284,7 +284,7 @@ def write_converted(
     path, out = find_config(source), Path(out)
     if out.exists():
         raise FileExistsError(f'{out} exists already; nothing was written')
-    cfg = Config.fromfile(path)
+    cfg = parse_config(path)
     converted, note = convert(cfg)
     body = _text_beyond(cfg, converted, path, out) if _inherits(cfg, path) else converted.pretty_text
     origin = source if '::' in str(source) else path.name
@@ -296,7 +296,7 @@ def write_converted(
 def run_tool(
     parser: argparse.ArgumentParser, argv: Sequence[str] | None, write: Callable[[argparse.Namespace], Path]
 ) -> None:
-    """Run a converter's command: parse, write, and end with the message of an expected error.
+    """Run a converter's command: parse, and write.
 
     Args:
         parser (argparse.ArgumentParser): with the converter's own options; ``config`` and ``--out`` are added.
@@ -306,8 +306,5 @@ def run_tool(
     parser.add_argument('config', help='a path, or mmseg::FOLDER/NAME.py for one that MMSegmentation ships')
     parser.add_argument('-o', '--out', type=Path, required=True, help='the file to write')
     args = parser.parse_args(argv)
-    try:
-        write(args)
-    except (FileExistsError, FileNotFoundError, ImportError, TypeError, ValueError) as error:
-        raise SystemExit(f'{parser.prog}: {args.config}: {error}') from error
+    write(args)
     print(f'Written to {args.out}')

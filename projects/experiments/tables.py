@@ -10,6 +10,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from scipy.stats import t as student_t
 
+from dsrl_mm.engine.arguments import run
+
 from .config import ROOT
 from .grid import GRIDS, Grid, load_grid
 from .records import FOLDER, read_costs, read_records
@@ -202,4 +204,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

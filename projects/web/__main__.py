@@ -1,3 +1,5 @@
+from dsrl_mm.engine.arguments import run
+
 from .build import main
 
-main()
+run(main)

@@ -106,7 +106,7 @@ class TestImages:
     def test_results_are_no_sources(self, run, images, tmp_path):
         run(images, '--save', 'mask')
         for source in (tmp_path, tmp_path / 'out/mask', tmp_path / 'out/mask/a.png'):
-            with pytest.raises(SystemExit, match='out/mask/a.png lies where results go'):
+            with pytest.raises(ValueError, match='out/mask/a.png lies where results go'):
                 run(source, '--save', 'mask')
         assert files(tmp_path / 'out') == ['mask/a.png', 'mask/sub/b.png']
 
@@ -166,7 +166,7 @@ class TestVideos:
 
     def test_h264_without_its_package(self, run, video, monkeypatch, tmp_path):
         monkeypatch.setitem(sys.modules, 'av', None)
-        with pytest.raises(SystemExit, match=r'av is not installed. Type: pip install "dsrl_mm\[video\]"'):
+        with pytest.raises(ImportError, match=r'av is not installed. Type: pip install "dsrl_mm\[video\]"'):
             run(video, '--codec', 'h264')
         assert not (tmp_path / 'out').exists()
         assert run(video, '--codec', 'h264', '--save', 'mask')[0] == 0
@@ -283,15 +283,15 @@ def test_options_out_of_range(option, capsys):
 
 
 @pytest.mark.parametrize(
-    ('arguments', 'message'),
+    ('arguments', 'error', 'message'),
     [
-        (['street_net', 'street.png'], r'^predict.py: street.png: there is no such image'),
-        (['street_net', __file__], r'^predict.py: street_net is no folder .* not in the model zoo'),
-        (['street_net.onnx', __file__], r'^predict.py: There is no street_net.onnx'),
+        (['street_net', 'street.png'], FileNotFoundError, '^street.png: there is no such image'),
+        (['street_net', __file__], ValueError, '^street_net is no folder .* not in the model zoo'),
+        (['street_net.onnx', __file__], FileNotFoundError, '^There is no street_net.onnx'),
     ],
 )
-def test_mistakes_end_with_one_line(arguments, message):
-    with pytest.raises(SystemExit, match=message):
+def test_mistakes_are_named(arguments, error, message):
+    with pytest.raises(error, match=message):
         main(arguments)
 
 

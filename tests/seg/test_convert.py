@@ -351,15 +351,15 @@ def test_shipped_config_is_written_whole(tmp_path):
 def test_bad_requests_leave_no_file(tmp_path, capsys):
     out = tmp_path / 'out.py'
     for name, reason in (('no/such.py', 'no config'), ('mmseg::no/such.py', 'no config'), ('mmdet::a.py', 'mmdet')):
-        with pytest.raises(SystemExit, match=reason):
+        with pytest.raises(FileNotFoundError, match=reason):
             main([name, '-o', str(out)])
-    with pytest.raises(SystemExit, match='scale_factor'):
+    with pytest.raises(ValueError, match='scale_factor'):
         main([SHIPPED, '-o', str(out), '--scale-factor', '1'])
-    with pytest.raises(SystemExit, match='refines'):
+    with pytest.raises(TypeError, match='refines'):
         main(['mmseg::ocrnet/ocrnet_hr18_4xb2-160k_cityscapes-512x1024.py', '-o', str(out)])
     assert not out.exists()
     out.write_text('mine')
-    with pytest.raises(SystemExit, match='exists already'):
+    with pytest.raises(FileExistsError, match='exists already'):
         main([SHIPPED, '-o', str(out)])
     assert out.read_text() == 'mine'
 

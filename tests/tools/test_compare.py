@@ -9,6 +9,9 @@ from tools.analysis_tools import compare as tool
 
 def test_options_are_for_every_config(tmp_path, monkeypatch, capsys):
     files = {name: toy_data.write_config(tmp_path / name, tmp_path) for name in 'ab'}
+    monkeypatch.chdir(tmp_path)
+    for name in files:
+        (tmp_path / f'{name}.pth').touch()
     found = {}
 
     def compare_models(entries, out, pictures):
@@ -28,5 +31,5 @@ def test_options_are_for_every_config(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize('main', [tool.main, benchmark.main])
 def test_models_need_names_of_their_own(main, capsys):
     with pytest.raises(SystemExit):
-        main(['--model', 'a', 'one.py', 'one.pth', '--model', 'a', 'two.py', 'two.pth'])
+        main(2 * ['--model', 'a', __file__, __file__])
     assert "two models have the name 'a'" in capsys.readouterr().err

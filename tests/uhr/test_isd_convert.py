@@ -116,12 +116,12 @@ def test_what_cannot_be_converted(cfg, error, message):
 
 def test_bad_requests_leave_no_file(tmp_path, capsys):
     (tmp_path / 'toy.py').write_text(stock_cfg().pretty_text)
-    with pytest.raises(SystemExit, match='scale_factor must be an integer of at least 2'):
+    with pytest.raises(ValueError, match='scale_factor must be an integer of at least 2'):
         main([str(tmp_path / 'toy.py'), '-o', str(tmp_path / 'out.py'), '--scale-factor', '1'])
     assert not (tmp_path / 'out.py').exists()
     main([str(tmp_path / 'toy.py'), '-o', str(tmp_path / 'out.py'), '--no-sr'])
     assert Config.fromfile(tmp_path / 'out.py').model.sr_aux == {}
-    with pytest.raises(SystemExit, match='exists already'):
+    with pytest.raises(FileExistsError, match='exists already'):
         main([str(tmp_path / 'toy.py'), '-o', str(tmp_path / 'out.py')])
 
 

@@ -4,12 +4,13 @@ import argparse
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, TRANSFORMS
 from rich.progress import track
 
+from dsrl_mm.engine.arguments import OptionsAction, run
 from dsrl_mm.engine.config import plain_datasets, read_config, type_name
 
 __all__ = ['band_statistics', 'images', 'main']
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Print mean and std of the training images of a config, as model.data_preprocessor takes them."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument('config', help='a config of MMSegmentation')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE for the config')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, default={}, help='KEY=VALUE for the config')
     args = parser.parse_args(argv)
     cfg = read_config(args.config, args.cfg_options)
     mean, std = band_statistics(images(cfg))
@@ -68,4 +69,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

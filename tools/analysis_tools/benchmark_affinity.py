@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dsrl_mm.core import affinity_loss
 from dsrl_mm.core.affinity import matrix_product
+from dsrl_mm.engine.arguments import run
 from dsrl_mm.engine.timing import time_in_turn
 
 __all__ = ['main', 'naive_affinity_loss']
@@ -160,4 +161,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -9,13 +9,13 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from mmengine.config import DictAction
 from mmengine.device import get_device
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
 from tabulate import tabulate
 
 from dsrl_mm.apis import deploy_config
+from dsrl_mm.engine.arguments import OptionsAction, run
 from dsrl_mm.engine.config import input_channels, read_config
 from dsrl_mm.engine.timing import time_in_turn
 
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--repeats', type=int, default=5, help='timed runs of each')
     parser.add_argument('--amp', action='store_true', help='mixed precision: float16 on a GPU, bfloat16 on a CPU')
     parser.add_argument('--json', type=Path, help='a file to write the rows to')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE for every config')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, default={}, help='KEY=VALUE for every config')
     args = parser.parse_args(argv)
     functions = {path: prediction(path, args.shape, args.cfg_options, args.amp) for path in args.configs}
     clock = time.process_time if get_device() == 'cpu' else time.perf_counter
@@ -71,4 +71,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -22,6 +22,7 @@ from torch import nn
 
 from dsrl_mm.apis import task_of
 from dsrl_mm.cli import use_amp
+from dsrl_mm.engine.arguments import run
 from dsrl_mm.engine.config import read_config
 from dsrl_mm.engine.loading import without_pretrained
 from dsrl_mm.engine.timing import time_in_turn
@@ -103,4 +104,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from dsrl_mm.apis.compare import add_models, compare_models, quiet, read_models, to_markdown
+from dsrl_mm.engine.arguments import run
 
 __all__ = ['main']
 
@@ -21,4 +22,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dsrl_mm.apis.compare import Trained, quiet
 from dsrl_mm.core.fa_loss import common_positions
+from dsrl_mm.engine.arguments import run
 from dsrl_mm.engine.config import read_config
 
 __all__ = ['agreement', 'main']
@@ -90,4 +91,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -5,12 +5,13 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from rich.progress import track
 from tabulate import tabulate
 
 from dsrl_mm.apis import task_of
+from dsrl_mm.engine.arguments import OptionsAction, run
 from dsrl_mm.engine.complexity import measure_complexity
 from dsrl_mm.engine.config import input_channels, read_config
 from dsrl_mm.engine.loading import without_pretrained
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('configs', nargs='+', help='config files')
     parser.add_argument('--shape', type=int, nargs=2, metavar=('H', 'W'), help="the network's input size, in pixels")
     parser.add_argument('--out', type=Path, help='a CSV file to write')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE for every config')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, default={}, help='KEY=VALUE for every config')
     args = parser.parse_args(argv)
     rows = []
     for path in track(args.configs, 'Counting'):
@@ -76,4 +77,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -15,6 +15,8 @@ import torch
 from mmengine.device import get_device
 from mmengine.fileio import dump, load
 
+from dsrl_mm.engine.arguments import run
+
 __all__ = ['main']
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,4 +107,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

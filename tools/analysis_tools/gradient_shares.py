@@ -11,7 +11,6 @@ from itertools import islice
 from statistics import mean
 
 import torch
-from mmengine.config import DictAction
 from mmengine.device import get_device
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
@@ -20,6 +19,7 @@ from rich.progress import track
 from tabulate import tabulate
 from torch import Tensor, nn
 
+from dsrl_mm.engine.arguments import OptionsAction, run
 from dsrl_mm.engine.config import read_config
 from dsrl_mm.engine.reader import TrustCheckpoint
 
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', nargs='?', help='of a training; without, the weights that one starts from')
     parser.add_argument('--batches', type=int, default=10)
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help="settings that override the config's")
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, help="settings that override the config's")
     parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
     args = parser.parse_args(argv)
     cfg = read_config(args.config, args.cfg_options)
@@ -104,4 +104,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

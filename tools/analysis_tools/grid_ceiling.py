@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.structures import PixelData
@@ -14,6 +14,7 @@ from rich.progress import track
 from torch import Tensor
 
 from dsrl_mm.apis.compare import quiet, to_markdown
+from dsrl_mm.engine.arguments import OptionsAction, run
 from dsrl_mm.engine.config import input_channels, read_config
 from dsrl_mm.engine.loading import without_pretrained
 from dsrl_mm.seg import SSSRHead
@@ -102,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         '--strides', type=int, nargs='+', default=[4], help='other grids, by their stride on the canvas'
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE for the config')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, default={}, help='KEY=VALUE for the config')
     args = parser.parse_args(argv)
     cfg = read_config(args.config, args.cfg_options)
     quiet()
@@ -116,4 +117,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

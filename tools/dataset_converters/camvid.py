@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from dsrl_mm.engine.arguments import run
 from dsrl_mm.seg import CamVidDataset
 from dsrl_mm.seg.datasets.color_labels import color_table, ids_of_colors
 from dsrl_mm.seg.datasets.converting import check_all, check_pair_size, convert_all, read_pixels, some, write_pixels
@@ -212,4 +213,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dsrl_mm.engine.arguments import run
 from dsrl_mm.engine.checkpoint import AtomicLocalBackend
 
 __all__ = ['convert', 'draw', 'main']
@@ -100,4 +101,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dsrl_mm.engine.arguments import run
 from dsrl_mm.seg.datasets.color_labels import color_table, ids_of_colors
 from dsrl_mm.seg.datasets.converting import (
     check_all,
@@ -134,4 +135,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dsrl_mm.engine.arguments import run
 from dsrl_mm.seg.datasets.converting import (
     check_all,
     check_names,
@@ -97,4 +98,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)
