@@ -89,7 +89,9 @@ class ExportedPredictor:
         people = []
         for box in boxes:
             crop = self.crop(dict(img=image, bbox=box[None]))
-            found, size = self._run(crop['img'][None])[0], np.array(crop['input_size'])
+            found = self._run(crop['img'][None])[0]
+            # UDP's crops reach from the center of the first pixel to that of the last.
+            size = np.array(crop['input_size']) - self.meta['udp']
             if self.meta['output'] == 'heatmaps':
                 found = self._peaks(found)
             scale = crop['input_scale']

@@ -62,11 +62,11 @@ class SegPredictor:
         data = [self.pipeline(dict(img=image, img_shape=shape, ori_shape=shape)) for image in images]
         return [self._convert(sample) for sample in self.model.test_step(pseudo_collate(data))]
 
-    @staticmethod
-    def _convert(sample: Any) -> Prediction:
-        scores = sample.seg_logits.data
-        mask = sample.pred_sem_seg.data[0].cpu().numpy().astype(mask_dtype(len(scores)))
-        return Prediction(mask, scores[0].float().cpu().numpy() if len(scores) == 1 else None)
+    def _convert(self, sample: Any) -> Prediction:
+        mask = sample.pred_sem_seg.data[0].cpu().numpy().astype(mask_dtype(self.model.num_classes))
+        if 'seg_logits' not in sample or len(sample.seg_logits.data) > 1:
+            return Prediction(mask)
+        return Prediction(mask, sample.seg_logits.data[0].float().cpu().numpy())
 
 
 class PosePredictor:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from ..engine.optional import optional
@@ -193,6 +194,8 @@ def use_runtime(model: nn.Module, runtime: Runtime) -> None:
         return found
 
     model.encode_decode = encode_decode
+    # Without logits, an ISDSegmentor would not call it.
+    model.test_cfg = ConfigDict(model.test_cfg, keep_logits=True)
 
 
 def _one_hot(mask: Tensor, classes: int) -> Tensor:

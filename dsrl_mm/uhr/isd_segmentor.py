@@ -125,12 +125,19 @@ class ISDSegmentor(CanvasSegmentor):
             return
         if self.align_corners:
             raise ValueError('ISDSegmentor: test_cfg.keep_logits=False needs a deep head with align_corners=False')
-        for key in ('crop_size', 'stride') if cfg.get('mode') == 'slide' else ():
+        if cfg.get('mode') != 'slide':
+            return
+        for key in ('crop_size', 'stride'):
             if any(side % self.multiple for side in cfg[key]):
                 raise ValueError(
                     f'ISDSegmentor: test_cfg.{key} is {tuple(cfg[key])}, but with keep_logits=False it must be '
                     f'multiples of {self.multiple}'
                 )
+        if any(step > side for step, side in zip(cfg.stride, cfg.crop_size)):
+            raise ValueError(
+                f'ISDSegmentor: windows would leave pixels out. Set test_cfg.stride, {tuple(cfg.stride)}, to at most '
+                f'test_cfg.crop_size, {tuple(cfg.crop_size)}.'
+            )
 
     @property
     def multiple(self) -> int:

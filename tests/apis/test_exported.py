@@ -131,9 +131,9 @@ def test_poses(inferencer, tmp_path, argmax):
 
 
 @pytest.mark.parametrize('argmax', [False, True])
-@pytest.mark.parametrize(('codec', 'pixels'), [('MSRAHeatmap', (4, 8)), ('UDPHeatmap', (31 / 7, 2 * 63 / 15))])
+@pytest.mark.parametrize(('codec', 'pixels'), [('MSRAHeatmap', (4, 8)), ('UDPHeatmap', (32 / 7, 2 * 64 / 15))])
 def test_pixels_of_a_heatmaps_cell(tmp_path, monkeypatch, argmax, codec, pixels):
-    """UDP's grids of 8x16 cells and 32x64 pixels share their corners."""
+    """UDP's grid of 8x16 cells reaches from edge to edge of the box, as its codec and affine transform have it."""
     config, checkpoint = write_pose_model(tmp_path)
     cfg = Config.fromfile(config)
     cfg.model.head.decoder.type = codec

@@ -4,9 +4,10 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmseg.apis import inference_model, init_model
-from toy import model_cfg
+from toy import head_cfg, model_cfg
 from toy_models import CLASSES, PALETTE, PIPELINE, write_model, write_pose_model
 from toy_pgnet import pgnet_cfg
+from uhr.toy_isd import isd_cfg
 
 from dsrl_mm.apis import Inferencer, save_deploy
 from dsrl_mm.apis.inferencer import batches, find_model
@@ -116,6 +117,15 @@ class TestEntrance:
     def test_unknown(self, trained):
         with pytest.raises(ValueError, match="auto, low-res, canvas, not 'lr'"):
             Inferencer(*trained, entrance='lr')
+
+
+def test_without_logits(tmp_path):
+    cfg = isd_cfg(head_cfg('FCNHead'), test_cfg=dict(mode='whole'))
+    config, checkpoint = write_model(tmp_path, cfg, custom_imports=dict(imports=['dsrl_mm.uhr']))
+    expected = Inferencer(config, checkpoint, device='cpu')(picture())
+    options = {'model.test_cfg.keep_logits': False}
+    found = Inferencer(config, checkpoint, device='cpu', cfg_options=options)(picture())
+    assert np.array_equal(found.mask, expected.mask) and len(np.unique(found.mask)) > 1
 
 
 def test_saliency(tmp_path):

@@ -7,6 +7,7 @@ import toy
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from toy import batch, build, model_cfg, preprocessor_cfg, spread_weights
+from uhr.toy_isd import isd_cfg
 
 from dsrl_mm.apis import ExportOptions, Runtime, load_runtime, save_deploy
 from dsrl_mm.apis.export import Network
@@ -113,6 +114,14 @@ class TestInPlaceOfTheModel:
         found = [sample.pred_sem_seg.data for sample in fresh.test_step(data)]
         assert len(torch.cat(expected).unique()) > 1
         assert (torch.cat(found) == torch.cat(expected)).float().mean() > 0.999  # bytes round what was normalized
+
+    def test_of_a_model_without_logits(self):
+        cfg = isd_cfg(test_cfg=dict(mode='whole', keep_logits=False), sr_aux=None)
+        model, other = spread_weights(build(cfg)).eval(), build(cfg, seed=1).eval()
+        expected = model.test_step(batch())[0].pred_sem_seg.data
+        use_runtime(other, of_network(Network(model), META | dict(size=list(toy.SIZE), batch=None)))
+        assert torch.equal(other.test_step(batch())[0].pred_sem_seg.data, expected)
+        assert len(expected.unique()) > 1
 
     def test_of_another_number_of_classes(self):
         model = build(model_cfg(dsrl=False, head='FCNHead')).eval()

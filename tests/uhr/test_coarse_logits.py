@@ -120,6 +120,11 @@ class TestPredictions:
             build(isd_cfg(test_cfg=test_cfg | dict(keep_logits=False)))
         build(isd_cfg(test_cfg=test_cfg))  # as they like, with logits
 
+    def test_windows_must_cover_the_canvas(self):
+        test_cfg = dict(mode='slide', crop_size=(64, 64), stride=(64, 80), keep_logits=False)
+        with pytest.raises(ValueError, match=r'leave pixels out. Set test_cfg.stride, \(64, 80\), to at most'):
+            build(isd_cfg(test_cfg=test_cfg))
+
     def test_corners_must_not_be_aligned(self):
         head = head_cfg('FCNHead', align_corners=True)
         with pytest.raises(ValueError, match='needs a deep head with align_corners=False'):

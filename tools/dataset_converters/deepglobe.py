@@ -5,7 +5,6 @@ images for training, 142 for testing, and the other 207 for validation.
 """
 
 import argparse
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache, partial
@@ -15,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dsrl_mm.engine.arguments import run
+from dsrl_mm.engine.checkpoint import write_whole
 from dsrl_mm.seg.datasets.color_labels import color_table, ids_of_colors
 from dsrl_mm.seg.datasets.converting import (
     check_all,
@@ -76,8 +76,7 @@ def _convert_pair(pair: _Pair, out: Path) -> None:
         raise ValueError(f'{pair.label}: {error}') from error
     # The label is written first, so that every image has one.
     write_pixels(ids, out / 'labels' / pair.split / pair.label.name)
-    (out / 'images' / pair.split).mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(pair.image, out / 'images' / pair.split / pair.image.name)
+    write_whole(out / 'images' / pair.split / pair.image.name, pair.image.read_bytes())
 
 
 def convert(

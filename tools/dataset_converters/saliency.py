@@ -5,7 +5,6 @@ learns them.
 """
 
 import argparse
-import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dsrl_mm.engine.arguments import run
+from dsrl_mm.engine.checkpoint import write_whole
 from dsrl_mm.seg.datasets.converting import (
     check_all,
     check_names,
@@ -48,8 +48,7 @@ def _convert_pair(pair: _Pair, out: Path) -> None:
         gray = gray * np.uint8(255)
     # The mask is written first, so that every image has one.
     write_pixels(gray, out / 'mask' / f'{pair.mask.stem}.png')
-    (out / 'image').mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(pair.image, out / 'image' / pair.image.name)
+    write_whole(out / 'image' / pair.image.name, pair.image.read_bytes())
 
 
 def convert(

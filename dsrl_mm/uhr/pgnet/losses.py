@@ -9,6 +9,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...core.resample import check_weight
+from .masks import labeled
 
 __all__ = ['AttentionGuidedLoss', 'BCEIoULoss', 'attention_guided_loss', 'iou_loss', 'ssim_loss']
 
@@ -135,7 +136,7 @@ class BCEIoULoss(nn.Module):
             mask = target.float() if soft else (target == 1).float().unsqueeze(1)
             valid = torch.ones_like(logits) if weight is None else weight.float().view_as(logits)
             if not soft:
-                valid = valid * (target != ignore_index).unsqueeze(1)
+                valid = valid * labeled(target, ignore_index).unsqueeze(1)
             prob = logits.sigmoid()
             loss = _mean(_bce(logits, mask), valid) + iou_loss(prob, mask, valid)
             if self.ssim_weight:

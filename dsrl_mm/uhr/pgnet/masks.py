@@ -4,7 +4,12 @@ import torch
 from mmseg.utils import SampleList
 from torch import Tensor
 
-__all__ = ['check_binary', 'mask_of']
+__all__ = ['check_binary', 'labeled', 'mask_of']
+
+
+def labeled(ids: Tensor, ignore_index: int | None) -> Tensor:
+    """Return 1 where class ids are of labeled pixels, else 0, as float; ``ignore_index=None`` ignores none."""
+    return torch.ones_like(ids, dtype=torch.float) if ignore_index is None else (ids != ignore_index).float()
 
 
 def mask_of(samples: SampleList, ignore_index: int | None) -> tuple[Tensor, Tensor]:
@@ -20,7 +25,7 @@ def mask_of(samples: SampleList, ignore_index: int | None) -> tuple[Tensor, Tens
         tuple[Tensor, Tensor]: masks in [0, 1], and 1 where pixels are labeled, else 0; both float, (B, 1, H, W).
     """
     ids = torch.stack([sample.gt_sem_seg.data for sample in samples])
-    valid = (ids != ignore_index).float()
+    valid = labeled(ids, ignore_index)
     if all('gt_depth_map' in sample for sample in samples):
         mask = torch.stack([sample.gt_depth_map.data for sample in samples]).float()
     else:

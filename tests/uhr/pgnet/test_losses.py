@@ -50,6 +50,8 @@ def test_class_ids_are_masks_without_the_unlabeled_pixels():
     torch.testing.assert_close(BCEIoULoss()(logits, void), BCEIoULoss()(logits, mask, weight=valid))
     torch.testing.assert_close(BCEIoULoss()(logits, ids), BCEIoULoss()(logits, mask))
     assert BCEIoULoss()(logits, void) != BCEIoULoss()(logits, ids)
+    void_is_background = BCEIoULoss()(logits, void, ignore_index=None)
+    torch.testing.assert_close(void_is_background, BCEIoULoss()(logits, mask * valid))
 
 
 def test_an_image_without_labels_teaches_nothing():
