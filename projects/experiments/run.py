@@ -113,7 +113,8 @@ class Run:
             append(notes, dict(peak_memory_mib=read_log(train).memory.fillna(memory).max()))  # a GPU's is in the log
         tested_by = _commit()
         sr = ['--sr-metrics'] * bool((read_text(self.text)['model'].get('sr_aux') or {}).get('head'))
-        _call('test.py', self.config, checkpoint, '--work-dir', self.folder / 'test', *sr, log=log)
+        out = ('--work-dir', self.folder / 'test', '--out', self.folder / 'masks')
+        _call('test.py', self.config, checkpoint, *out, *sr, log=log)
         metrics = json.loads(max(self.folder.glob('test/*/*.json')).read_text())
         metrics = {key: value for key, value in metrics.items() if not key.endswith('time')}
         result = dict(metrics=metrics, **course(read_log(train)), sessions=read_lines(notes), tested_by=tested_by)

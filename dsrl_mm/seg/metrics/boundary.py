@@ -7,7 +7,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmseg.registry import METRICS
 
-__all__ = ['BoundaryMetric', 'boundary_counts']
+__all__ = ['BoundaryMetric', 'boundary_counts', 'boundary_scores']
 
 
 def _distance(pixels: np.ndarray) -> np.ndarray:
@@ -65,6 +65,23 @@ def boundary_counts(
         )
         counts[index] = [np.count_nonzero(mask) for mask in masks]
     return counts
+
+
+def boundary_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Compute the scores of every class from sums of :func:`boundary_counts`.
+
+    Args:
+        counts (np.ndarray): numbers of pixels, (..., K, 6).
+
+    Returns:
+        dict[str, np.ndarray]: ``BF`` and ``BIoU``, from 0 to 1, (..., K); NaN for a class without a boundary.
+    """
+    predicted, right, true, found, intersection, union = np.moveaxis(counts, -1, 0)
+    with np.errstate(invalid='ignore'):  # 0 / 0 is NaN
+        precision, recall = (part / np.maximum(whole, 1) for part, whole in ((right, predicted), (found, true)))
+        f_score = np.where(right + found > 0, 2 * precision * recall / (precision + recall), 0.0)
+        scores = {'BF': f_score, 'BIoU': intersection / union}
+    return {name: np.where(predicted + true > 0, values, np.nan) for name, values in scores.items()}
 
 
 @METRICS.register_module(force=True)
@@ -129,12 +146,7 @@ class BoundaryMetric(BaseMetric):
 
     def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float]:
         """Sum the counts over images and compute the scores of every class."""
-        predicted, right, true, found, intersection, union = sum(results).T
-        with np.errstate(invalid='ignore'):  # 0 / 0 is NaN: a class without boundary
-            precision, recall = (part / np.maximum(whole, 1) for part, whole in ((right, predicted), (found, true)))
-            f_score = np.where(right + found > 0, 2 * precision * recall / (precision + recall), 0.0)
-            scores = {'BF': f_score, 'BIoU': intersection / union}
-        scores = {name: np.where(predicted + true > 0, values, np.nan) for name, values in scores.items()}
+        scores = boundary_scores(sum(results))
         metrics = {f'm{name}': 100 * float(np.nanmean(values)) for name, values in scores.items()}
         for name, values in scores.items():
             metrics |= zip((f'{name}.{label}' for label in self.dataset_meta['classes']), (100 * values).tolist())

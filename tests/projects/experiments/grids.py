@@ -33,9 +33,9 @@ note(f'end {config.stem}')
 TEST = """
 import json, sys
 from pathlib import Path
-folder = Path(sys.argv[4], '1')
+folder = Path(sys.argv[sys.argv.index('--work-dir') + 1], '1')
 folder.mkdir(parents=True, exist_ok=True)
-(folder / '1.json').write_text(json.dumps({'mIoU': 50.0, 'mBF': 25.0, 'sr': len(sys.argv[5:]), 'time': 1.0}))
+(folder / '1.json').write_text(json.dumps({'mIoU': 50.0, 'mBF': 25.0, 'sr': '--sr-metrics' in sys.argv, 'time': 1.0}))
 """
 
 
