@@ -17,8 +17,8 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import MMLogger, print_log
 from mmengine.model import BaseModel
-from mmengine.registry import HOOKS, METRICS, MODELS, OPTIMIZERS, Registry, init_default_scope
-from mmengine.runner import Runner
+from mmengine.registry import HOOKS, LOOPS, METRICS, MODELS, OPTIMIZERS, Registry, init_default_scope
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
 from .config import flat, from_known_package, nearest, type_name
 from .resume import own_chance
@@ -73,7 +73,32 @@ def _check_weights(cfg: Config) -> None:
             raise ValueError(f'model.{key}={value}: with a negative weight, training increases a loss. Set at least 0.')
 
 
+#: What each of MMEngine's loops counts.
+_COUNTED = {EpochBasedTrainLoop: 'max_epochs', IterBasedTrainLoop: 'max_iters'}
+
+
+def _check_train_cfg(loop: Mapping) -> None:
+    """Check that the loop reads all that ``train_cfg`` sets, and that it knows when to end."""
+    if ('type' in loop) == ('by_epoch' in loop):
+        raise ValueError('train_cfg needs its type, such as "IterBasedTrainLoop", or by_epoch, and not both')
+    cls = _class_of(loop, LOOPS) if 'type' in loop else [*_COUNTED][not loop['by_epoch']]
+    if cls not in _COUNTED:
+        return
+    (other,) = _COUNTED.keys() - {cls}
+    remedy = (
+        f'Set {_COUNTED[cls]}, or choose the other loop by train_cfg=dict(_delete_=True, type="{other.__name__}", '
+        f'{_COUNTED[other]}=..., val_interval=...).'
+    )
+    known = _arguments(cls) - {'self', 'runner', 'dataloader'}
+    for name in loop.keys() - known - {'type', 'by_epoch', '_scope_'}:
+        near = remedy if name in _COUNTED.values() else f'Did you mean {nearest(name, known)}?'
+        raise ValueError(f'train_cfg.{name}: {cls.__name__} has no such option. {near}')
+    if _COUNTED[cls] not in loop:
+        raise ValueError(f'train_cfg does not say when {cls.__name__} ends. {remedy}')
+
+
 def _check_loop(cfg: Config) -> None:
+    _check_train_cfg(cfg.train_cfg)
     loop, sampler = cfg.train_cfg, cfg.train_dataloader.get('sampler') or {}
     sampler = sampler.get('sampler', sampler)  # of a ResumableSampler
     by_epoch = type_name(loop) == 'EpochBasedTrainLoop' or ('type' not in loop and loop.get('by_epoch'))

@@ -73,6 +73,10 @@ def epochs(cfg):
     cfg.train_dataloader.sampler = dict(type='ResumableSampler', sampler=dict(type='InfiniteSampler'))
 
 
+def loop(**train_cfg):
+    return lambda cfg: setattr(cfg, 'train_cfg', train_cfg)
+
+
 def too_few_images(cfg):
     cfg.train_dataloader.update(batch_size=9, drop_last=True, sampler=dict(type='DefaultSampler', shuffle=False))
 
@@ -97,6 +101,14 @@ FAULTS = dict(
     metric=(bad_option('val_evaluator.iou_metric', ['mDice']), r'val_evaluator.iou_metric: .* mean iou_metrics\?'),
     save_best=(bad_option('default_hooks.checkpoint.save_best', ['mIoU', 'mIou']),
                r"default_hooks.checkpoint.save_best: val_evaluator gives no 'mIou'; .* mean 'mIoU'\?"),
+    epochs_of_iterations=(bad_option('train_cfg.max_epochs', 3),
+        r'train_cfg.max_epochs: IterBasedTrainLoop has no such option. Set max_iters, or .*="EpochBased.*, max_epochs='),
+    iterations_of_epochs=(loop(by_epoch=True, max_iters=3),
+        r'train_cfg.max_iters: EpochBasedTrainLoop has no such option. Set max_epochs, or .*="IterBased.*, max_iters='),
+    endless=(loop(type='IterBasedTrainLoop'), 'does not say when IterBasedTrainLoop ends. Set max_iters, or'),
+    loop_option=(loop(type='EpochBasedTrainLoop', max_epochs=1, val_intervall=1), r'mean val_interval\?'),
+    loop=(loop(max_iters=3), 'train_cfg needs its type'),
+    two_loops=(loop(by_epoch=False, type='IterBasedTrainLoop', max_iters=3), 'train_cfg needs its type.* and not both'),
     optimizer=(bad_option('optim_wrapper.optimizer.type', 'SDG'), r'optimizer.type="SDG": .* Did you mean SGD\?'),
     negative=(bad_option('model.auxiliary_head.loss_decode', dict(type='CrossEntropyLoss', loss_weight=-1.0)),
               r'model.auxiliary_head.loss_decode.loss_weight=-1.0: with a negative weight'),
