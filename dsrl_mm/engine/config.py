@@ -41,15 +41,16 @@ def read_config(path: str | Path, options: Mapping | None = None, check: bool = 
     Args:
         path (str | Path): the config file.
         options (Mapping, optional): overrides by dotted key, as ``--cfg-options`` gives them. Defaults to None.
-        check (bool): whether to refuse options and misspelled keys that nothing reads. Defaults to False.
+        check (bool): whether to refuse misspelled keys of the file. Defaults to False.
 
     Raises:
         ValueError: as :func:`parse_config`, or for an option or a key that nothing reads.
     """
     cfg = parse_config(path)
     cfg.merge_from_dict(options or {})
-    if check and _is_known_code(cfg):
-        _check_keys(Path(path), cfg)
+    if _is_known_code(cfg):
+        if check:
+            _check_keys(Path(path), cfg)
         check_options(cfg, options or {})
     return evaluate(cfg)
 

@@ -102,7 +102,7 @@ FAULTS = dict(
     save_best=(bad_option('default_hooks.checkpoint.save_best', ['mIoU', 'mIou']),
                r"default_hooks.checkpoint.save_best: val_evaluator gives no 'mIou'; .* mean 'mIoU'\?"),
     epochs_of_iterations=(bad_option('train_cfg.max_epochs', 3),
-        r'train_cfg.max_epochs: IterBasedTrainLoop has no such option. Set max_iters, or .*="EpochBased.*, max_epochs='),
+        r'train_cfg.max_epochs: IterBasedTrainLoop has no such option. Set max_iters, or .*="EpochBased.* max_epochs='),
     iterations_of_epochs=(loop(by_epoch=True, max_iters=3),
         r'train_cfg.max_iters: EpochBasedTrainLoop has no such option. Set max_epochs, or .*="IterBased.*, max_iters='),
     endless=(loop(type='IterBasedTrainLoop'), 'does not say when IterBasedTrainLoop ends. Set max_iters, or'),
