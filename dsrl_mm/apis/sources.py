@@ -1,9 +1,12 @@
 """Images and videos to predict on: found, read one by one, and named for the results."""
 
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from glob import glob, has_magic
 from itertools import count, takewhile
+from mimetypes import guess_type
 from pathlib import Path
 
 import cv2
@@ -55,7 +58,7 @@ class Frame:
 
 
 def find_sources(source: str | int) -> list[Source]:
-    """Find images and videos.
+    """Find images and videos; a line on stderr counts the files of a folder that seem to be some and are left out.
 
     Args:
         source (str | int): an image, a video, an address of a stream, a folder (subfolders count), a glob, where ``**``
@@ -79,14 +82,19 @@ def find_sources(source: str | int) -> list[Source]:
     else:
         root = Path(*takewhile(lambda part: not has_magic(part), path.parts))
         files = map(Path, glob(text, recursive=True))
-    files = sorted(file for file in files if file.suffix.lower() in _IMAGES | _VIDEOS and file.is_file())
+    found = sorted(file for file in files if file.is_file())
+    files = [file for file in found if file.suffix.lower() in _IMAGES | _VIDEOS]
+    suffixes = Counter(file.suffix.lower() for file in found)
+    if others := {suffix: suffixes[suffix] for suffix in suffixes.keys() - _IMAGES - _VIDEOS if _is_picture(suffix)}:
+        counts = ', '.join(f'{count} {suffix}' for suffix, count in sorted(others.items()))
+        print(f'{text}: left out {counts}. Convert such files to PNG or WebM to predict them.', file=sys.stderr)
     if not files:
         raise FileNotFoundError(f'{text}: there is no such image, video or folder with images or videos')
-    found = [
+    sources = [
         Source(str(file), file.relative_to(root).with_suffix(''), file.suffix.lower() in _VIDEOS) for file in files
     ]
-    names = {one.name: one for one in found}
-    for one in found:
+    names = {one.name: one for one in sources}
+    for one in sources:
         if names[one.name] is not one:
             raise ValueError(f'{one} and {names[one.name]} differ only in the suffix. Rename one, or pick by a glob.')
         for folder in one.name.parents:
@@ -95,7 +103,12 @@ def find_sources(source: str | int) -> list[Source]:
                     f'Masks of {one} and of the frames of {names[folder]} would lie in one folder. Rename one, or pick '
                     'by a glob.'
                 )
-    return found
+    return sources
+
+
+def _is_picture(suffix: str) -> bool:
+    """Whether a suffix is that of images or videos of any kind."""
+    return (guess_type(f'a{suffix}')[0] or '').startswith(('image/', 'video/'))
 
 
 def check_whole(file: str) -> None:

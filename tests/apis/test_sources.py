@@ -61,6 +61,16 @@ class TestFinding:
         with pytest.raises(ValueError, match=r'er/b.png and of the frames of .*er.webm would lie in one folder'):
             find_sources(folder)
 
+    def test_images_that_are_left_out_are_counted_once(self, folder, capsys):
+        assert find_sources(folder) and capsys.readouterr().err == ''  # of notes.txt
+        for name in ('c.gif', 'deep/d.GIF', 'e.svg'):
+            (folder / name).touch()
+        assert len(find_sources(folder)) == 4
+        assert capsys.readouterr().err.startswith(f'{folder}: left out 2 .gif, 1 .svg. Convert such files')
+        with pytest.raises(FileNotFoundError):
+            find_sources(folder / '*.gif')
+        assert 'left out 1 .gif.' in capsys.readouterr().err
+
     @pytest.mark.parametrize('source', ['nowhere', 'in/*.gif', '.'])
     def test_nothing(self, tmp_path, monkeypatch, source):
         monkeypatch.chdir(tmp_path)
