@@ -1,6 +1,7 @@
 """Config, checkpoint and exported files for inference, without what only training needs."""
 
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from ..engine.config import plain_datasets
 from ..engine.folders import written_together
 from ..engine.loading import check_classes, load_for_inference
-from .export_files import ExportOptions, export_files
+from .export_files import NAMES, ExportOptions, export_files
 from .task import task_of
 
 __all__ = ['build_deploy_model', 'deploy_config', 'read_dataset_meta', 'save_deploy']
@@ -90,6 +91,24 @@ def _halve(name: str, value: Tensor) -> Tensor:
     return value.half()
 
 
+def _fingerprint(cfg: Config, model: nn.Module) -> str:
+    """Hash a model's config and weights, which tells exported files of two models apart."""
+    digest = sha256(repr(cfg.model.to_dict()).encode())
+    for name, value in model.state_dict().items():
+        digest.update(name.encode() + value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _exported_from_another(folder: Path, fingerprint: str) -> list[Path]:
+    """Find the exported files of a folder if its ``deploy.pth`` is not of the model with this fingerprint."""
+    try:
+        if _read_meta(folder / 'deploy.pth').get('fingerprint') == fingerprint:
+            return []
+    except (FileNotFoundError, ValueError):  # there is none, or a damaged one
+        pass
+    return [folder / name for name in NAMES if (folder / name).is_file()]
+
+
 def save_deploy(
     cfg: Config,
     checkpoint: str | Path,
@@ -100,7 +119,8 @@ def save_deploy(
 ) -> list[Path]:
     """Write ``deploy.py`` (config), ``deploy.pth`` (weights) and, on request, exported files.
 
-    All files are written, or none.
+    All files are written, or none. Files that ``out_dir`` holds of another model's export are then removed; those of
+    this model in other formats stay.
 
     Args:
         cfg (Config): of the trained model.
@@ -126,12 +146,18 @@ def save_deploy(
     state_dict = model.state_dict()
     if half:
         state_dict = {name: _halve(name, value) for name, value in state_dict.items()}
+    fingerprint = _fingerprint(deployed, model)
+    old = _exported_from_another(out_dir, fingerprint)
     with written_together(out_dir) as folder:
         files = [folder / 'deploy.py', folder / 'deploy.pth']
         deployed.dump(files[0])
-        kept = {key: meta[key] for key in ('epoch', 'iter') if key in meta}
+        kept = dict(fingerprint=fingerprint) | {key: meta[key] for key in ('epoch', 'iter') if key in meta}
         if dataset_meta:
             kept['dataset_meta'] = dataset_meta
         torch.save(dict(state_dict=state_dict, meta=kept), files[1])
         files += export_files(deployed, model, dataset_meta, folder, export)
-    return [out_dir / file.name for file in files]
+    files = [out_dir / file.name for file in files]
+    for file in sorted({*old} - {*files}):
+        file.unlink()
+        print(f'{file.name}: removed, because it was exported from another model')
+    return files

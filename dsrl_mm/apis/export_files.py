@@ -22,11 +22,16 @@ from .predictors import pose_meta, seg_meta
 from .runtime import Runtime, load_runtime, of_network
 from .task import task_of
 
-__all__ = ['ExportOptions', 'check_parity', 'default_size', 'export_files']
+__all__ = ['NAMES', 'ExportOptions', 'check_parity', 'default_size', 'export_files']
 
 #: By precision: the largest difference of logits or heatmaps, over their largest value, and the least share of equal
 #: pixels or keypoints.
 _BOUNDS = dict(float32=(1e-3, 0.999), float16=(3e-2, 0.98), int8=(float('inf'), 0.95))
+
+#: End of a file's stem, by precision.
+_ENDS = dict(float32='', float16='_half', int8='_int8')
+#: Names of all files that exports write.
+NAMES = {f'deploy{end}{suffix}' for end in _ENDS.values() for suffix in (*FORMATS.values(), '.bin')}
 
 #: What stays open, by (size, batch).
 _OPEN = {
@@ -266,10 +271,10 @@ def export_files(cfg: Config, model: nn.Module, dataset_meta: dict, folder: Path
     ways = [(False, False)]
     if options.dynamic:
         ways = [(True, True), (True, False), *ways] if network.segments else [(False, True), *ways]
-    suffix = dict(float32='', float16='_half', int8='_int8')[options.precision]
+    end = _ENDS[options.precision]
     written = []
     for name in options.formats:
-        file = folder / f'deploy{"" if name == "pt2" else suffix}{FORMATS[name]}'
+        file = folder / f'deploy{"" if name == "pt2" else end}{FORMATS[name]}'
         for way in ways:
             try:
                 result = export(file, *way)

@@ -124,6 +124,7 @@ class TestFiles:
         assert all(file.parent == tmp_path / 'new' / 'folder' for file in files)
 
         saved = torch.load(files[1], weights_only=True)
+        assert len(saved['meta'].pop('fingerprint')) == 64
         assert saved['meta'] == dict(dataset_meta=dict(classes=list('abcde')), iter=9)
         assert {name.split('.')[0] for name in saved['state_dict']} == {'backbone', 'decode_head'}
         assert files[1].stat().st_size < path.stat().st_size
@@ -156,6 +157,33 @@ class TestFiles:
         assert again[0].read_text() == config.read_text()
         deployed = build_deploy_model(Config.fromfile(again[0]), again[1])
         assert torch.equal(logits_of(deployed, batch()), logits_of(model, batch()))
+
+    def test_exported_files_of_another_model_are_removed(self, run, tmp_path, monkeypatch, capsys):
+        def export(_, model, meta, folder, options):
+            for name in options.formats:
+                (folder / name).write_text('new')
+            return [folder / name for name in options.formats]
+
+        monkeypatch.setattr('dsrl_mm.apis.deploy.export_files', export)
+        cfg, path, model = run
+
+        def files(*names, **options):
+            save_deploy(cfg, path, tmp_path / 'out', export=ExportOptions(names), **options)
+            return {file.name for file in (tmp_path / 'out').iterdir()} - {'deploy.py', 'deploy.pth'}
+
+        assert files('deploy.xml', 'deploy.bin') == {'deploy.xml', 'deploy.bin'}
+        (tmp_path / 'out/mine.onnx').touch()
+        both = {'deploy.xml', 'deploy.bin', 'deploy_half.onnx', 'mine.onnx'}
+        assert files('deploy_half.onnx', half=True) == both  # of the same model
+        assert capsys.readouterr().out == ''
+        assert files('deploy.xml', low_res_input=True) == {'deploy.xml', 'mine.onnx'}
+        removed = 'deploy.bin: removed, because it was exported from another model'
+        assert capsys.readouterr().out.splitlines() == [removed, removed.replace('.bin', '_half.onnx')]
+        torch.save(dict(state_dict={name: value + 1 for name, value in model.state_dict().items()}), path)
+        assert files(low_res_input=True) == {'mine.onnx'}
+        (tmp_path / 'out/deploy.onnx').touch()
+        (tmp_path / 'out/deploy.pth').write_bytes(b'damaged')
+        assert files(low_res_input=True) == {'mine.onnx'}
 
 
 class TestExport:
