@@ -45,6 +45,9 @@ import sys
 for name in ('mmpose', 'xtcocotools', 'munkres', 'mmdet'):
     sys.modules[name] = None  # not installed
 import dsrl_mm.seg, dsrl_mm.cli, dsrl_mm.seg.checks.data, dsrl_mm.apis.deploy
+import importlib.util
+if importlib.util.find_spec('torchvision'):
+    import torchvision.transforms
 """,
         '-W',
         'error::UserWarning',
@@ -147,36 +150,6 @@ def test_an_xtcocotools_for_another_numpy_is_named(tmp_path, error):
     assert re.search(POSE_LINES, done.stderr.strip())[2] == '--force-reinstall --no-cache-dir '
 
 
-def test_mmcv_operators_are_found_and_raise_when_used(tmp_path):
-    fake_package(tmp_path, 'mmcv')
-    done = run_python(
-        """
-import importlib, importlib.util, sys
-from dsrl_mm import compat
-
-compat.prepare('mmcv')
-ext = importlib.import_module('mmcv._ext')  # as mmcv.utils.ext_loader does
-assert hasattr(ext, 'ms_deform_attn_forward')
-try:
-    ext.ms_deform_attn_forward(1, offset=2)
-except ImportError as error:
-    print(error)
-compat.prepare('mmcv')
-assert sys.modules['mmcv._ext'] is ext
-""",
-        path=tmp_path,
-    )
-    assert 'operator "ms_deform_attn_forward" is not installed' in done.stdout, done.stderr
-
-
-def test_compiled_mmcv_operators_are_left_alone(tmp_path):
-    fake_package(tmp_path, 'mmcv', _ext='nms = "compiled"')
-    done = run_python(
-        'from dsrl_mm import compat; compat.prepare("mmcv"); import mmcv._ext; print(mmcv._ext.nms)', path=tmp_path
-    )
-    assert done.stdout == 'compiled\n', done.stderr
-
-
 # What torchvision does with its compiled operators while it is imported.
 TORCHVISION = """
 import torch
@@ -187,10 +160,12 @@ def nms(dets, scores, iou_threshold):
 """
 
 
-def test_torchvision_is_importable_without_its_compiled_operators(tmp_path):
+def test_missing_operators_of_mmcv_and_torchvision_raise_when_used(tmp_path):
+    fake_package(tmp_path, 'mmcv')
     fake_package(tmp_path, 'torchvision', __init__=TORCHVISION)
     done = run_python(
         """
+import importlib, importlib.util, sys
 import torch
 from dsrl_mm import compat
 
@@ -198,23 +173,32 @@ try:
     import torchvision
 except RuntimeError as error:
     print(error)
-compat.prepare()
-compat.prepare()
+compat.prepare('mmcv')
+ext = importlib.import_module('mmcv._ext')  # as mmcv.utils.ext_loader does
+assert hasattr(ext, 'ms_deform_attn_forward')
+compat.prepare('mmcv')
+assert sys.modules['mmcv._ext'] is ext
 import torchvision
 try:
     torch.ops.torchvision.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
 except NotImplementedError as error:
+    print(str(error).splitlines()[0])
+try:
+    ext.ms_deform_attn_forward(1, offset=2)
+except ImportError as error:
     print(error)
 """,
         path=tmp_path,
     )
-    without, when_used = done.stdout.splitlines()[:2]
+    without, of_torchvision, of_mmcv = done.stdout.splitlines()
     assert 'operator torchvision::nms does not exist' in without
-    assert "Could not run 'torchvision::nms'" in when_used
+    assert "Could not run 'torchvision::nms'" in of_torchvision
+    assert 'operator "ms_deform_attn_forward" is not installed' in of_mmcv
 
 
-def test_torchvision_with_operators_keeps_them(tmp_path):
+def test_compiled_operators_of_mmcv_and_torchvision_are_left_alone(tmp_path):
     """A second definition of a schema is an error of torch's, so it would show here."""
+    fake_package(tmp_path, 'mmcv', _ext='nms = "compiled"')
     fake_package(tmp_path, 'torchvision', __init__=TORCHVISION)
     (tmp_path / 'torchvision' / '_C.so').touch()
     done = run_python(
@@ -229,23 +213,13 @@ def load_library(path):
     library.impl('nms', lambda dets, scores, iou_threshold: scores + 1, 'CPU')
 
 torch.ops.load_library = load_library
-compat.prepare()
-import torchvision
-print(torch.ops.torchvision.nms(torch.zeros(1, 4), torch.zeros(1), 0.5).item())
+compat.prepare('mmcv')
+import mmcv._ext, torchvision
+print(mmcv._ext.nms, torch.ops.torchvision.nms(torch.zeros(1, 4), torch.zeros(1), 0.5).item())
 """,
         path=tmp_path,
     )
-    assert done.stdout == '1.0\n', done.stderr
-
-
-@pytest.mark.skipif(importlib.util.find_spec('torchvision') is None, reason='needs torchvision')
-def test_the_installed_torchvision_is_importable():
-    done = run_python(
-        'from dsrl_mm import compat; compat.prepare(); import torchvision, torchvision.transforms',
-        '-W',
-        'error::UserWarning',
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
+    assert done.stdout == 'compiled 1.0\n', done.stderr
 
 
 @pytest.mark.parametrize(
