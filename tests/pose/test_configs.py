@@ -6,6 +6,7 @@ import mmpose
 import numpy as np
 import pytest
 import torch
+import toy
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.structures import InstanceData, PixelData
@@ -33,6 +34,7 @@ def cfg(request):
 
 @pytest.fixture(scope='module')
 def model(cfg):
+    toy.shrink(cfg.model.backbone)  # fewer of the same blocks
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
     model.init_weights()
@@ -148,6 +150,7 @@ def test_the_documents_config_works_on_a_stock_one(stock, tmp_path):
     (tmp_path / 'dsrl.py').write_text((ROOT.parent / 'docs/examples/my_pose_config_dsrl.py').read_text())
     cfg = Config.fromfile(tmp_path / 'dsrl.py')
     cfg.model.backbone.init_cfg = None  # nothing is downloaded in tests
+    toy.shrink(cfg.model.backbone)
     test_codec_is_the_same_everywhere(cfg)
     model = MODELS.build(cfg.model)
     losses = model(**model.data_preprocessor(random_batch(cfg.codec), training=True), mode='loss')

@@ -22,6 +22,8 @@ from dsrl_mm.seg.conversion import build_for_shapes
 
 ROOT = Path(__file__).parents[2] / 'configs'
 CONFIGS = sorted(path.stem for path in (ROOT / 'isdnet').glob('*.py'))
+#: That of isdnet_r18_cityscapes.
+OF_ONE_NETWORK = ('isdnet_r18_deepglobe', 'isdnet_r18_inria_aerial')
 CANVAS = (128, 160)  # the least for SegFormer
 ISD_LOSSES = {f'{name}.loss_ce' for name in ('deep', 'deep_16', 'deep_8')} | {'sr.loss_sisr', 'sr.loss_structure'}
 
@@ -52,7 +54,15 @@ def test_how_many_configs_are_shipped():
     assert (len(CONFIGS), sum(is_isd(load(name)) for name in CONFIGS)) == (14, 8)
 
 
-@pytest.mark.parametrize('name', CONFIGS)
+def test_configs_of_one_network_differ_in_the_number_of_classes_alone():
+    first, *others = (
+        re.sub(r"'num_classes': \d+", '', str(dict(load(name).model, data_preprocessor=None)))
+        for name in ('isdnet_r18_cityscapes', *OF_ONE_NETWORK)
+    )
+    assert others == [first] * 2
+
+
+@pytest.mark.parametrize('name', [name for name in CONFIGS if name not in OF_ONE_NETWORK])
 def test_training_step_reaches_every_parameter_and_predicts(name):
     cfg = load(name)
     model = build(cfg.model)
