@@ -26,7 +26,6 @@ from ..engine.metrics import with_sr_metric
 from ..engine.reader import TrustCheckpoint
 from ..engine.timing import time_in_turn
 from .deploy import build_deploy_model
-from .figures import Sampled, draw_comparison
 from .task import task_of
 
 __all__ = [
@@ -173,6 +172,8 @@ def compare_models(
         as 2), ``GMACs`` (as 1), ``latency (ms)`` of one image, ``sr/PSNR`` (dB), ``sr/SSIM``, and both of the enlarged
         network input (``sr/PSNR_enlarged``, ``sr/SSIM_enlarged``).
     """
+    from .figures import Sampled, draw_comparison  # Matplotlib would take a tenth of every command's start
+
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     table, deployed, shapes = {}, {}, {}
