@@ -42,6 +42,7 @@ def save_hub(
     license: Mapping[str, str] | None = None,
     low_res_input: bool = False,
     cfg_options: Mapping[str, Any] | None = None,
+    card: str | None = None,
 ) -> list[Path]:
     """Write a folder that a hub takes, and that :class:`~dsrl_mm.apis.Inferencer` and the tools take for a model.
 
@@ -58,11 +59,14 @@ def save_hub(
             'other', also ``license_name`` and ``license_link``. Defaults to None: that of the model zoo.
         low_res_input (bool): see :func:`~dsrl_mm.apis.deploy_config`. Defaults to False: as the config says.
         cfg_options (Mapping, optional): overrides of the config, by dotted keys.
+        card (str, optional): 'keep' or 'replace' a ``README.md`` that is there. Defaults to None: refuse if it is
+            another than the new one.
 
     Returns:
         list[Path]: the files written.
 
     Raises:
+        FileExistsError: if there is another ``README.md`` and ``card`` does not say what to do.
         ImportError: if safetensors is not installed.
         ValueError: if the license is not known, and as :func:`~dsrl_mm.apis.build_deploy_model`.
     """
@@ -90,12 +94,18 @@ def save_hub(
     tensors = {name: _alone(value) for name, value in read_state_dict(checkpoint).items() if name in names}
     metadata = dict(format='pt', dataset_meta=json.dumps(dataset_meta, default=lambda array: array.tolist()))
     out_dir = Path(out_dir)
-    card = _card(out_dir.resolve().name, entry, license, deployed, dataset_meta)
+    text, readme = _card(out_dir.resolve().name, entry, license, deployed, dataset_meta), out_dir / 'README.md'
+    old = readme.read_text(encoding='utf-8') if readme.is_file() else text
+    if card is None and old != text:
+        raise FileExistsError(
+            f'{readme} is not the card that would be written: it was edited, or is of another model. Nothing was '
+            'written. Choose by --card keep or --card replace.'
+        )
     with written_together(out_dir) as folder:
         files = [folder / name for name in ('config.py', 'model.safetensors', 'README.md')]
         deployed.dump(files[0])
         safetensors.save_file(tensors, files[1], metadata)
-        files[2].write_text(card, encoding='utf-8')
+        files[2].write_text(old if card == 'keep' else text, encoding='utf-8')
     return [out_dir / file.name for file in files]
 
 
@@ -125,7 +135,11 @@ def _card(
         pipeline_tag=task,
         tags=['dsrl', 'low-resolution', 'mmpose' if pose else 'mmsegmentation', *(part.lower() for part in network)],
     )
-    scores = [(result['Dataset'], *score) for result in entry.get('Results', []) for score in result['Metrics'].items()]
+    scores = [
+        (result['Dataset'], result['Split'], *score)
+        for result in entry.get('Results', [])
+        for score in result['Metrics'].items()
+    ]
     if scores:
         head |= dict(datasets=[data.lower()], metrics=['mean_iou'], **{'model-index': [_results(name, task, scores)]})
     names = dataset_meta.get('keypoint_id2name', {}).values() if pose else dataset_meta.get('classes') or ()
@@ -135,7 +149,7 @@ def _card(
         size = network_size if cfg.model.get('low_res_input') else cfg.crop_size
         rows['Image size'] = '{}x{} (height x width)'.format(*size)
         rows['Network input'] = '{}x{}'.format(*network_size)
-    rows |= {f'{metric} on {where}': f'{value:.2f}' for where, metric, value in scores}
+    rows |= {f'{metric} on {where}, {split}': f'{value:.2f}' for where, split, metric, value in scores}
     paper, link = entry.get('Paper'), license.get('license_link')
     terms = license.get('license_name', license['license'])
     return _CARD.format(
@@ -149,15 +163,15 @@ def _card(
     )
 
 
-def _results(name: str, task: str, scores: Sequence[tuple[str, str, float]]) -> dict[str, Any]:
+def _results(name: str, task: str, scores: Sequence[tuple[str, str, str, float]]) -> dict[str, Any]:
     """Return the scores in the form of a card's ``model-index``."""
     results = [
         dict(
             task=dict(type=task),
-            dataset=dict(type=where.lower(), name=where),
+            dataset=dict(type=where.lower(), name=where, split=split),
             metrics=[dict(type='mean_iou', name=metric, value=value)],
         )
-        for where, metric, value in scores
+        for where, split, metric, value in scores
     ]
     return dict(name=name, results=results)
 
@@ -205,6 +219,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--license-name', help='for --license other')
     parser.add_argument('--license-link', help='for --license other')
     parser.add_argument('--low-res-input', action='store_true', help='as of tools/deploy.py')
+    parser.add_argument(
+        '--card', choices=['keep', 'replace'], help='what to do with another README.md in the folder (refuse)'
+    )
     parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, help='as of tools/test.py')
     parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
     args = parser.parse_args(argv)
@@ -217,5 +234,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         license=license,
         low_res_input=args.low_res_input,
         cfg_options=args.cfg_options,
+        card=args.card,
     ):
         print(f'{file}  {file.stat().st_size / 2**20:.1f} MiB')

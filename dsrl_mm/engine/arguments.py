@@ -4,8 +4,9 @@ import argparse
 import re
 import sys
 from collections.abc import Callable
+from dis import opmap
 from pathlib import Path
-from traceback import extract_tb, walk_tb
+from traceback import walk_tb
 from typing import Any
 
 from mmengine.config import DictAction
@@ -58,7 +59,11 @@ def _refusal(error: Exception) -> str | None:
     """
     message = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
     modules = [frame.f_globals.get('__name__', '') for frame, _ in walk_tb(error.__traceback__)]
-    raised = (extract_tb(error.__traceback__)[-1].line or '').startswith('raise ')
+    last = error.__traceback__
+    while last.tb_next:
+        last = last.tb_next
+    # By a statement: an operation that fails, such as int('a'), is a fault in whatever module it is.
+    raised = last.tb_frame.f_code.co_code[last.tb_lasti] == opmap['RAISE_VARARGS']
     if raised and modules[-1].split('.')[0] in ('__main__', 'dsrl_mm', 'projects'):
         return message
     if raised and modules[-1].startswith(('mmengine.config.', 'mmengine.registry.')):

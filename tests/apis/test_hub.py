@@ -116,7 +116,8 @@ class TestCard:
         assert card.data.pipeline_tag == 'image-segmentation' and card.data.datasets == ['camvid']
         assert {'dabnet', 'sssr', 'sisr'} <= set(card.data.tags)
         (result,) = card.data.eval_results
-        assert (result.metric_type, result.metric_value, result.dataset_name) == ('mean_iou', 63.74, 'CamVid')
+        assert (result.metric_type, result.metric_value) == ('mean_iou', 63.74)
+        assert (result.dataset_name, result.dataset_split) == ('CamVid', 'val')
 
     def test_its_example_runs(self, folder, monkeypatch):
         monkeypatch.chdir(folder.parent)
@@ -130,7 +131,8 @@ class TestCard:
     def test_for_people(self, folder):
         text = (folder / 'README.md').read_text()
         assert (
-            '| Image size | 360x480 (height x width) |\n| Network input | 180x240 |\n| mIoU on CamVid | 63.74 |' in text
+            '| Image size | 360x480 (height x width) |\n| Network input | 180x240 |\n| mIoU on CamVid, val | 63.74 |'
+            in text
         )
         assert '| Classes | Sky, Building, ' in text and 'Dual Super-Resolution Learning' in text
 
@@ -145,6 +147,21 @@ class TestCard:
         assert text.startswith('---\nlicense: mit\n') and '# mine\n' in text and 'model-index' not in text
         assert f'| Classes | {", ".join(CLASSES)} |' in text and 'The license of the weights is mit.' in text
         assert Inferencer(tmp_path / 'mine', device='cpu').meta == dict(classes=list(CLASSES), palette=PALETTE)
+
+    def test_that_somebody_edited(self, trained, tmp_path):
+        def write(card=None):
+            save_hub(trained[0], tmp_path, trained[1], license=FREE, card=card)
+            return (tmp_path / 'README.md').read_text()
+
+        first = write()
+        assert write() == first  # which nobody edited
+        (tmp_path / 'README.md').write_text('mine')
+        (tmp_path / 'model.safetensors').write_text('old')
+        with pytest.raises(FileExistsError, match='README.md is not the card .* --card keep or --card replace'):
+            write()
+        assert [(tmp_path / name).read_text() for name in ('README.md', 'model.safetensors')] == ['mine', 'old']
+        assert write('keep') == 'mine' and read_state_dict(tmp_path / 'model.safetensors')
+        assert write('replace') == first
 
 
 @pytest.mark.parametrize('license', [None, dict(license='other'), dict(license='other', license_name='mine')])
@@ -169,7 +186,7 @@ def test_a_full_disk_leaves_the_old_files(trained, tmp_path, monkeypatch):
         file.write_text('old')
     monkeypatch.setattr('safetensors.torch.save_file', fail)
     with pytest.raises(OSError, match='No space left'):
-        save_hub(trained[0], tmp_path, trained[1], license=FREE)
+        save_hub(trained[0], tmp_path, trained[1], license=FREE, card='replace')
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
         'config.py': 'old',
         'model.safetensors': 'old',
