@@ -16,8 +16,6 @@ from .checks.batch import check_batch
 from .checks.data import check_data, check_packages
 from .segmentor import DSRLSegmentor
 
-__all__ = ['SegTask']
-
 
 def _scale_factor(cfg: Config) -> int:
     """Return canvas size over input size; 1 for a model that does not reduce its input."""
@@ -96,7 +94,8 @@ class SegTask(Task):
                 f'--tta: the config has no {" and no ".join(missing)}. configs/_base_/default_runtime.py and '
                 'configs/_base_/datasets/ show both.'
             )
-        cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+        for _, dataset in plain_datasets(cfg.test_dataloader, 'test_dataloader', 'pipeline'):
+            dataset.pipeline = cfg.tta_pipeline
         cfg.model = dict(cfg.tta_model, module=cfg.model)
 
     def use_sr_metrics(self, cfg: Config) -> None:
@@ -108,12 +107,7 @@ class SegTask(Task):
         """Do nothing: a segmentor's whole step works in bfloat16."""
 
     def deploy_config(self, cfg: Config, low_res_input: bool) -> Config:
-        """Copy a config without the training-only parts of its model.
-
-        Args:
-            cfg (Config): of a trained model.
-            low_res_input (bool): whether the model reads low-resolution frames instead of canvases, see
-                :class:`~dsrl_mm.seg.DSRLSegmentor`. The config is then for inference alone, without data sets.
+        """Copy a config without the training-only parts of its model; with ``low_res_input``, without data sets.
 
         Raises:
             ValueError: for ``low_res_input``, if the model does not read low-resolution frames.

@@ -32,6 +32,17 @@ def test_tta_says_what_the_config_lacks():
         TASK.use_tta(Config(dict(model=dict())))
 
 
+@pytest.mark.parametrize('several', [False, True])
+def test_tta_of_several_data_sets(several):
+    stock = dict(type='CamVidDataset', pipeline=[dict(type='LoadImageFromFile')])
+    dataset = dict(type='ConcatDataset', datasets=[dict(stock), dict(stock)]) if several else dict(stock)
+    cfg = Config(dict(model={}, tta_model={}, tta_pipeline=['tta'], test_dataloader=dict(dataset=dataset)))
+    TASK.use_tta(cfg)
+    changed = cfg.test_dataloader.dataset
+    assert 'pipeline' not in changed or not several
+    assert [part.pipeline for part in (changed.datasets if several else [changed])] == [['tta']] * (1 + several)
+
+
 @pytest.mark.parametrize('type_', ['SRMetric', 'unknown'])
 def test_out_needs_a_metric_that_writes_masks(type_):
     with pytest.raises(ValueError, match='--out: an? IoUMetric writes the masks, .*none. Add dict.type="IoUMetric"'):
