@@ -4,12 +4,8 @@ Pipelines, labels, metas and predictions are on the high-resolution (HR) canvas.
 resolution (LR). See ``docs/how_it_works.md``.
 """
 
-import math
-
 import torch.nn.functional as F
 from torch import Tensor
-
-__all__ = ['area_downsample', 'check_scale_factor', 'check_weight', 'nearest_downsample', 'pad_to_multiple']
 
 
 def check_scale_factor(scale_factor: int, least: int = 2) -> int:
@@ -24,17 +20,6 @@ def check_scale_factor(scale_factor: int, least: int = 2) -> int:
             "canvas to the image the network reads; 2 is the paper's."
         )
     return scale_factor
-
-
-def check_weight(name: str, weight: float) -> float:
-    """Return a loss's weight if it is a number and not negative.
-
-    Raises:
-        ValueError: otherwise. A negative weight would make the loss grow.
-    """
-    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < math.inf:
-        raise ValueError(f'{name}: loss_weight must be a number of at least 0, got {weight!r}')
-    return weight
 
 
 def pad_to_multiple(x: Tensor, multiple: int, value: float | None = None) -> Tensor:
@@ -59,27 +44,14 @@ def pad_to_multiple(x: Tensor, multiple: int, value: float | None = None) -> Ten
 
 
 def area_downsample(x: Tensor, scale_factor: int) -> Tensor:
-    """Reduce images by an antialiased area average.
-
-    Args:
-        x (Tensor): shape (B, C, H, W); ``scale_factor`` divides H and W.
-        scale_factor (int): the ratio of the sides.
-
-    Returns:
-        Tensor: shape (B, C, H / scale_factor, W / scale_factor).
-    """
+    """Reduce images (B, C, H, W), whose sides ``scale_factor`` divides, by an antialiased area average."""
     return F.avg_pool2d(x, scale_factor)
 
 
 def nearest_downsample(x: Tensor, scale_factor: int) -> Tensor:
-    """Reduce labels to the middle pixel of each block (the lower right one of four).
+    """Reduce labels (..., H, W) of any dtype, whose sides ``scale_factor`` divides, to the middle pixel of each block.
 
-    Args:
-        x (Tensor): shape (..., H, W), any dtype; ``scale_factor`` divides H and W.
-        scale_factor (int): the ratio of the sides.
-
-    Returns:
-        Tensor: shape (..., H / scale_factor, W / scale_factor).
+    Of four middle pixels, it is the lower right one.
     """
     middle = scale_factor // 2
     return x[..., middle::scale_factor, middle::scale_factor]

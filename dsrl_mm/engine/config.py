@@ -12,21 +12,6 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner import FlexibleRunner, Runner
 
-__all__ = [
-    'RUNNER_KEYS',
-    'builds',
-    'check_options',
-    'evaluate',
-    'flat',
-    'from_known_package',
-    'input_channels',
-    'nearest',
-    'parse_config',
-    'plain_datasets',
-    'read_config',
-    'type_name',
-]
-
 #: Top-level keys of a config that MMEngine's runners read.
 RUNNER_KEYS = {'custom_imports'} | inspect.signature(Runner.__init__).parameters.keys() - {'self', 'cfg'}
 _ALSO_READ = inspect.signature(FlexibleRunner.__init__).parameters.keys() | {
@@ -114,9 +99,7 @@ def _check_keys(path: Path, cfg: Config) -> None:
 
 
 def check_options(cfg: Config, options: Iterable[str]) -> None:
-    """Check that something reads every option.
-
-    Its first key must be one that runners read, or a variable of the config's expressions.
+    """Check that something reads every option, a dotted key: a runner, or an expression of the config.
 
     Args:
         cfg (Config): with the options, before :func:`evaluate`.
@@ -183,23 +166,22 @@ def type_name(cfg: Mapping) -> str:
     return type_.split('.')[-1] if isinstance(type_, str) else type_.__name__
 
 
+def class_of(cfg: Mapping, registry: Registry) -> Any:
+    """Return the class, or the function, that a config builds with; None for an unknown type."""
+    type_ = cfg.get('type')
+    return registry.get(type_) if isinstance(type_, str) else type_
+
+
 def builds(cfg: Mapping, registry: Registry, parent: type) -> bool:
     """Tell whether a config builds an instance of a class or of a subclass; an unknown type does not."""
-    type_ = cfg.get('type')
-    cls = registry.get(type_) if isinstance(type_, str) else type_
+    cls = class_of(cfg, registry)
     return isinstance(cls, type) and issubclass(cls, parent)
 
 
 def plain_datasets(cfg: Mapping, key: str, field: str) -> Iterator[tuple[str, Mapping]]:
-    """Find the data sets in a data loader's config, inside wrappers such as RepeatDataset and ConcatDataset.
+    """Yield key and config of every data set in a config of a data loader or of a data set, whose own key is ``key``.
 
-    Args:
-        cfg (Mapping): of a data loader or a data set.
-        key (str): its key in the whole config.
-        field (str): what a config must have to be a data set's, such as 'data_prefix'.
-
-    Yields:
-        tuple[str, Mapping]: key and config of every data set.
+    Looks into wrappers such as RepeatDataset and ConcatDataset. A data set has ``field``, such as 'data_prefix'.
     """
     if 'dataset' in cfg:
         yield from plain_datasets(cfg['dataset'], f'{key}.dataset', field)

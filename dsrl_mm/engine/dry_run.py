@@ -6,6 +6,7 @@ It works on a model and data loaders of its own, so the training that follows is
 import copy
 import inspect
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,11 +21,12 @@ from mmengine.model import BaseModel
 from mmengine.registry import HOOKS, LOOPS, METRICS, MODELS, OPTIMIZERS, Registry, init_default_scope
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
-from .config import flat, from_known_package, nearest, type_name
-from .resume import own_chance
+from .config import class_of, flat, from_known_package, nearest, type_name
+from .resume import random_state_kept
 from .task import Task, evaluators, hooks
 
-__all__ = ['dry_run']
+_PACKED_BY = dict(SegDataPreProcessor='PackSegInputs', PoseDataPreprocessor='PackPoseInputs')
+_AUTOCAST = dict(AmpOptimWrapper=torch.float16, BFloat16OptimWrapper=torch.bfloat16)
 
 
 def _warn(message: str) -> None:
@@ -40,18 +42,17 @@ def _arguments(cls: type) -> set[str] | None:
     return {name for base in bases for name in inspect.signature(base.__init__).parameters}
 
 
-def _class_of(part: Mapping, registry: Registry) -> type | None:
-    if not isinstance(part['type'], str):
-        return part['type']
-    with registry.switch_scope_and_registry(None) as scoped:
-        return scoped.get(part['type'])
+def _class_of(part: Mapping, registry: Registry) -> Any:
+    with registry.switch_scope_and_registry(None) as scoped:  # the default scope's
+        return class_of(part, scoped)
 
 
 def _check_arguments(key: str, part: Mapping, registry: Registry) -> None:
     """Check that a hook or a metric reads all that its config sets; MMEngine's own keep unknown names unread."""
-    if not isinstance(part, Mapping) or 'type' not in part or not inspect.isclass(cls := _class_of(part, registry)):
+    if not isinstance(part, Mapping):
         return
-    known = _arguments(cls)
+    cls = _class_of(part, registry)
+    known = _arguments(cls) if inspect.isclass(cls) else None
     for name in () if known is None else part.keys() - known - {'type', 'priority', '_scope_'}:
         near = f'Did you mean {nearest(name, known - {"self", "args", "kwargs"} or {"type"})}?'
         raise ValueError(f'{key}.{name}: {cls.__name__} has no such option. {near}')
@@ -68,9 +69,13 @@ def _check_optimizer(cfg: Config) -> None:
 
 def _check_weights(cfg: Config) -> None:
     for key, value in flat(cfg.model).items():
-        values = value if isinstance(value, list) else [value]
-        if key.endswith(('loss_weight', 'class_weight')) and any(isinstance(v, (int, float)) and v < 0 for v in values):
-            raise ValueError(f'model.{key}={value}: with a negative weight, training increases a loss. Set at least 0.')
+        if not key.endswith(('loss_weight', 'class_weight', 'ssim_weight')):
+            continue
+        for weight in value if isinstance(value, list) else [value]:
+            if isinstance(weight, (int, float)) and not 0 <= weight < math.inf:
+                raise ValueError(
+                    f'model.{key}={value}: weights must be at least 0. With a negative one, training increases a loss.'
+                )
 
 
 #: What each of MMEngine's loops counts.
@@ -134,10 +139,6 @@ def _check_packed(cfg: Config, phase: str, batch: Any) -> None:
         )
 
 
-_PACKED_BY = dict(SegDataPreProcessor='PackSegInputs', PoseDataPreprocessor='PackPoseInputs')
-_AUTOCAST = dict(AmpOptimWrapper=torch.float16, BFloat16OptimWrapper=torch.bfloat16)
-
-
 def _compute_loss(cfg: Config, model: BaseModel, batch: Any) -> None:
     dtype = _AUTOCAST.get(type_name(cfg.optim_wrapper))
     model.train()
@@ -182,7 +183,7 @@ def _quietly() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.WARNING)  # logging.disable does not reach MMEngine's loggers
     try:
-        with warnings.catch_warnings(), own_chance():
+        with warnings.catch_warnings(), random_state_kept():
             warnings.simplefilter('ignore')
             yield
     finally:
