@@ -20,25 +20,10 @@ from torch.nn.modules.module import (
     register_module_parameter_registration_hook,
 )
 
-from ..engine.config import builds, input_channels, parse_config, type_name
+from ..engine.config import builds, class_of, input_channels, parse_config, type_name
 from .canvas import CanvasSegmentor
 from .checks.size_errors import explain_size_error
 from .head_wrapper import check_wrappable
-
-__all__ = [
-    'Probe',
-    'build_for_shapes',
-    'check_convertible',
-    'custom_imports',
-    'find_config',
-    'map_norm',
-    'merge',
-    'moved',
-    'reduced_img_size',
-    'run_network',
-    'run_tool',
-    'write_converted',
-]
 
 #: Side of the network input for the trial run, in pixels: a multiple of common strides and windows.
 _SIDE = 128
@@ -98,8 +83,7 @@ def check_convertible(model: ConfigDict, wrapper: str = 'SSSRHead') -> None:
     head = model.decode_head
     if not isinstance(head, dict):
         raise TypeError('model.decode_head is a list of heads, a cascade; one head is needed')
-    head_class = MODELS.get(head.type) if isinstance(head.type, str) else head.type
-    if head_class is not None:
+    if (head_class := class_of(head, MODELS)) is not None:
         check_wrappable(head_class, wrapper)
 
 
@@ -224,12 +208,16 @@ def merge(stock: ConfigDict, difference: dict) -> ConfigDict:
     return model
 
 
-def custom_imports(cfg: Config, package: str) -> dict:
-    """Return a config's ``custom_imports`` with one more."""
-    stock = cfg.get('custom_imports') or {}
+def apply(cfg: Config, difference: dict, package: str) -> Config:
+    """Copy a config, change its model (see :func:`merge`), and import the package of what is added."""
+    converted, stock = copy.deepcopy(cfg), cfg.get('custom_imports') or {}
+    converted.model = merge(cfg.model, difference)
     imports = stock.get('imports', [])
-    imports = [imports] if isinstance(imports, str) else list(imports)
-    return dict(imports=[*imports, package], allow_failed_imports=stock.get('allow_failed_imports', False))
+    converted.custom_imports = dict(
+        imports=[*([imports] if isinstance(imports, str) else imports), package],
+        allow_failed_imports=stock.get('allow_failed_imports', False),
+    )
+    return converted
 
 
 def _inherits(cfg: Config, source: Path) -> bool:
@@ -261,50 +249,40 @@ def _text_beyond(cfg: Config, converted: Config, source: Path, out: Path) -> str
     return f'_base_ = {Path(base).as_posix()!r}\n{text}'.replace(repr(wrapped), wrapped)
 
 
-def write_converted(
-    source: str | Path, out: str | Path, convert: Callable[[Config], tuple[Config, str | None]], title: str
-) -> Path:
+def _write(source: str, out: Path, convert: Callable[[Config], tuple[Config, str | None]], title: str) -> None:
     """Write the converted form of a config, as a difference from it that names it as its base.
 
     A config that MMSegmentation ships is written as a whole, because its location depends on the installation. So is a
     config in pure Python (``read_base()``).
-
-    Args:
-        source (str | Path): a config's path, or ``mmseg::FOLDER/NAME.py``.
-        out (str | Path): where to write. Must not exist.
-        convert (Callable): converts a config; returns the result, and a note for the file's header or None.
-        title (str): what follows the name of the source in the header.
-
-    Returns:
-        Path: ``out``.
-
-    Raises:
-        FileExistsError: if ``out`` exists.
     """
-    path, out = find_config(source), Path(out)
+    path = find_config(source)
     if out.exists():
         raise FileExistsError(f'{out} exists already; nothing was written')
     cfg = parse_config(path)
     converted, note = convert(cfg)
     body = _text_beyond(cfg, converted, path, out) if _inherits(cfg, path) else converted.pretty_text
-    origin = source if '::' in str(source) else path.name
+    origin = source if '::' in source else path.name
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(f'# {origin} {title}\n' + (f'# {note}\n' if note else '') + body)
-    return out
 
 
 def run_tool(
-    parser: argparse.ArgumentParser, argv: Sequence[str] | None, write: Callable[[argparse.Namespace], Path]
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None,
+    method: str,
+    convert: Callable[[Config, argparse.Namespace], tuple[Config, str | None]],
 ) -> None:
-    """Run a converter's command: parse, and write.
+    """Run a converter's command: parse, convert, and write.
 
     Args:
-        parser (argparse.ArgumentParser): with the converter's own options; ``config`` and ``--out`` are added.
+        parser (argparse.ArgumentParser): with the converter's options; ``config`` and ``--out`` are added.
         argv (Sequence[str], optional): the arguments. Defaults to the command line's.
-        write (Callable): writes the file that the arguments ask for, and returns its path.
+        method (str): what the file's header says is added.
+        convert (Callable): called with config and arguments; returns the result, and a note for the header or None.
     """
     parser.add_argument('config', help='a path, or mmseg::FOLDER/NAME.py for one that MMSegmentation ships')
     parser.add_argument('-o', '--out', type=Path, required=True, help='the file to write')
     args = parser.parse_args(argv)
-    write(args)
+    title = f'with {method}: the network reads 1/{args.scale_factor} of each side.'
+    _write(args.config, args.out, lambda cfg: convert(cfg, args), title)
     print(f'Written to {args.out}')

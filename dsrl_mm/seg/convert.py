@@ -18,12 +18,12 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..core import check_scale_factor
-from ..engine.config import evaluate, input_channels, type_name
+from ..engine.config import class_of, evaluate, input_channels, type_name
 from .conversion import (
     Probe,
+    apply,
     build_for_shapes,
     check_convertible,
-    custom_imports,
     find_config,
     map_norm,
     merge,
@@ -31,10 +31,7 @@ from .conversion import (
     reduced_img_size,
     run_network,
     run_tool,
-    write_converted,
 )
-
-__all__ = ['main', 'to_dsrl', 'write_dsrl_config']
 
 #: Forms of DSRL, see :func:`to_dsrl`.
 FORMS = ('early', 'paper')
@@ -74,8 +71,7 @@ class _Early:
 @torch.no_grad()
 def _first_stage(probe: Probe, backbone: ConfigDict) -> _Early | None:
     """Return the backbone's first stage, if ``out_indices`` can add it before the outputs and it is finer."""
-    cls = MODELS.get(backbone.type) if isinstance(backbone.type, str) else backbone.type
-    parameter = inspect.signature(cls).parameters.get('out_indices')
+    parameter = inspect.signature(class_of(backbone, MODELS)).parameters.get('out_indices')
     out_indices = backbone.get('out_indices', parameter and parameter.default)
     if not isinstance(out_indices, (list, tuple)) or min(out_indices) <= 0:
         return None
@@ -205,13 +201,10 @@ def _convert(cfg: Config, scale_factor: int, sisr: bool, form: str) -> tuple[Con
         raise ValueError(f'form must be one of {FORMS}, got {form!r}')
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     difference, reason = _difference(evaluate(copy.deepcopy(cfg)), scale_factor, sisr, form)
-    converted = copy.deepcopy(cfg)
-    converted.model = merge(cfg.model, difference)
-    converted.custom_imports = custom_imports(cfg, 'dsrl_mm.seg')
     note = reason and f'SSSR reads no early feature map, because {reason}.'
     if note:
         print_log(f'to_dsrl: {note}', logger='current')
-    return converted, note
+    return apply(cfg, difference, 'dsrl_mm.seg'), note
 
 
 def to_dsrl(cfg: Config | str | Path, scale_factor: int = 2, sisr: bool = True, form: str = 'early') -> Config:
@@ -246,29 +239,6 @@ def to_dsrl(cfg: Config | str | Path, scale_factor: int = 2, sisr: bool = True, 
     return _convert(cfg, scale_factor, sisr, form)[0]
 
 
-def write_dsrl_config(
-    source: str | Path, out: str | Path, scale_factor: int = 2, sisr: bool = True, form: str = 'early'
-) -> Path:
-    """Write the DSRL config of a stock one, see :func:`~dsrl_mm.seg.conversion.write_converted`.
-
-    Args:
-        source (str | Path): a config's path, or ``mmseg::FOLDER/NAME.py``.
-        out (str | Path): where to write. Must not exist.
-        scale_factor, sisr, form: see :func:`to_dsrl`.
-
-    Returns:
-        Path: ``out``.
-
-    Raises:
-        FileExistsError: if ``out`` exists.
-    """
-
-    def convert(cfg: Config) -> tuple[Config, str | None]:
-        return _convert(cfg, scale_factor, sisr, form)
-
-    return write_converted(source, out, convert, f'with DSRL: the network reads 1/{scale_factor} of each side.')
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Write a DSRL config of any MMSegmentation config of an encoder and a decoder."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -280,6 +250,4 @@ def main(argv: Sequence[str] | None = None) -> None:
         default='early',
         help="'early': SSSR reads an early feature map, no FA; 'paper': with FA",
     )
-    run_tool(
-        parser, argv, lambda args: write_dsrl_config(args.config, args.out, args.scale_factor, args.sisr, args.form)
-    )
+    run_tool(parser, argv, 'DSRL', lambda cfg, args: _convert(cfg, args.scale_factor, args.sisr, args.form))

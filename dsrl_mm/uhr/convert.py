@@ -16,18 +16,17 @@ from ..core import check_scale_factor
 from ..engine.config import evaluate, input_channels
 from ..seg.conversion import (
     Probe,
+    apply,
     check_convertible,
-    custom_imports,
     find_config,
     map_norm,
     merge,
     reduced_img_size,
     run_network,
     run_tool,
-    write_converted,
 )
 
-__all__ = ['main', 'to_isd', 'write_isd_config']
+__all__ = ['main', 'to_isd']
 
 #: MMSegmentation's weights of STDC1, trained on ImageNet.
 _STDC = 'https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/stdc/stdc1_20220308-5368626c.pth'
@@ -104,13 +103,10 @@ def _convert(cfg: Config, scale_factor: int, sr: bool) -> tuple[Config, str | No
             sr=branch | ({} if channels == 3 else dict(out_channels=channels)),
             structure=dict(type='StructureDistillationLoss', per_channel=True),
         )
-    converted = copy.deepcopy(cfg)
-    converted.model = merge(cfg.model, difference)
-    converted.custom_imports = custom_imports(cfg, 'dsrl_mm.uhr')
     note = _too_light(probe, scale_factor)
     if note:
         print_log(f'to_isd: {note}', logger='current', level=30)
-    return converted, note
+    return apply(cfg, difference, 'dsrl_mm.uhr'), note
 
 
 def to_isd(cfg: Config | str | Path, scale_factor: int = 4, sr: bool = True) -> Config:
@@ -141,30 +137,9 @@ def to_isd(cfg: Config | str | Path, scale_factor: int = 4, sr: bool = True) -> 
     return _convert(cfg, scale_factor, sr)[0]
 
 
-def write_isd_config(source: str | Path, out: str | Path, scale_factor: int = 4, sr: bool = True) -> Path:
-    """Write ISDNet's form of a stock config, see :func:`~dsrl_mm.seg.conversion.write_converted`.
-
-    Args:
-        source (str | Path): a config's path, or ``mmseg::FOLDER/NAME.py``.
-        out (str | Path): where to write. Must not exist.
-        scale_factor, sr: see :func:`to_isd`.
-
-    Returns:
-        Path: ``out``.
-
-    Raises:
-        FileExistsError: if ``out`` exists.
-    """
-
-    def convert(cfg: Config) -> tuple[Config, str | None]:
-        return _convert(cfg, scale_factor, sr)
-
-    return write_converted(source, out, convert, f'with ISDNet: the network reads 1/{scale_factor} of each side.')
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Write ISDNet's form of any MMSegmentation config of an encoder and a decoder."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument('--scale-factor', type=int, default=4, help='canvas size over input size of the network')
     parser.add_argument('--no-sr', dest='sr', action='store_false', help='without the super-resolution branch')
-    run_tool(parser, argv, lambda args: write_isd_config(args.config, args.out, args.scale_factor, args.sr))
+    run_tool(parser, argv, 'ISDNet', lambda cfg, args: _convert(cfg, args.scale_factor, args.sr))

@@ -14,7 +14,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from dsrl_mm.seg import to_dsrl
 from dsrl_mm.seg.conversion import find_config
-from dsrl_mm.seg.convert import main, write_dsrl_config
+from dsrl_mm.seg.convert import main
 
 SHIPPED = 'mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py'
 
@@ -181,6 +181,12 @@ def test_heads_read_the_same_maps_as_before(read, out_indices):
     assert {'aux_0.loss_ce', 'aux_1.loss_ce'} <= set(step(Config(dict(model=converted))))
 
 
+def write_with_tool(stock: Path, out: Path) -> Path:
+    """Convert a file as the command does."""
+    main([str(stock), '-o', str(out)])
+    return out
+
+
 @pytest.mark.parametrize(
     ('overrides', 'reason'),
     [
@@ -195,7 +201,7 @@ def test_heads_read_the_same_maps_as_before(read, out_indices):
 def test_says_why_there_is_no_early_map(overrides, reason, tmp_path):
     cfg = stock_cfg(**overrides)
     cfg.dump(tmp_path / 'stock.py')
-    out = write_dsrl_config(tmp_path / 'stock.py', tmp_path / 'dsrl.py')
+    out = write_with_tool(tmp_path / 'stock.py', tmp_path / 'dsrl.py')
     assert re.search(f'^# SSSR reads no early feature map, because .*{reason}', out.read_text(), re.MULTILINE)
     assert 'skip' not in Config.fromfile(out).model.decode_head
 
@@ -304,7 +310,7 @@ def test_written_file_is_a_difference_that_gives_the_same_config(tmp_path):
     cfg = stock_cfg()
     cfg.custom_imports = dict(imports='dsrl_mm.core', allow_failed_imports=False)
     cfg.dump(stock)
-    out = write_dsrl_config(stock, tmp_path / 'mine' / 'net_dsrl.py')
+    out = write_with_tool(stock, tmp_path / 'mine' / 'net_dsrl.py')
     text = out.read_text()
     assert "_base_ = '../stock/net.py'" in text and 'backbone' not in text and len(text.splitlines()) < 40
     assert 'dict(_base_.model.decode_head, in_index=2)' in text
@@ -320,7 +326,7 @@ def test_written_file_is_a_difference_that_gives_the_same_config(tmp_path):
 def test_a_pure_python_config_is_written_whole(tmp_path):
     stock = tmp_path / 'lazy.py'
     stock.write_text(LAZY)
-    out = write_dsrl_config(stock, tmp_path / 'out.py')
+    out = write_with_tool(stock, tmp_path / 'out.py')
     assert '_base_' not in out.read_text()
     losses = step(Config.fromfile(out))
     assert {'decode.loss_ce', 'sr.loss_sisr'} <= set(losses)

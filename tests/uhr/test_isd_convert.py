@@ -14,7 +14,7 @@ from seg.test_convert_shipped import CONFIGS, _missing, _reason, read
 
 from dsrl_mm.engine.loading import without_pretrained
 from dsrl_mm.uhr import ISDSegmentor, to_isd
-from dsrl_mm.uhr.convert import _factors, main, write_isd_config
+from dsrl_mm.uhr.convert import _factors, main
 
 ISDNET = Path(__file__).parents[2] / 'configs/_base_/models'
 
@@ -80,7 +80,8 @@ def test_groups_divide_the_shallow_networks_channels():
 class TestLightNetworks:
     def test_are_warned_of(self, log, tmp_path):
         (tmp_path / 'toy.py').write_text(stock_cfg().pretty_text)
-        out = write_isd_config(tmp_path / 'toy.py', tmp_path / 'isd.py')
+        out = tmp_path / 'isd.py'
+        main([str(tmp_path / 'toy.py'), '-o', str(out)])
         (line,) = [line for line in log if 'too light' in line]
         assert line.startswith('to_isd: This network is too light for ISDNet: on the whole canvas, it takes 0.')
         assert out.read_text().startswith(
