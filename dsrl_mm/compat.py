@@ -1,17 +1,4 @@
-"""Workarounds for gaps of the host libraries; each is applied only where it is needed.
-
-- The compiled operators of mmcv (``mmcv._ext``): its wheels have them for few versions of torch, and a build from
-  source takes minutes. Few models need them, for example deformable attention, but mmseg imports all of them.
-- ``torchvision::nms``: the published torchvision wheel cannot load its C library with a CPU-only torch, and then
-  ``import torchvision`` fails although its Python part works.
-- ``mmdet.utils``: one head of mmpose takes a function and a type from it; no detection package is needed for that.
-- Drawn keypoints: MMPose 1.3 and NumPy >= 2.4.
-- Images of other than 1 or 3 bands, whose means the continuation's data preprocessors refuse.
-- Metrics of a distributed test, which every process writes to the same file.
-- Checkpoints: what MMEngine's own hold besides tensors is allowed in a weights-only load.
-
-The placeholders for compiled operators raise a clear error when they are *used*.
-"""
+"""Workarounds for gaps of the host libraries; each is applied only where it is needed."""
 
 import importlib.machinery
 import importlib.util
@@ -134,7 +121,7 @@ def let_mmpose_draw_circles() -> None:
 
 @cache  # once
 def let_preprocessors_take_bands() -> None:
-    """Make MMEngine's data preprocessor, and those that inherit from it, take means of any number of bands."""
+    """Make MMEngine's data preprocessor, and those that inherit from it, take means of other than 1 or 3 bands."""
     import torch
     from mmengine.model import ImgDataPreprocessor
 
@@ -223,6 +210,11 @@ def _warn_of_two_stacks(package: str) -> None:
 
 
 def _stand_in_for_mmcv_ops() -> None:
+    """Provide placeholders of mmcv's compiled operators, which raise an error when they are used.
+
+    mmcv's wheels have them for few versions of torch, and a build from source takes minutes. Few models need them, for
+    example deformable attention, but mmseg imports all of them.
+    """
     if 'mmcv._ext' in sys.modules or importlib.util.find_spec('mmcv._ext') is not None:
         return
 
@@ -265,6 +257,7 @@ _torchvision_library = None
 
 
 def _stand_in_for_torchvision_ops() -> None:
+    """Let torchvision be imported without its C library, which its wheel cannot load with a CPU-only torch."""
     global _torchvision_library
     spec = None if 'torchvision' in sys.modules else importlib.util.find_spec('torchvision')
     if spec is None or _torchvision_library is not None:

@@ -17,8 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ['affinity_loss', 'gram_distance', 'matrix_product', 'mean_abs_difference', 'tile_side']
-
 
 def tile_side(device: torch.device) -> int:
     """Return the number of positions on a tile's side.
@@ -51,13 +49,10 @@ def _has_onednn(x: Tensor) -> bool:
 
 
 def matrix_product(x: Tensor, y: Tensor) -> Tensor:
-    """Multiply x (M, K) and the transpose of y (N, K), outside of autograd.
+    """Multiply x (M, K) and the transpose of y (N, K), outside of autograd; the result is (M, N).
 
     Uses oneDNN for float32 on a CPU, if available. ``torch.mm`` calls MKL, which reaches half the speed on processors
     that are not Intel's. The operator is the one that PyTorch's compiler emits.
-
-    Returns:
-        Tensor: shape (M, N).
     """
     if _has_onednn(x):
         return torch.ops.mkldnn._linear_pointwise(x, y, None, 'none', [], '')

@@ -10,8 +10,6 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor
 
-__all__ = ['SRAux', 'Shared']
-
 
 class Shared(NamedTuple):
     """Input and features of the backbone, which the branches share."""
@@ -84,7 +82,7 @@ class SRAux(BaseModule):
         self,
         shared: Shared,
         canvas: Tensor,
-        made: tuple[Tensor, Tensor] | None = None,
+        sssr: tuple[Tensor, Tensor] | None = None,
         valid: Tensor | None = None,
         labels: Sequence[Tensor] | None = None,
     ) -> dict[str, Tensor]:
@@ -93,7 +91,7 @@ class SRAux(BaseModule):
         Args:
             shared (Shared): the run of the shared feature extractor.
             canvas (Tensor): what to rebuild, (B, 3, H, W), normalized as the network's input is.
-            made (tuple[Tensor, Tensor], optional): the SSSR head's hidden features, (B, C, h, w), and its prediction.
+            sssr (tuple[Tensor, Tensor], optional): the SSSR head's hidden features, (B, C, h, w), and its prediction.
                 Only FA reads it.
             valid (Tensor, optional): (B, 1, H, W), 1 where the canvas holds an image, 0 where it is padded, which FA
                 leaves out; SISR rebuilds it, too. Defaults to None: all of it is image.
@@ -103,25 +101,25 @@ class SRAux(BaseModule):
         Returns:
             dict[str, Tensor]: the weighted losses by name; all names start with ``loss_``.
         """
-        sr = self.head(shared.feats)
-        losses = self.head.loss_by_feat(sr[1], shared.image, canvas)
+        sisr = self.head(shared.feats)
+        losses = self.head.loss_by_feat(sisr[1], shared.image, canvas)
         if self.fa is not None:
-            losses[self.fa.loss_name] = self.fa(*self.compared(made, sr, valid, labels))
+            losses[self.fa.loss_name] = self.fa(*self.compared(sssr, sisr, valid, labels))
         return losses
 
     def compared(
         self,
-        made: tuple[Tensor, Tensor],
-        sr: tuple[Tensor, Tensor],
+        sssr: tuple[Tensor, Tensor],
+        sisr: tuple[Tensor, Tensor],
         valid: Tensor | None = None,
         labels: Sequence[Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return what FA compares, see ``fa_on``: transformed SSSR features (B, C, h, w), and their guide.
 
-        Both are zero where FA ignores them. ``sr`` is the output of the SISR head, the others are as in :meth:`loss`.
+        Both are zero where FA ignores them. ``sisr`` is the output of the SISR head, the others are as in :meth:`loss`.
         """
         index = 1 if self.fa_on == 'outputs' else 0
-        feat, guide = made[index], sr[index]
+        feat, guide = sssr[index], sisr[index]
         if self.fa_on == 'labels':
             # A cell of several classes is like each of them, by its share.
             one_hot = _one_hot(labels, self.num_classes)

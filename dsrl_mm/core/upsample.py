@@ -18,8 +18,6 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor
 
-__all__ = ['DeconvUpsampler', 'SubPixelUpsampler']
-
 
 class _Upsampler(BaseModule):
     """Base of both stacks: ``body`` computes the hidden features, ``predict`` the output; ``factor`` is r."""

@@ -11,8 +11,6 @@ from typing import Any
 
 from mmengine.config import DictAction
 
-__all__ = ['OptionsAction', 'require_files', 'run']
-
 
 class OptionsAction(DictAction):
     """MMEngine's action of ``--cfg-options``, which ends a command with one line if something is no KEY=VALUE."""

@@ -17,9 +17,6 @@ from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import CheckpointLoader
 
-__all__ = ['AtomicLocalBackend', 'SafeCheckpointHook', 'last_checkpoint', 'write_whole']
-
-
 #: End of the names of files that are being written.
 PARTIAL = '.partial'
 _UMASK = os.umask(0)
@@ -77,16 +74,10 @@ def _numbered(folder: Path, hook: ConfigDict) -> list[Path]:
 
 
 def last_checkpoint(cfg: Config) -> Path | None:
-    """Find the checkpoint to resume from: the newest that can be read. Nothing is written.
+    """Find the checkpoint to resume a training from: the newest that can be read; None if there is none yet.
 
     MMEngine's note ``last_checkpoint`` is not read: after a kill it may be empty or name the checkpoint before, and it
     may name a folder that was moved.
-
-    Args:
-        cfg (Config): of a training, with ``work_dir``.
-
-    Returns:
-        Path | None: None if no checkpoint was written yet.
 
     Raises:
         ValueError: if there are checkpoints, but none can be read.

@@ -8,8 +8,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .loading import TRAINING_ONLY
 
-__all__ = ['Complexity', 'measure_complexity']
-
 
 @dataclass
 class Complexity:

@@ -5,8 +5,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-__all__ = ['written_together']
-
 
 @contextmanager
 def written_together(out_dir: Path) -> Iterator[Path]:

@@ -20,8 +20,6 @@ from .checkpoint import PARTIAL
 from .config import type_name
 from .task import hooks
 
-__all__ = ['FSDP2Strategy', 'check_strategy']
-
 #: Methods of a model's parts that the model calls in place of ``forward``.
 _FORWARD_METHODS = ('loss', 'loss_and_features', 'predict', 'rebuild', 'fuse', 'classify')
 

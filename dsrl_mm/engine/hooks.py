@@ -6,8 +6,6 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
-__all__ = ['NonFiniteLossHook', 'sample_paths']
-
 #: Float32 is so coarse beyond it (steps of 8) that a parameter cannot be trained. Buffers may hold any number.
 _UNTRAINABLE = 1e8
 

@@ -13,20 +13,6 @@ from mmengine.registry import HOOKS
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-__all__ = [
-    'CompleteCheckpointHook',
-    'Match',
-    'TRAINING_ONLY',
-    'check_architecture',
-    'check_classes',
-    'check_complete',
-    'for_inference',
-    'load_for_inference',
-    'match_checkpoint',
-    'read_state_dict',
-    'without_pretrained',
-]
-
 #: Attributes of a model that inference does not use.
 TRAINING_ONLY = ('sr_aux', 'auxiliary_head')
 
@@ -43,6 +29,13 @@ class Match:
 
 def _is_for_training(name: str) -> bool:
     return name.split('.')[0] in TRAINING_ONLY
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the model inside wrappers for distributed training and test-time augmentation."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
 
 
 def modules_of(names: Iterable[str], depth: int = 2) -> str:
@@ -123,15 +116,11 @@ def for_inference(model: ConfigDict) -> ConfigDict:
 def check_complete(model: nn.Module, state_dict: dict, filename: str, also: tuple[str, ...] = ()) -> None:
     """Refuse a checkpoint that lacks weights that inference needs.
 
-    Args:
-        model (nn.Module): a segmentor or a pose estimator.
-        state_dict (dict): the checkpoint's tensors, with the names of ``model``'s.
-        filename (str): for the message.
-        also (tuple[str, ...]): name prefixes of :data:`TRAINING_ONLY` parts that are needed, too. The SISR head is
-            always needed with ``test_cfg.with_sr``. Defaults to none.
+    Of the :data:`TRAINING_ONLY` parts, these are the SISR head with ``test_cfg.with_sr``, and tensors whose names begin
+    with one of ``also``.
 
     Raises:
-        ValueError: if a needed tensor is missing, has another shape or holds NaN.
+        ValueError: if a needed tensor is missing, has another shape or holds NaN; ``filename`` is for the message.
     """
     if (getattr(model, 'test_cfg', None) or {}).get('with_sr'):
         also = (*also, 'sr_aux.head.')
@@ -158,15 +147,12 @@ def check_complete(model: nn.Module, state_dict: dict, filename: str, also: tupl
 
 
 def check_classes(meta: Mapping, classes: Iterable[str] | None, filename: str) -> None:
-    """Refuse a checkpoint of a model that numbers the same classes in another order.
+    """Refuse a checkpoint of a model that numbers the data set's classes in another order, by its ``meta``.
 
-    Args:
-        meta (Mapping): the checkpoint's.
-        classes (Iterable[str], optional): the data set's. Nothing is checked where either is unknown.
-        filename (str): for the message.
+    Nothing is checked where either is unknown.
 
     Raises:
-        ValueError: if the order differs.
+        ValueError: if the order differs; ``filename`` is for the message.
     """
     trained = list((meta.get('dataset_meta') or {}).get('classes') or ())
     classes = list(classes or ())
@@ -189,17 +175,12 @@ def read_state_dict(checkpoint: str | Path) -> dict:
 
 
 def load_for_inference(model: nn.Module, checkpoint: str | Path, also: tuple[str, ...] = ()) -> nn.Module:
-    """Load a checkpoint into a model and set it to eval mode.
+    """Load a checkpoint, a file or a URL that MMEngine can read, into a model and set it to eval mode.
 
     Training-only parts that the model does not have are skipped silently.
 
-    Args:
-        model (nn.Module): a segmentor or a pose estimator.
-        checkpoint (str | Path): a file or a URL that MMEngine can read.
-        also (tuple[str, ...]): see :func:`check_complete`.
-
     Raises:
-        ValueError: if the checkpoint lacks weights that inference needs.
+        ValueError: if the checkpoint lacks weights that inference needs, see :func:`check_complete`.
     """
     state_dict = read_state_dict(checkpoint)
     check_complete(model, state_dict, str(checkpoint), also)
@@ -216,11 +197,8 @@ class CompleteCheckpointHook(Hook):
 
     def after_load_checkpoint(self, runner, checkpoint) -> None:
         """Check the checkpoint that the runner is about to load: :func:`check_complete`, :func:`check_classes`."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        if isinstance(model, BaseTTAModel):
-            model = model.module
         name = str(runner._load_from)
-        check_complete(model, checkpoint.get('state_dict', checkpoint), name)
+        check_complete(unwrapped(runner.model), checkpoint.get('state_dict', checkpoint), name)
         loader = getattr(getattr(runner, '_test_loop', None), 'dataloader', None)
         metainfo = getattr(getattr(loader, 'dataset', None), 'metainfo', {})
         check_classes(checkpoint.get('meta', {}), metainfo.get('classes'), name)

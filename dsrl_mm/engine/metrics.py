@@ -11,8 +11,6 @@ from torch import Tensor
 from ..core.resample import area_downsample, check_scale_factor, pad_to_multiple
 from .config import type_name
 
-__all__ = ['SRMetric', 'with_sr_metric']
-
 
 @METRICS.register_module(force=True)
 class SRMetric(BaseMetric):

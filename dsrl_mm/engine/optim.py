@@ -8,8 +8,6 @@ from mmengine.registry import OPTIM_WRAPPERS
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-__all__ = ['BFloat16OptimWrapper']
-
 
 class _DepthwiseInFloat32(TorchFunctionMode):
     """Mode that keeps depthwise convolutions in float32. On CPUs, their gradients are slower in bfloat16."""

@@ -3,8 +3,6 @@
 from importlib import import_module
 from types import ModuleType
 
-__all__ = ['optional']
-
 
 def optional(package: str, extra: str) -> ModuleType:
     """Import a package of an extra.

@@ -13,13 +13,11 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import CheckpointLoader, checkpoint
 from torch import nn
 
+from .loading import unwrapped
 from .optional import optional
-
-__all__ = ['TrustCheckpoint', 'trust_checkpoints']
 
 
 def trust_checkpoints() -> None:
@@ -109,7 +107,7 @@ def _load_state_dict(module: nn.Module, state_dict: dict, *args: Any, **kwargs: 
     Raises:
         ValueError: if no tensor has a name of the module's. A module that renames tensors itself is left to it.
     """
-    inner = module.module if is_model_wrapper(module) or isinstance(module, BaseTTAModel) else module
+    inner = unwrapped(module)
     own = inner.state_dict()
     if own and not inner._load_state_dict_pre_hooks and not own.keys() & state_dict.keys():
         raise ValueError(

@@ -20,14 +20,11 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import all_reduce, get_rank, get_world_size
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import DATA_SAMPLERS, HOOKS
 from mmengine.runner import CheckpointLoader, EpochBasedTrainLoop, Runner
 
 from .config import type_name
-from .loading import match_checkpoint, modules_of
-
-__all__ = ['ResumableSampler', 'ResumableTrainingHook', 'make_resumable', 'own_chance', 'resume_from']
+from .loading import match_checkpoint, modules_of, unwrapped
 
 
 def _seed_all(*position: int) -> None:
@@ -39,7 +36,7 @@ def _seed_all(*position: int) -> None:
 
 
 @contextmanager
-def own_chance() -> Iterator[None]:
+def random_state_kept() -> Iterator[None]:
     """Restore the generators at the end: without workers, samples are loaded in the training's own process."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
@@ -51,9 +48,9 @@ def own_chance() -> Iterator[None]:
 
 
 def _load(dataset: Any, seed: int, drawn: Sequence[tuple[int, int, int]]) -> list:
-    """Load the samples of a batch, each with the chance of its own position."""
+    """Load the samples of a batch. The augmentations of each are seeded by its position."""
     samples = []
-    with own_chance():
+    with random_state_kept():
         for epoch, position, index in drawn:
             _seed_all(seed, get_rank(), epoch, position)
             samples.append(dataset[index])
@@ -64,8 +61,8 @@ def _load(dataset: Any, seed: int, drawn: Sequence[tuple[int, int, int]]) -> lis
 class ResumableSampler:
     """Another sampler's order, with each sample's augmentations derived from its position in that order.
 
-    It yields (epoch, position, index), which it teaches the data set to load: PyTorch asks a data set's
-    ``__getitems__`` for the samples of a batch.
+    It yields (epoch, position, index). PyTorch asks a data set's ``__getitems__`` for the samples of a batch, so the
+    sampler sets one that reads these.
 
     Args:
         dataset (Dataset): what is sampled; given by MMEngine.
@@ -107,8 +104,7 @@ def _check_fit(runner: Runner, checkpoint: dict) -> None:
         ValueError: if a tensor, the optimizer or the schedule differs.
     """
     start = f'To train something else from these weights, start a new training with load_from={runner._load_from}.'
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    match = match_checkpoint(model, checkpoint['state_dict'])
+    match = match_checkpoint(unwrapped(runner.model), checkpoint['state_dict'])
     if others := match.missing + match.reshaped + match.left:
         raise ValueError(
             f'--resume: {len(others)} tensors of the model and of the checkpoint differ ({modules_of(others)}). {start}'

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 from ..core import Shared, SRAux, area_downsample, check_scale_factor, pad_to_multiple
 from .loading import check_architecture
 
-__all__ = ['SuperResolutionMixin']
-
 
 class SuperResolutionMixin:
     """Mixin that reduces the canvas for the network and builds the training-only parts, ``sr_aux``.
@@ -22,13 +20,10 @@ class SuperResolutionMixin:
     def init_super_resolution(
         self, scale_factor: int, sr_aux: dict | None, stack: nn.Module | None = None, num_classes: int | None = None
     ) -> None:
-        """Build the training-only parts, and refuse checkpoints of other architectures.
+        """Build the training-only parts from ``sr_aux``, and refuse checkpoints of other architectures.
 
-        Args:
-            scale_factor (int): canvas size over input size.
-            sr_aux (dict, optional): arguments of :class:`~dsrl_mm.core.SRAux`.
-            stack (nn.Module, optional): the upsampling stack of the model's SSSR head. Defaults to None: a plain head.
-            num_classes (int, optional): number of classes of the pixels. Defaults to None: no labels.
+        ``stack`` is the upsampling stack of the model's SSSR head, None for a plain head. ``num_classes`` is None if
+        pixels have no labels.
 
         Raises:
             ValueError: if ``scale_factor`` is not an integer or too small.

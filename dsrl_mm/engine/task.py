@@ -10,34 +10,21 @@ from torch import nn
 
 from .config import builds
 
-__all__ = ['Task', 'evaluators', 'hooks', 'prediction_writer', 'visualization_hook']
-
 
 class Task(ABC):
     """Base of a task's part of the commands, chosen by ``default_scope`` in :func:`~dsrl_mm.apis.task_of`.
 
-    ``check_data``, ``network_input`` and ``deploy_config`` leave the config as it is; the others change it in place.
+    ``cfg`` is the whole config. Options of the commands, which methods named ``draw_``, ``keep_`` and ``use_`` apply,
+    change it in place; the other methods leave it as it is. A phase is 'train', 'val' or 'test'.
     """
 
     @abstractmethod
     def check_data(self, cfg: Config, phases: tuple[str, ...]) -> None:
-        """Check the config and its data before a run starts.
-
-        Args:
-            cfg (Config): the whole config.
-            phases (tuple[str, ...]): of 'train', 'val', 'test'; a phase without a data loader is skipped.
-        """
+        """Check the config and its data before a run starts; a phase without a data loader is skipped."""
 
     @abstractmethod
     def check_batch(self, cfg: Config, phase: str, model: nn.Module | None, batch: Any) -> None:
-        """Check the first batch of a data loader.
-
-        Args:
-            cfg (Config): the whole config.
-            phase (str): 'train', 'val' or 'test'.
-            model (nn.Module, optional): None in a test.
-            batch (Any): as the loader gives it.
-        """
+        """Check the first batch of a data loader; ``model`` is None in a test."""
 
     @abstractmethod
     def network_input(self, cfg: Config) -> tuple[int, int, int]:
@@ -49,14 +36,7 @@ class Task(ABC):
 
     @abstractmethod
     def draw_predictions(self, cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
-        """Draw every test image with its prediction (``--show``, ``--show-dir``, ``--wait-time``).
-
-        Args:
-            cfg (Config): the whole config.
-            show (bool): whether to show the pictures in a window.
-            show_dir (str, optional): folder to save them in.
-            wait_time (float): seconds a picture is shown.
-        """
+        """Draw every test image with its prediction, in a window for ``wait_time`` seconds or to files in a folder."""
 
     @abstractmethod
     def keep_predictions(self, cfg: Config, out_dir: str) -> None:
@@ -71,17 +51,12 @@ class Task(ABC):
         """Measure the rebuilt images, too (``--sr-metrics``)."""
 
     @abstractmethod
-    def deploy_config(self, cfg: Config, low_res_input: bool) -> Config:
-        """Copy a config without the training-only parts of its model.
-
-        Args:
-            cfg (Config): of a trained model.
-            low_res_input (bool): whether the deployed model reads low-resolution frames instead of canvases.
-        """
-
-    @abstractmethod
     def use_bfloat16(self, cfg: Config) -> None:
         """Train in bfloat16 (``--amp`` on CPUs): leave out what cannot be computed in it."""
+
+    @abstractmethod
+    def deploy_config(self, cfg: Config, low_res_input: bool) -> Config:
+        """Copy a trained model's config without training-only parts, to read canvases or low-resolution frames."""
 
 
 def visualization_hook(cfg: Config, type_: str) -> ConfigDict:
@@ -118,16 +93,10 @@ def hooks(cfg: Config) -> Iterator[tuple[str, dict]]:
 
 
 def prediction_writer(cfg: Config, registry: Registry, metric: type, what: str) -> ConfigDict:
-    """Return the test metric that can write predictions to files.
-
-    Args:
-        cfg (Config): the whole config.
-        registry (Registry): registry of the task's metrics.
-        metric (type): class of the metric, or a base of it.
-        what (str): the kind of predictions, for the message.
+    """Return the test metric that can write predictions to files: a ``metric`` of the ``registry``, or a subclass.
 
     Raises:
-        ValueError: if the config has none.
+        ValueError: if the config has none; ``what`` names the kind of predictions in the message.
     """
     for evaluator in evaluators(cfg).values():
         if builds(evaluator, registry, metric):

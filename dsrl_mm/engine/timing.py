@@ -5,8 +5,6 @@ from collections.abc import Callable
 
 import torch
 
-__all__ = ['time_in_turn']
-
 
 def time_in_turn(
     functions: dict[str, Callable[[], object]],
@@ -14,17 +12,14 @@ def time_in_turn(
     warmup: int = 1,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Time functions, interleaved so that other load affects all alike.
+    """Time functions, interleaved so that other load affects all alike; returns the seconds of each call, by name.
 
     Args:
-        functions (dict[str, Callable]): by name.
+        functions (dict[str, Callable]): by name. CUDA is synchronized after each call.
         repeats (int): timed calls of each.
         warmup (int): untimed calls of each before. Defaults to 1.
         clock (Callable): gives seconds. Defaults to :func:`time.perf_counter`; :func:`time.process_time` leaves out the
             time that other processes take, for CPUs.
-
-    Returns:
-        dict[str, list[float]]: seconds per call, by name. CUDA is synchronized.
 
     Raises:
         ValueError: if ``repeats`` is less than 1.

@@ -12,8 +12,6 @@ from torch import Tensor
 from ..engine.super_resolution import SuperResolutionMixin
 from .heatmap_head import SSSRHeatmapHead
 
-__all__ = ['DSRLTopdown', 'check_crop']
-
 
 def _text(size: Sequence[int]) -> str:
     """Format a size as codecs and pipelines write it, (width, height)."""
@@ -21,15 +19,12 @@ def _text(size: Sequence[int]) -> str:
 
 
 def check_crop(size: Sequence[int], input_size: Sequence[int], what: str) -> None:
-    """Raise an error for crops of another size than the codec's, whose keypoints would be decoded wrongly.
+    """Refuse crops of another size than the codec's, whose keypoints would be decoded wrongly.
 
-    Args:
-        size (Sequence[int]): width and height of a crop, in pixels.
-        input_size (Sequence[int]): the same of the head's codec.
-        what (str): what crops, for the message.
+    Both sizes are width and height in pixels; ``what`` says for the message what crops.
 
     Raises:
-        ValueError: if the two differ.
+        ValueError: if they differ.
     """
     if tuple(size) != tuple(input_size):
         raise ValueError(
@@ -85,29 +80,26 @@ class DSRLTopdown(SuperResolutionMixin, TopdownPoseEstimator):
                 'the canvas, scale_factor times what the network reads.'
             )
         if hasattr(self.codec, 'heatmap_size') or hasattr(self.head, 'in_featuremap_size'):
+            self.eval()  # an empty crop must not change running statistics
             self._check_grid()
+            self.train()
 
     @torch.no_grad()
     def _check_grid(self) -> None:
         """Run the network once on an empty crop: decoding on another grid would give wrong keypoints, silently."""
         width, height = self.codec.input_size
-        parameter = next(self.parameters())
         channels = len(getattr(self.data_preprocessor, 'mean', (0, 0, 0)))
-        crop = torch.zeros(1, channels, height, width, dtype=parameter.dtype, device=parameter.device)
-        training = self.training
         try:
-            feats = self.eval().extract_feat(crop)
+            feats = self.extract_feat(torch.zeros(1, channels, height, width))
         except RuntimeError as error:
             raise ValueError(
                 f'DSRLTopdown: the network cannot read a canvas of {_text((width, height))} pixels (width, height), '
                 f'of which it is given 1/{self.scale_factor} on each side. A layer says: {error}. Set the '
                 "codec's input_size to scale_factor times what the backbone takes: HRNet, for example, multiples of 32."
             ) from error
-        self.train(training)
         if hasattr(self.head, 'in_featuremap_size'):  # of heads that classify coordinates, such as SimCCHead
             self._check_feature_map(feats[-1])
             return
-        self.eval()
         try:
             heatmaps = self.head(feats)
         except RuntimeError as error:
@@ -115,7 +107,6 @@ class DSRLTopdown(SuperResolutionMixin, TopdownPoseEstimator):
                 f'DSRLTopdown: the {type(self.head).__name__} cannot read features of {feats[-1].shape[1]} channels. A '
                 f'layer says: {error}. Set model.head.in_channels to what the backbone, or the neck, gives.'
             ) from error
-        self.train(training)
         while isinstance(heatmaps, (list, tuple)):  # of heads with several stages, which predict by the last
             heatmaps = heatmaps[-1]
         found, wanted = tuple(heatmaps.shape[:1:-1]), tuple(self.codec.heatmap_size)
@@ -175,15 +166,15 @@ class DSRLTopdown(SuperResolutionMixin, TopdownPoseEstimator):
         self._check_crops(inputs)
         self._check_targets(data_samples)
         shared = self.run_backbone(inputs)
-        feats, made = self.run_neck(shared), None
+        feats, sssr = self.run_neck(shared), None
         if isinstance(self.head, SSSRHeatmapHead):
-            losses, made = self.head.loss_and_features(feats, data_samples, self.train_cfg)
+            losses, sssr = self.head.loss_and_features(feats, data_samples, self.train_cfg)
         else:
             losses = self.head.loss(feats, data_samples, train_cfg=self.train_cfg)
         if self.sr_aux is not None:
-            # What of a crop lies outside its image is black there and in what the SISR head learns to rebuild, so every
-            # pixel counts. The data samples do not say where the image ends.
-            sr = self.sr_aux.loss(shared, inputs, made)
+            # All pixels of a crop count: where it exceeds its image, which the data samples do not tell, the SISR head
+            # learns to rebuild black.
+            sr = self.sr_aux.loss(shared, inputs, sssr)
             losses.update({f'sr.{name}': loss for name, loss in sr.items()})
         return losses
 

@@ -10,8 +10,6 @@ from mmpose.registry import MODELS
 from mmpose.structures import PoseDataSample
 from torch import Tensor
 
-__all__ = ['SSSRHeatmapHead']
-
 
 @dataclass
 class _Made:
@@ -94,10 +92,7 @@ class SSSRHeatmapHead(HeatmapHead):
         self.upsampler.start_at_zero()
 
     def parts(self, feats: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Run both halves.
-
-        Args:
-            feats (Sequence[Tensor]): what the stock head reads; the last is (B, C, H, W).
+        """Run both halves on ``feats``, the last of which is (B, C, H, W).
 
         Returns:
             tuple[Tensor, Tensor, Tensor]: the stock heatmaps (B, K, h, w); the stack's hidden features (B, C', h', w');
@@ -129,11 +124,7 @@ class SSSRHeatmapHead(HeatmapHead):
     ) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
         """Compute the stock head's losses, and return what FA compares: (hidden features, heatmaps).
 
-        Args:
-            feats (Sequence[Tensor]): what the stock head reads.
-            batch_data_samples (list[PoseDataSample]): with ``gt_fields.heatmaps`` of shape (K, r h, r w), and
-                ``gt_instance_labels.keypoint_weights``.
-            train_cfg (dict): the estimator's.
+        The samples have ``gt_fields.heatmaps`` of shape (K, r h, r w), and ``gt_instance_labels.keypoint_weights``.
         """
         base, hidden, residual = self.parts(feats)
         heatmaps = self.enlarge(base) + residual

@@ -4,6 +4,7 @@ import json
 import math
 import os
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from mmengine.config import Config
@@ -15,11 +16,9 @@ from mmpose.models import TopdownPoseEstimator
 from mmpose.registry import DATASETS, METRICS, MODELS
 from PIL import Image, UnidentifiedImageError
 
-from ..engine.config import builds, plain_datasets
+from ..engine.config import builds, class_of, plain_datasets
 from ..engine.task import evaluators
 from .estimator import check_crop
-
-__all__ = ['check_batch', 'check_data']
 
 #: Methods of BaseCocoStyleDataset that read its files. A data set that overrides one is not checked.
 _READERS = ('load_data_list', '_load_annotations', '_load_detection_results', 'parse_data_info', '_is_valid_instance')
@@ -30,9 +29,9 @@ _SAMPLE = 100
 
 def _coco_dataset(cfg: dict) -> BaseCocoStyleDataset | None:
     """Build the data set with its paths joined and no annotations loaded; None if its type is unknown."""
-    cls = DATASETS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
-    if not (isinstance(cls, type) and issubclass(cls, BaseCocoStyleDataset)):
+    if not builds(cfg, DATASETS, BaseCocoStyleDataset):
         return None
+    cls = class_of(cfg, DATASETS)
     if any(getattr(cls, name) is not getattr(BaseCocoStyleDataset, name) for name in _READERS):
         return None
     return DATASETS.build(dict(cfg, pipeline=[], lazy_init=True))
@@ -76,8 +75,10 @@ def _load_annotations(dataset: BaseCocoStyleDataset, key: str) -> dict[str, list
     for name, fields in (('images', ('id', 'file_name', 'width', 'height')), ('annotations', ('id', 'image_id'))):
         by_id = {}
         for i, item in enumerate(content.get(name, ())):
-            for missing in (one for one in fields if one not in item):
-                raise ValueError(f'{key}.ann_file: {dataset.ann_file} is no COCO file: {name}[{i}] has no "{missing}".')
+            if lacking := [field for field in fields if field not in item]:
+                raise ValueError(
+                    f'{key}.ann_file: {dataset.ann_file} is no COCO file: {name}[{i}] has no "{lacking[0]}".'
+                )
             if name == 'images' and isinstance(item['id'], str):
                 raise ValueError(
                     f'{key}.ann_file: images[{i}] of {dataset.ann_file} has the id {item["id"]!r}, but MMPose computes '
@@ -186,14 +187,12 @@ def _check_detections(dataset: BaseCocoStyleDataset, content: dict, key: str) ->
 
 def _missing(paths: Iterable[str]) -> list[str]:
     """Return the paths that do not exist. Folders are listed: a call per file takes minutes on a network disk."""
-    listed, missing = {}, []
-    for path in paths:
-        folder, name = os.path.split(path)
-        if folder not in listed:
-            listed[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
-        if name not in listed[folder]:
-            missing.append(path)
-    return missing
+
+    @cache
+    def names(folder: str) -> set[str]:
+        return set(os.listdir(folder)) if os.path.isdir(folder) else set()
+
+    return [path for path in paths if os.path.basename(path) not in names(os.path.dirname(path))]
 
 
 def _check_size(path: str, image: dict) -> None:
@@ -299,10 +298,7 @@ def check_data(cfg: Config, phases: tuple[str, ...]) -> None:
     """Check the COCO-style data sets of a config, and the model's keypoints against theirs.
 
     Data sets of other types are not checked. An annotation file of COCO's size takes seconds, mostly for parsing.
-
-    Args:
-        cfg (Config): an MMPose config. ``check_data=False`` in it turns the check off.
-        phases (tuple[str, ...]): of 'train', 'val', 'test'; a phase without a data loader is skipped.
+    ``check_data=False`` in the config turns the check off.
 
     Raises:
         FileNotFoundError: if an annotation file, a file of boxes or images are missing.

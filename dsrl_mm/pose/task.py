@@ -14,8 +14,6 @@ from ..engine.task import Task, prediction_writer, visualization_hook
 from .estimator import DSRLTopdown
 from .preflight import check_batch, check_data
 
-__all__ = ['PoseTask']
-
 
 def _refuse(option: str, instead: str) -> NoReturn:
     raise ValueError(f'{option} is for segmentation, and this config is for poses. {instead}')

@@ -5,8 +5,6 @@ from mmpose.registry import VISUALIZERS
 from mmpose.structures import PoseDataSample
 from mmpose.visualization import PoseLocalVisualizer
 
-__all__ = ['GroundTruthVisualizer']
-
 
 @VISUALIZERS.register_module(force=True)
 class GroundTruthVisualizer(PoseLocalVisualizer):
@@ -18,14 +16,7 @@ class GroundTruthVisualizer(PoseLocalVisualizer):
     def add_datasample(
         self, name: str, image: np.ndarray, data_sample: PoseDataSample, draw_gt: bool = True, **kwargs
     ) -> np.ndarray:
-        """Draw a sample, as :meth:`mmpose.visualization.PoseLocalVisualizer.add_datasample` does.
-
-        Args:
-            name (str): name of the image.
-            image (np.ndarray): RGB, (H, W, 3), uint8.
-            data_sample (PoseDataSample): its ground truth is drawn if ``gt_instances`` has ``keypoints``.
-            draw_gt (bool): only used for a sample without ground truth. Defaults to True.
-            kwargs: other options of MMPose.
+        """Draw a sample on an RGB image (H, W, 3), with the options of the base class.
 
         Returns:
             np.ndarray: RGB, (H, 2 W, 3) with the ground truth, (H, W, 3) without; heatmaps, if drawn, below.

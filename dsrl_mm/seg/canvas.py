@@ -11,8 +11,6 @@ from ..core import pad_to_multiple
 from ..engine.super_resolution import SuperResolutionMixin
 from .checks.size_errors import explain_size_error
 
-__all__ = ['CanvasSegmentor']
-
 
 class CanvasSegmentor(SuperResolutionMixin, EncoderDecoder):
     """``EncoderDecoder`` whose images, labels, metas and predictions have the canvas's size.
@@ -62,14 +60,9 @@ class CanvasSegmentor(SuperResolutionMixin, EncoderDecoder):
         return changed
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Logits of the canvas's size.
+        """Logits (B, K, H, W) of the canvas, or of one window of it, (B, 3, H, W).
 
-        Args:
-            inputs (Tensor): the canvas, or one window of it, (B, 3, H, W).
-            batch_img_metas (list[dict]): kept for the stock interface. Sizes come from ``inputs``.
-
-        Returns:
-            Tensor: (B, K, H, W).
+        ``batch_img_metas`` are kept for the stock interface. Sizes come from ``inputs``.
         """
         height, width = inputs.shape[-2:]
         padded = [(side + self.multiple - 1) // self.multiple * self.multiple for side in (height, width)]

@@ -7,8 +7,6 @@ from mmseg.registry import DATASETS, TASK_UTILS
 from mmseg.structures.sampler import BasePixelSampler
 from torch import Tensor, nn
 
-__all__ = ['ClassWeightSampler']
-
 
 def _weights_of(name: str) -> Sequence[float]:
     dataset = DATASETS.get(name)
@@ -46,15 +44,7 @@ class ClassWeightSampler(BasePixelSampler):
         self.weights = torch.tensor(weights)
 
     def sample(self, seg_logit: Tensor, seg_label: Tensor) -> Tensor:
-        """Return the weights of a batch.
-
-        Args:
-            seg_logit (Tensor): (B, K, H, W), not used.
-            seg_label (Tensor): (B, 1, H, W), class ids.
-
-        Returns:
-            Tensor: (B, H, W).
-        """
+        """Return the weights (B, H, W) of labels (B, 1, H, W); ``seg_logit`` is not used."""
         label = seg_label.squeeze(1)
         ignored = label == self.context.ignore_index
         weights = self.weights.to(label.device)

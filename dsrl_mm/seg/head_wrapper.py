@@ -11,9 +11,7 @@ from mmseg.registry import MODELS
 from mmseg.utils import SampleList
 from torch import Tensor
 
-__all__ = ['HeadWrapper', 'check_wrappable']
-
-#: What a wrapper comes between: heads that differ here predict or learn in a way it would bypass.
+#: Steps after ``forward``, which a wrapper takes over. It would bypass those that a head overrides.
 _STEPS = ('cls_seg', 'loss', 'loss_by_feat', 'predict', 'predict_by_feat')
 
 
@@ -70,7 +68,7 @@ class HeadWrapper(BaseModule):
         # Shadows the method: the wrapped head's forward now ends with the features that enter cls_seg.
         head.cls_seg = _identity
         self._register_load_state_dict_pre_hook(self.adopt_stock_checkpoint)
-        # What segmentors, test-time augmentation and hooks read off a decode head.
+        # Attributes of a decode head that segmentors, test-time augmentation and hooks read.
         self.num_classes, self.out_channels, self.threshold = head.num_classes, head.out_channels, head.threshold
         self.align_corners, self.ignore_index = head.align_corners, head.ignore_index
 

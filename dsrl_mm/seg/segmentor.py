@@ -11,8 +11,6 @@ from ..core import nearest_downsample
 from .canvas import CanvasSegmentor
 from .sssr_head import SSSRHead
 
-__all__ = ['DSRLSegmentor']
-
 _RENAMED = dict(lr_input='low_res_input', lr_labels='low_res_labels')
 
 
@@ -70,15 +68,7 @@ class DSRLSegmentor(CanvasSegmentor):
             new = f', which is now called {_RENAMED[old]}' if old in _RENAMED else ''
             raise TypeError(f'DSRLSegmentor has no option {old}{new}')
         super().__init__(
-            backbone,
-            decode_head,
-            neck,
-            auxiliary_head,
-            train_cfg,
-            test_cfg,
-            data_preprocessor,
-            pretrained,
-            init_cfg,
+            backbone, decode_head, neck, auxiliary_head, train_cfg, test_cfg, data_preprocessor, pretrained, init_cfg
         )
         stack = self.decode_head.upsampler if isinstance(self.decode_head, SSSRHead) else None
         self.init_super_resolution(scale_factor, sr_aux, stack, self.num_classes)
@@ -134,9 +124,9 @@ class DSRLSegmentor(CanvasSegmentor):
             )
         data_samples = [self._with_fitting_label(sample) for sample in data_samples]
         shared = self.run_backbone(inputs)
-        feats, made = self.run_neck(shared), None
+        feats, sssr = self.run_neck(shared), None
         if isinstance(self.decode_head, SSSRHead):
-            loss_decode, made = self.decode_head.loss_and_features(feats, data_samples)
+            loss_decode, sssr = self.decode_head.loss_and_features(feats, data_samples)
             losses = add_prefix(loss_decode, 'decode')
         else:
             losses = self._decode_head_forward_train(feats, data_samples)
@@ -144,7 +134,7 @@ class DSRLSegmentor(CanvasSegmentor):
             losses.update(self._auxiliary_head_forward_train(feats, data_samples))
         if self.sr_aux is not None:
             labels = [sample.gt_sem_seg.data[0] for sample in data_samples]
-            losses_sr = self.sr_aux.loss(shared, inputs, made, self._valid(inputs, data_samples), labels)
+            losses_sr = self.sr_aux.loss(shared, inputs, sssr, self._valid(inputs, data_samples), labels)
             losses.update(add_prefix(losses_sr, 'sr'))
         return losses
 
@@ -165,15 +155,7 @@ class DSRLSegmentor(CanvasSegmentor):
         return self.with_label(sample, nearest_downsample(sample.gt_sem_seg.data, self.scale_factor))
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Logits of the canvas's size.
-
-        Args:
-            inputs (Tensor): the canvas, or one window of it, (B, 3, H, W); with ``low_res_input``, LR frames.
-            batch_img_metas (list[dict]): kept for the stock interface. Sizes come from ``inputs``.
-
-        Returns:
-            Tensor: (B, K, H, W); with ``low_res_input``, (B, K, scale_factor H, scale_factor W).
-        """
+        """Logits of the canvas's size, (B, K, H, W), see the base; of LR frames, too, with ``low_res_input``."""
         if self.low_res_input:
             return self.logits_of_size(inputs, self.canvas_size(inputs), batch_img_metas)
         return super().encode_decode(inputs, batch_img_metas)

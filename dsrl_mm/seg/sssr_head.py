@@ -11,8 +11,6 @@ from torch import Tensor
 
 from .head_wrapper import HeadWrapper
 
-__all__ = ['SSSRHead']
-
 
 class _Skip(NamedTuple):
     in_index: int
@@ -60,10 +58,7 @@ class SSSRHead(HeadWrapper):
         self.upsampler.start_at_zero()
 
     def parts(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Run both halves.
-
-        Args:
-            inputs (Sequence[Tensor]): the backbone's or neck's features, each (B, C_i, H_i, W_i).
+        """Run both halves on the backbone's or neck's features, each (B, C_i, H_i, W_i).
 
         Returns:
             tuple[Tensor, Tensor, Tensor]: the wrapped head's logits (B, K, h, w); the stack's hidden features

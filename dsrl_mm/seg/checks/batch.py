@@ -15,8 +15,6 @@ from ...engine.hooks import sample_paths
 from ...engine.task import evaluators, hooks
 from .label_check import LabelCheckHook, check_training_batch, no_label
 
-__all__ = ['check_batch']
-
 #: MMSegmentation's and mmcv's transforms that move pixels.
 _MOVING = ('Resize', 'RandomFlip', 'RandomCrop', 'RandomRotate', 'RandomRotFlip', 'RandomResize', 'RandomChoiceResize')
 _MOVING += ('ResizeToMultiple', 'ResizeShortestEdge')

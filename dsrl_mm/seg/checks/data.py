@@ -25,13 +25,10 @@ from torch import Tensor
 
 from dsrl_mm import compat
 
-from ...engine.config import builds, plain_datasets, type_name
+from ...engine.config import builds, class_of, plain_datasets, type_name
 from ...engine.task import evaluators
-from ..datasets.frames import EnlargeFrame
-from .files import PILLOWS, Suspicion, check_pair
+from .files import PILLOW_SUFFIXES, Suspicion, check_pair
 from .label_check import check_labels, no_label
-
-__all__ = ['check_data', 'check_packages']
 
 #: Labels decoded of each data set, evenly spaced.
 _SAMPLE = 100
@@ -97,15 +94,10 @@ def _steps(pipeline: Sequence) -> Iterator[Any]:
             yield from _steps(step.get('transforms', ()) if isinstance(step, dict) else ())
 
 
-def _class_of(step: Any) -> Any:
-    type_ = step.get('type') if isinstance(step, dict) else type(step)
-    return TRANSFORMS.get(type_) if isinstance(type_, str) else type_
-
-
 def _is_stock(step: Any) -> bool:
     """Tell whether a transform is the libraries'; others may change ids, channels and sizes."""
-    known = getattr(_class_of(step), '__module__', '').startswith(('mmcv.', 'mmseg.', 'dsrl_mm.'))
-    return known and isinstance(step, dict)
+    cls = class_of(step, TRANSFORMS) if isinstance(step, dict) else None
+    return getattr(cls, '__module__', '').startswith(('mmcv.', 'mmseg.', 'dsrl_mm.'))
 
 
 def _is_local(cfg: Mapping) -> bool:
@@ -116,7 +108,7 @@ def _is_local(cfg: Mapping) -> bool:
 def _reader(steps: Sequence, stock: type) -> dict | None:
     """Find the stock loader of images or labels, if it reads local files as Pillow does."""
     for step in steps:
-        if isinstance(step, dict) and _class_of(step) is stock and _is_local(step):
+        if isinstance(step, dict) and class_of(step, TRANSFORMS) is stock and _is_local(step):
             return None if step.get('imdecode_backend') == 'tifffile' or step.get('ignore_empty') else step
     return None
 
@@ -170,7 +162,7 @@ def _report_left_out(dataset: BaseSegDataset, key: str) -> None:
         os.path.normpath(os.path.join(folder, name))
         for folder, _, names in os.walk(dataset.data_prefix['img_path'], followlinks=True)
         for name in names
-        if name.lower().endswith((*PILLOWS, '.tif', '.tiff', dataset.img_suffix.lower()))
+        if name.lower().endswith((*PILLOW_SUFFIXES, '.tif', '.tiff', dataset.img_suffix.lower()))
     }
     if left := files - used:
         print_log(
@@ -212,17 +204,22 @@ def _build(dataset_cfg: Mapping, key: str) -> BaseSegDataset:
     return dataset
 
 
-def _check_dataset(cfg: Config, dataset_cfg: Mapping, key: str, phase: str) -> None:
-    """Check the classes and the files of one data set."""
-    if not builds(dataset_cfg, DATASETS, BaseSegDataset):
-        print_log(f'The files of {key} are not checked: it is not a BaseSegDataset', 'current')
-        return
+def _check_names(dataset_cfg: Mapping, key: str) -> None:
+    """Refuse a string for the names of classes, unless it is a file's."""
     classes = (dataset_cfg.get('metainfo') or {}).get('classes')
     if isinstance(classes, str) and not os.path.isfile(classes) and '://' not in classes:
         raise ValueError(
             f'{key}.metainfo.classes is the string {classes!r}, which counts as {len(classes)} classes. Write a tuple, '
             f'with a comma: classes=({classes!r},).'
         )
+
+
+def _check_dataset(cfg: Config, dataset_cfg: Mapping, key: str, phase: str) -> None:
+    """Check the classes and the files of one data set."""
+    if not builds(dataset_cfg, DATASETS, BaseSegDataset):
+        print_log(f'The files of {key} are not checked: it is not a BaseSegDataset', 'current')
+        return
+    _check_names(dataset_cfg, key)
     dataset = _build(dataset_cfg, key)
     if classes := dataset.metainfo.get('classes'):
         _check_classes(cfg.model, classes, f'{type(dataset).__name__} ({key})')
@@ -231,12 +228,11 @@ def _check_dataset(cfg: Config, dataset_cfg: Mapping, key: str, phase: str) -> N
             f'{key}: {type(dataset).__name__} has no class names, which metrics need. Set {key}.metainfo='
             'dict(classes=(...), palette=[...]).'
         )
-    if phase == 'train':
-        _check_losses(cfg.model)
     print_log(f'Checking the {len(dataset)} images and labels of {key} (not with check_data=False)', 'current')
     steps = [*_steps(dataset_cfg.get('pipeline', ()))]
     images, labels = (_reader(steps, stock) for stock in (LoadImageFromFile, LoadAnnotations))
-    if phase == 'train' and cfg.model.get('sr_aux') and any(_class_of(step) is EnlargeFrame for step in steps):
+    frames = any(_is_stock(step) and type_name(step) == 'EnlargeFrame' for step in steps)
+    if phase == 'train' and frames and cfg.model.get('sr_aux'):
         print_log(
             f'{key}.pipeline enlarges frames, which have no image of high resolution to rebuild: the SISR branch '
             'learns nothing. Set model.sr_aux=None.',
@@ -280,11 +276,7 @@ def _check_labels(cfg: Config, loader: Mapping, phase: str) -> None:
 
 
 def check_data(cfg: Config, phases: tuple[str, ...]) -> None:
-    """Check the data sets of a config, and the classes and losses of the model.
-
-    Args:
-        cfg (Config): an MMSegmentation config. ``check_data=False`` in it turns the check off.
-        phases (tuple[str, ...]): of 'train', 'val', 'test'; a phase without a data loader is skipped.
+    """Check the data sets of a config, and the classes and losses of the model; ``check_data=False`` turns it off.
 
     Raises:
         FileNotFoundError, ValueError: see the module.
@@ -294,6 +286,8 @@ def check_data(cfg: Config, phases: tuple[str, ...]) -> None:
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     for phase in phases:
         if loader := cfg.get(f'{phase}_dataloader'):
+            if phase == 'train':
+                _check_losses(cfg.model)
             for key, dataset_cfg in plain_datasets(loader, f'{phase}_dataloader', 'data_prefix'):
                 _check_dataset(cfg, dataset_cfg, key, phase)
             _check_labels(cfg, loader, phase)

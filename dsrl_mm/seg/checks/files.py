@@ -5,13 +5,11 @@ import os
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-__all__ = ['PILLOWS', 'Suspicion', 'check_pair']
-
 #: How complete files end, by format.
 _ENDS = {'PNG': b'IEND\xaeB`\x82', 'JPEG': b'\xff\xd9'}
 
 #: Suffixes of formats that Pillow reads as the pipeline does. A TIFF may have several pages or bands.
-PILLOWS = ('.png', '.jpg', '.jpeg', '.bmp', '.gif', '.webp', '.ppm', '.pgm')
+PILLOW_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.gif', '.webp', '.ppm', '.pgm')
 
 
 class Suspicion(ValueError):
@@ -31,7 +29,7 @@ def _read_header(path: str) -> Image.Image | None:
             f'{path}{link} does not exist. Every image needs a label of the same name: check data_prefix, img_suffix '
             'and seg_map_suffix.'
         )
-    if not path.lower().endswith(PILLOWS):
+    if not path.lower().endswith(PILLOW_SUFFIXES):
         return None
     try:
         with open(path, 'rb') as f:

@@ -7,34 +7,23 @@ from collections.abc import Collection, Iterable, Sequence
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmseg.registry import HOOKS
 from torch import nn
 
 from ...engine.hooks import sample_paths
-
-__all__ = ['LabelCheckHook', 'check_labels', 'check_training_batch', 'no_label']
+from ...engine.loading import unwrapped
 
 
 def no_label(phase: str, path: str) -> ValueError:
     """Say that an image has no label, and what to do."""
-    needs, remedy = (
-        ('the loss needs', '')
-        if phase == 'train'
-        else (
-            'metrics need',
-            f'. To predict without labels, leave out LoadAnnotations and set {phase}_evaluator.format_only=True',
-        )
-    )
+    needs, remedy = 'the loss needs', ''
+    if phase != 'train':
+        needs = 'metrics need'
+        remedy = f'. To predict without labels, leave out LoadAnnotations and set {phase}_evaluator.format_only=True'
     return ValueError(
         f'{phase}_dataloader.dataset: {path} comes without a label, which {needs}: the pipeline has no '
         f'LoadAnnotations, or data_prefix no seg_map_path{remedy}.'
     )
-
-
-def _plain(model: nn.Module) -> nn.Module:
-    """Return the segmentor inside a wrapper for distributed training."""
-    return model.module if is_model_wrapper(model) else model
 
 
 def _count_ids(label: torch.Tensor, where: str, num_ids: int, ignored: Collection[int]) -> Counter:
@@ -69,8 +58,7 @@ def check_labels(
     Args:
         labels (Iterable[tuple[str, torch.Tensor]]): name and class ids (H, W) of each label, as training reads them.
         classes (Sequence): names by id.
-        num_ids (int): ids below this are allowed.
-        ignored (Collection[int]): other allowed ids, which teach nothing.
+        num_ids, ignored: ids below ``num_ids`` and those in ``ignored``, which teach nothing, are allowed.
         key (str): the data set's key in the config.
 
     Raises:
@@ -114,11 +102,7 @@ def _decode_head(model: nn.Module) -> nn.Module:
 
 
 def check_training_batch(model: nn.Module, data_batch: dict) -> None:
-    """Check the sizes of a batch, and the shapes and ids of its labels.
-
-    Args:
-        model (nn.Module): a segmentor.
-        data_batch (dict): from a training's data loader.
+    """Check the sizes of a batch from a training's data loader, and the shapes and ids of its labels.
 
     Raises:
         ValueError: if one is invalid; the message names the file, the fault and the remedy.
@@ -152,7 +136,7 @@ class LabelCheckHook(Hook):
         Raises:
             ValueError: if not; the message names the keys that differ.
         """
-        model = _plain(runner.model)
+        model = unwrapped(runner.model)
         head = _decode_head(model)
         auxiliary = getattr(model, 'auxiliary_head', None) or nn.ModuleList()
         for i, other in enumerate(auxiliary if isinstance(auxiliary, nn.ModuleList) else [auxiliary]):
@@ -170,17 +154,17 @@ class LabelCheckHook(Hook):
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
         """Check the batch, see :func:`check_training_batch`."""
-        check_training_batch(_plain(runner.model), data_batch)
+        check_training_batch(unwrapped(runner.model), data_batch)
 
     def before_val_iter(self, runner, batch_idx, data_batch=None) -> None:
         """Check the ids of labels; metrics drop unknown ones silently."""
-        self._check_evaluated(runner.val_evaluator, runner, data_batch)
+        self._check_evaluated(runner.val_evaluator, data_batch)
 
     def before_test_iter(self, runner, batch_idx, data_batch=None) -> None:
         """Check the ids of labels; metrics drop unknown ones silently."""
-        self._check_evaluated(runner.test_evaluator, runner, data_batch)
+        self._check_evaluated(runner.test_evaluator, data_batch)
 
-    def _check_evaluated(self, evaluator, runner, data_batch) -> None:
+    def _check_evaluated(self, evaluator, data_batch) -> None:
         ignored = {metric.ignore_index for metric in evaluator.metrics if hasattr(metric, 'ignore_index')}
         classes = (evaluator.dataset_meta or {}).get('classes')
         for sample in data_batch['data_samples']:

@@ -3,8 +3,6 @@
 import re
 from collections.abc import Sequence
 
-__all__ = ['explain_size_error']
-
 #: Messages of PyTorch's pooling, convolution, padding, resizing and instance norm for feature maps that are too small.
 _TOO_SMALL = re.compile(
     "Output size is too small|Kernel size can't be greater|Padding size should be less|sizes should be greater than 0|"
@@ -17,15 +15,9 @@ _ONE_VALUE = 'more than 1 value per channel'
 
 
 def explain_size_error(error: Exception, image_size: Sequence[int], scale_factor: int) -> str | None:
-    """Explain a PyTorch error that is caused by the size of the images or of the batch.
+    """Explain a layer's error that is caused by the size of the images or of the batch; returns None for other errors.
 
-    Args:
-        error (Exception): raised by a layer of the network.
-        image_size (Sequence[int]): H and W of the segmentor's input, in pixels.
-        scale_factor (int): the segmentor's ``scale_factor``.
-
-    Returns:
-        str | None: cause and remedy; None for other errors.
+    ``image_size`` is H and W of the segmentor's input in pixels, ``scale_factor`` the segmentor's.
     """
     size = 'x'.join(str(side) for side in image_size)
     if _ONE_VALUE in str(error):

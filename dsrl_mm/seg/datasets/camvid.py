@@ -3,7 +3,20 @@
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-__all__ = ['CamVidDataset']
+#: The color of each class, R G B, in the order of the ids.
+_PALETTE = dict(
+    Sky=[128, 128, 128],
+    Building=[128, 0, 0],
+    Pole=[192, 192, 128],
+    Road=[128, 64, 128],
+    Pavement=[60, 40, 222],
+    Tree=[128, 128, 0],
+    SignSymbol=[192, 128, 128],
+    Fence=[64, 64, 128],
+    Car=[64, 0, 128],
+    Pedestrian=[64, 64, 0],
+    Bicyclist=[0, 128, 192],
+)
 
 
 @DATASETS.register_module(force=True)
@@ -15,32 +28,8 @@ class CamVidDataset(BaseSegDataset):
     """
 
     METAINFO = dict(
-        classes=(
-            'Sky',
-            'Building',
-            'Pole',
-            'Road',
-            'Pavement',
-            'Tree',
-            'SignSymbol',
-            'Fence',
-            'Car',
-            'Pedestrian',
-            'Bicyclist',
-        ),
-        palette=[
-            [128, 128, 128],
-            [128, 0, 0],
-            [192, 192, 128],
-            [128, 64, 128],
-            [60, 40, 222],
-            [128, 128, 0],
-            [192, 128, 128],
-            [64, 64, 128],
-            [64, 0, 128],
-            [64, 64, 0],
-            [0, 128, 192],
-        ],
+        classes=tuple(_PALETTE),
+        palette=[*_PALETTE.values()],
         # For ClassWeightSampler, as DABNet's authors have them: 1 / ln(1.10 + the class's share of the training
         # pixels), divided by the mean weight of a training pixel.
         class_weights=(0.98, 0.81, 2.28, 0.67, 1.74, 1.30, 2.24, 2.25, 1.60, 2.36, 2.43),

@@ -9,8 +9,6 @@ from mmengine import fileio
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS, TRANSFORMS
 
-__all__ = ['LoadColorAnnotations', 'color_table', 'ids_of_colors']
-
 
 def _codes(colors: np.ndarray) -> np.ndarray:
     """Pack colors (..., 3), R G B, to 24-bit integers (...)."""

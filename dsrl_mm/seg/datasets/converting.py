@@ -13,8 +13,6 @@ from PIL import Image
 
 from ...engine.checkpoint import AtomicLocalBackend
 
-__all__ = ['check_all', 'check_names', 'check_pair_size', 'convert_all', 'read_pixels', 'some', 'write_pixels']
-
 Item = TypeVar('Item')
 
 
@@ -25,29 +23,17 @@ def some(names: Iterable[str]) -> str:
 
 
 def check_names(found: Iterable[str], expected: Iterable[str], what: str, remedy: str) -> None:
-    """Check that files are complete.
-
-    Args:
-        found (Iterable[str]): names of the files.
-        expected (Iterable[str]): the names there should be, others are ignored.
-        what (str): what they are, and where, for the message.
-        remedy (str): what to do, for the message.
+    """Check that all expected files are found; others are ignored.
 
     Raises:
-        FileNotFoundError: if one is missing.
+        FileNotFoundError: if one is missing; ``what`` says what they are, and where, and ``remedy`` what to do.
     """
     if missing := sorted(set(expected) - set(found)):
         raise FileNotFoundError(f'{what}: missing are {some(missing)}. {remedy}')
 
 
 def check_pair_size(image: Path, label: Path, size: tuple[int, int] | None = None) -> None:
-    """Check by their headers that an image and its label have one size.
-
-    Args:
-        image (Path): a file.
-        label (Path): a file.
-        size (tuple[int, int], optional): height and width in pixels of all images of the release. Defaults to None:
-            any.
+    """Check by their headers that an image and its label have one size: ``size``, (height, width), if given.
 
     Raises:
         ValueError: if a size differs, or a file is no image.
@@ -115,12 +101,9 @@ def check_all(check: Callable[[Item], None], items: Sequence[Item]) -> None:
 
 
 def convert_all(convert: Callable[[Item], None], items: Sequence[Item], workers: int | None = None) -> None:
-    """Convert items on several cores.
+    """Convert items on several cores, by default all.
 
-    Args:
-        convert (Callable[[Item], None]): of a module, so that other processes find it, or a ``partial`` of one.
-        items (Sequence[Item]): what it is called with.
-        workers (int, optional): number of processes. Defaults to None: the number of cores.
+    ``convert`` must be a function of a module, so that other processes find it, or a ``partial`` of one.
 
     Raises:
         ValueError: if it raises one, with all messages; the other items are converted.

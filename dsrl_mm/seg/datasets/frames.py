@@ -9,8 +9,6 @@ from mmseg.registry import TRANSFORMS
 
 from ...core.resample import check_scale_factor
 
-__all__ = ['AlignedRandomCrop', 'EnlargeFrame']
-
 
 @TRANSFORMS.register_module(force=True)
 class EnlargeFrame(BaseTransform):

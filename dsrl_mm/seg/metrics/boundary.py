@@ -7,8 +7,6 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmseg.registry import METRICS
 
-__all__ = ['BoundaryMetric', 'boundary_counts', 'boundary_scores']
-
 
 def _distance(pixels: np.ndarray) -> np.ndarray:
     """Compute the Euclidean distance of every pixel to a mask (H, W); infinite if the mask is empty."""

@@ -8,8 +8,6 @@ import numpy as np
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 
-__all__ = ['ClassIoUMetric']
-
 
 @METRICS.register_module(force=True)
 class ClassIoUMetric(IoUMetric):

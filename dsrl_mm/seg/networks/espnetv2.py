@@ -18,8 +18,6 @@ from torch import Tensor
 
 from .norm_act import fit_act, fit_norm
 
-__all__ = ['EESP', 'EESPUnit', 'ESPNetv2', 'StridedEESPUnit', 'conv_norm_act', 'norm_act']
-
 #: Widths of the paper. At other widths, the groups of some EESP units do not divide their channels.
 WIDEN_FACTORS = (0.5, 1.0, 1.25, 1.5, 1.75, 2.0)
 #: Levels 2 to 5: dilations of the strided unit, number of EESP units after it, their dilations. Coarser grids have a
@@ -56,15 +54,9 @@ def norm_act(channels: int, norm_cfg: dict, act_cfg: dict) -> nn.Sequential:
 def conv_norm_act(
     in_channels: int, out_channels: int, kernel_size: int, norm_cfg: dict, act_cfg: dict | None, **kwargs
 ) -> ConvModule:
-    """Build a convolution with padding, a normalization and an optional activation.
+    """Build a convolution with padding, a normalization and an optional activation, see :mod:`.norm_act`.
 
-    Args:
-        in_channels (int): input channels.
-        out_channels (int): output channels.
-        kernel_size (int): odd kernel size.
-        norm_cfg (dict): normalization. For group norm, the groups are reduced to a divisor of the channels.
-        act_cfg (dict, optional): activation. PReLU has one slope per channel unless ``num_parameters`` is set.
-        kwargs: ``stride`` and ``groups`` of the convolution.
+    ``kernel_size`` is odd; ``kwargs`` are ``stride`` and ``groups`` of the convolution.
     """
     return ConvModule(
         in_channels,

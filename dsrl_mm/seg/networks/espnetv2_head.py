@@ -15,8 +15,6 @@ from torch import Tensor
 
 from .espnetv2 import conv_norm_act, norm_act
 
-__all__ = ['ESPNetv2Head', 'EfficientPyramidPool', 'GatedConv']
-
 #: Scales of the pyramid, relative to the features.
 SCALES = (2.0, 1.5, 1.0, 0.5, 0.1)
 #: Minimum side of a grid in the pyramid, in pixels.

@@ -2,8 +2,6 @@
 
 from math import gcd
 
-__all__ = ['fit_act', 'fit_norm']
-
 
 def fit_norm(norm_cfg: dict, channels: int) -> dict:
     """Reduce the groups of a group norm to a divisor of the channels; return other norms unchanged."""
