@@ -5,6 +5,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.backend_bases import FigureCanvasBase
+
 from dsrl_mm.apis import evaluate
 from dsrl_mm.apis.compare import add_models, quiet, read_models
 from dsrl_mm.apis.figures import (
@@ -51,6 +53,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         add_models(kind, required=name != 'classes')
         kind.add_argument('--dpi', type=int, default=200, help='dots per inch (200)')
     args = parser.parse_args(argv)
+    if (suffix := args.out.suffix[1:]) not in (known := FigureCanvasBase.get_supported_filetypes()):
+        parser.error(f'{args.out}: a picture ends in {", ".join(known)}, not in {suffix!r}')
     if args.kind == 'classes' and bool(args.model) == bool(args.scores):
         classes.error('name models by --model, or their scores by --scores')
     return args

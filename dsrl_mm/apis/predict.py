@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -167,6 +168,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.stride < 1 or not 0 <= args.opacity <= 1:
         parser.error('--stride is at least 1, and --opacity from 0 to 1')
+    if args.show and sys.platform == 'linux' and not {'DISPLAY', 'WAYLAND_DISPLAY'} & os.environ.keys():
+        parser.error('--show opens a window, but there is no display')  # for which OpenCV would abort
     if args.checkpoint is not None:
         require_files(parser, args.model, args.checkpoint)
     return args

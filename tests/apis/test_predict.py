@@ -116,6 +116,7 @@ class TestImages:
             run(images, '--strict')
 
     def test_window(self, run, images, monkeypatch):
+        monkeypatch.setenv('DISPLAY', ':0')
         shown = []
         monkeypatch.setattr(cv2, 'imshow', lambda _, image: shown.append(image.shape))
         monkeypatch.setattr(cv2, 'waitKey', lambda delay: ord('q') if delay == 0 else -1)
@@ -275,8 +276,11 @@ def test_a_full_disk_ends_a_video(tmp_path, monkeypatch):
         video.write(np.zeros((24, 64, 3), np.uint8))  # of another size, which OpenCV leaves out as well
 
 
-@pytest.mark.parametrize('option', [['--stride', '0'], ['--opacity', '2'], ['--save', 'video']])
-def test_options_out_of_range(option, capsys):
+@pytest.mark.parametrize('option', [['--stride', '0'], ['--opacity', '2'], ['--save', 'video'], ['--show']])
+def test_options_out_of_range(option, capsys, monkeypatch):
+    monkeypatch.setattr(sys, 'platform', 'linux')
+    for name in ('DISPLAY', 'WAYLAND_DISPLAY'):
+        monkeypatch.delenv(name, raising=False)
     with pytest.raises(SystemExit):
         main(['model', 'source', *option])
     assert option[0] in capsys.readouterr().err

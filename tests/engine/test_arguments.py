@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.registry import MODELS
 
 from dsrl_mm.engine.arguments import OptionsAction, require_files, run
@@ -67,6 +68,10 @@ class TestRun:
         assert self.refused(monkeypatch, missing.read_text) == f"[Errno 2] No such file or directory: '{missing}'"
         assert str(folder) in self.refused(monkeypatch, partial(folder.write_text, ''))
         assert self.refused(monkeypatch, partial(parse_config, missing)).startswith(f'file "{missing}"')
+
+    def test_data_that_are_not_there(self, monkeypatch):
+        message = self.refused(monkeypatch, partial(BaseDataset, 'none.json'))
+        assert message.startswith("[Errno 2] No such file or directory: 'none.json'. Set the environment variable that")
 
     def test_what_a_config_holds(self, monkeypatch, variable):
         unknown = partial(MODELS.build, dict(type='NoHead'))

@@ -43,7 +43,7 @@ REFUSED = {
     'compare_affinities': ('none.py none.pth', 'none.py'),
     'deepglobe': ('none out', 'none'),
     'deploy': (f'{CONFIG} none.pth out', 'there is no none.pth'),
-    'figures': ('classes a.png --scores none.json', 'none.json'),
+    'figures': ('classes a.xyz --scores none.json', 'a.xyz: a picture ends in '),
     'get_flops': ('none.py', 'none.py'),
     'gpu_check': ('none/a.json --seconds 0', 'none/a.json'),
     'gradient_shares': (f'{CONFIG} --cfg-options modle', 'modle is no KEY=VALUE'),
