@@ -89,12 +89,11 @@ def test_wandb_offline(train, tmp_path, monkeypatch):
         assert {name: row[name] for name in names} == pytest.approx({name: entry[name] for name in names})
 
 
-def test_mlflow(train, tmp_path, monkeypatch):
+def test_mlflow(train, tmp_path):
     import mlflow  # slowly
 
-    monkeypatch.setenv('MLFLOW_ALLOW_FILE_STORE', 'true')
-    store = (tmp_path / 'store').as_uri()
-    losses, metrics = train(type='MLflowVisBackend', exp_name='toy', tracking_uri=store)
+    store, files = f'sqlite:///{tmp_path}/mlflow.db', (tmp_path / 'files').as_uri()
+    losses, metrics = train(type='MLflowVisBackend', exp_name='toy', tracking_uri=store, artifact_location=files)
     client = mlflow.MlflowClient(store)
     (run,) = client.search_runs([client.get_experiment_by_name('toy').experiment_id])
     for name in LOGGED:
@@ -103,3 +102,5 @@ def test_mlflow(train, tmp_path, monkeypatch):
     assert run.data.metrics['mIoU'] == pytest.approx(metrics['mIoU'])
     assert run.data.params['model.type'] == 'DSRLSegmentor'
     assert run.info.status == 'FINISHED'
+    assert 'DSRLSegmentor' in next((tmp_path / 'files').glob('*/artifacts/config.py')).read_text()
+    assert not (tmp_path / 'mlruns').exists()
