@@ -9,7 +9,7 @@ from PIL import Image
 from dsrl_mm.uhr.datasets import DeepGlobeDataset, InriaAerialDataset, SaliencyDataset
 from tools.dataset_converters import deepglobe, inria_aerial, saliency
 
-FEW = dict(workers=1, size=(4, 6))
+SIZE = (4, 6)
 
 
 def save(pixels, path: Path) -> None:
@@ -38,9 +38,13 @@ class TestDeepGlobe:
             save(colors, tmp_path / f'release/{name}_mask.png')
         return tmp_path / 'release'
 
-    def convert(self, release, **options):
-        options = dict(FEW, counts=dict(train=1, val=1, test=1)) | options
-        return deepglobe.convert(release, release.parent / 'out', **options)
+    @pytest.fixture(autouse=True)
+    def few(self, monkeypatch):
+        monkeypatch.setattr(deepglobe, 'COUNTS', dict(train=1, val=1, test=1))
+        monkeypatch.setattr(deepglobe, 'SIZE', SIZE)
+
+    def convert(self, release):
+        return deepglobe.convert(release, release.parent / 'out', workers=1)
 
     def test_ids_and_layout(self, release, tmp_path):
         assert self.convert(release) == dict(train=1, val=1, test=1)
@@ -53,7 +57,8 @@ class TestDeepGlobe:
         (info,) = DeepGlobeDataset(data_root=str(tmp_path / 'out'), data_prefix=prefix, pipeline=[])
         assert Path(info['seg_map_path']) == tmp_path / 'out/labels/val/7_mask.png'
 
-    def test_glnets_lists(self):
+    def test_glnets_lists(self, monkeypatch):
+        monkeypatch.undo()
         names = [*(deepglobe.SPLITS / 'deepglobe_train.txt').read_text().split(), 'of none']
         names += (deepglobe.SPLITS / 'deepglobe_test.txt').read_text().split()
         splits = [*deepglobe.splits(names).values()]
@@ -67,13 +72,15 @@ class TestDeepGlobe:
             self.convert(release)
         assert {path.split('/')[1] for path in files(tmp_path / 'out')} == {'train', 'test'}
 
-    def test_nothing_is_written_of_an_incomplete_release(self, release, tmp_path):
+    def test_nothing_is_written_of_an_incomplete_release(self, release, tmp_path, monkeypatch):
+        monkeypatch.setattr(deepglobe, 'SIZE', (2448, 2448))
+        with pytest.raises(ValueError, match=r'_sat.jpg is 6x4 pixels .* all images of the release are 2448x2448'):
+            self.convert(release)
+        monkeypatch.setattr(deepglobe, 'COUNTS', dict(train=454, val=207, test=142))
         with pytest.raises(
             ValueError, match="has {'train': 1, 'test': 1, 'val': 1} labeled images, but .*'train': 454"
         ):
-            deepglobe.convert(release, tmp_path / 'out', workers=1)
-        with pytest.raises(ValueError, match=r'_sat.jpg is 6x4 pixels .* all images of the release are 2448x2448'):
-            self.convert(release, size=deepglobe.SIZE)
+            self.convert(release)
         (release / '7_sat.jpg').unlink()
         with pytest.raises(FileNotFoundError, match=r'images ID_sat.jpg: missing are 7 \(1 in all\)'):
             self.convert(release)
@@ -103,8 +110,9 @@ class TestInria:
         for split, counts in dict(train=(23, 27, 25, 26, 25), val=(7, 5, 5, 6, 4), test=(6, 4, 6, 4, 7)).items():
             assert [sum(name.startswith(city) for name in names[split]) for city in inria_aerial.CITIES] == [*counts]
 
-    def test_tiles_of_training_images(self, inria_release, tmp_path):
-        assert inria_aerial.convert(inria_release, tmp_path, tile=3, **FEW) == dict(train=126, val=27, test=27)
+    def test_tiles_of_training_images(self, inria_release, tmp_path, monkeypatch):
+        monkeypatch.setattr(inria_aerial, 'SIZE', SIZE)
+        assert inria_aerial.convert(inria_release, tmp_path, 3, workers=1) == dict(train=126, val=27, test=27)
         first = inria_aerial.names_of('train')[1]
         names = [f'{first}_{place}' for place in ('0_0', '0_3', '3_0', '3_3')]
         labels = [read(tmp_path / f'labels/train/{name}.png') for name in names]

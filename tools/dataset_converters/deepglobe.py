@@ -79,22 +79,13 @@ def _convert_pair(pair: _Pair, out: Path) -> None:
     write_whole(out / 'images' / pair.split / pair.image.name, pair.image.read_bytes())
 
 
-def convert(
-    release: str | Path,
-    out: str | Path,
-    workers: int | None = None,
-    counts: dict[str, int] | None = None,
-    size: tuple[int, int] = SIZE,
-) -> dict[str, int]:
+def convert(release: str | Path, out: str | Path, workers: int | None = None) -> dict[str, int]:
     """Convert the release.
 
     Args:
         release (str | Path): folder of ``ID_sat.jpg`` and ``ID_mask.png``: ``land-train``.
         out (str | Path): folder for ``images/SPLIT/ID_sat.jpg`` and ``labels/SPLIT/ID_mask.png``.
         workers (int, optional): number of processes. Defaults to None: the number of cores.
-        counts (dict[str, int], optional): images of each split that the release must have. Defaults to None: 454, 207
-            and 142.
-        size (tuple[int, int]): height and width that images must have. Defaults to 2448x2448.
 
     Returns:
         dict[str, int]: number of images of each split.
@@ -111,13 +102,13 @@ def convert(
     check_names(labels, images, f'{release}, labels ID_mask.png', remedy)
     check_names(images, labels, f'{release}, images ID_sat.jpg', remedy)
     split_of = splits(sorted(labels))
-    found, expected = Counter(split_of.values()), counts or COUNTS
-    if {split: found[split] for split in expected} != expected:
-        raise ValueError(f'{release} has {dict(found)} labeled images, but the release has {expected}. {remedy}')
+    found = Counter(split_of.values())
+    if found != COUNTS:
+        raise ValueError(f'{release} has {dict(found)} labeled images, but the release has {COUNTS}. {remedy}')
     pairs = [
         _Pair(release / f'{name}_sat.jpg', release / f'{name}_mask.png', split) for name, split in split_of.items()
     ]
-    check_all(lambda pair: check_pair_size(pair.image, pair.label, size), pairs)
+    check_all(lambda pair: check_pair_size(pair.image, pair.label, SIZE), pairs)
     convert_all(partial(_convert_pair, out=Path(out)), pairs, workers)
     return dict(found)
 

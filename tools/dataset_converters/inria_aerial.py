@@ -70,11 +70,7 @@ def _convert_pair(pair: _Pair, out: Path, tile: int | None) -> None:
 
 
 def convert(
-    release: str | Path,
-    out: str | Path,
-    tile: int | None = None,
-    workers: int | None = None,
-    size: tuple[int, int] = SIZE,
+    release: str | Path, out: str | Path, tile: int | None = None, workers: int | None = None
 ) -> dict[str, int]:
     """Convert the release.
 
@@ -83,7 +79,6 @@ def convert(
         out (str | Path): folder for ``images/SPLIT/NAME.tif`` and ``labels/SPLIT/NAME.png``.
         tile (int, optional): side of the tiles of training images, in pixels. Defaults to None: whole images.
         workers (int, optional): number of processes. Defaults to None: the number of cores.
-        size (tuple[int, int]): height and width that images must have. Defaults to 5000x5000.
 
     Returns:
         dict[str, int]: number of images of each split, before they are cut into tiles.
@@ -105,7 +100,7 @@ def convert(
         found = (path.stem for path in (release / folder).glob('*.tif'))
         remedy = 'Point the command at the unpacked AerialImageDataset/train folder.'
         check_names(found, (pair.image.stem for pair in pairs), f'{release / folder}, NAME.tif', remedy)
-    check_all(lambda pair: check_pair_size(pair.image, pair.label, size), pairs)
+    check_all(lambda pair: check_pair_size(pair.image, pair.label, SIZE), pairs)
     convert_all(partial(_convert_pair, out=Path(out), tile=tile), pairs, workers)
     return dict(Counter(pair.split for pair in pairs))
 
