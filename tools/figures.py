@@ -1,4 +1,4 @@
-"""Draw the pictures of the papers: python tools/figures.py KIND OUT --model NAME CONFIG CHECKPOINT [--model ...]."""
+"""Draw the figures of the papers: python tools/figures.py KIND OUT --model NAME CONFIG CHECKPOINT [--model ...]."""
 
 import argparse
 import json
@@ -61,7 +61,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Draw the pictures of the papers, of your own models."""
+    """Draw the figures of the papers for your own models."""
     args = _parse(argv)
     quiet()
     models = read_models(args)

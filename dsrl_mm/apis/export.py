@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..engine.optional import optional
 
-__all__ = ['FORMATS', 'META', 'Network', 'export_program', 'write']
+__all__ = ['FORMATS', 'META', 'Network', 'export_program', 'peaks', 'write']
 
 #: Suffix of the file of each format.
 FORMATS = dict(pt2='.pt2', onnx='.onnx', openvino='.xml')
@@ -64,7 +64,7 @@ class Network(nn.Module):
         x = self.normalize(images) if self.decide else images
         if not self.segments:
             heatmaps = self.model(x, None)
-            return self._peaks(heatmaps) if self.decide else heatmaps
+            return peaks(heatmaps, self.model.head.decoder.scale_factor) if self.decide else heatmaps
         logits = self.model.encode_decode(x, [dict(img_shape=x.shape[-2:])])
         if not self.decide:
             return logits
@@ -72,13 +72,13 @@ class Network(nn.Module):
             return (logits.sigmoid() > self.model.decode_head.threshold)[:, 0].to(torch.uint8)
         return logits.argmax(1).to(torch.uint8)
 
-    def _peaks(self, heatmaps: Tensor) -> Tensor:
-        """Return x, y and value of the largest cells: (B, K, 3)."""
-        score, index = heatmaps.flatten(2).max(2)
-        width = heatmaps.shape[3]
-        cells = torch.stack((index % width, index // width), 2)
-        step = torch.as_tensor(self.model.head.decoder.scale_factor, dtype=score.dtype)  # pixels per cell, x and y
-        return torch.cat((cells * step, score[..., None]), 2)
+
+def peaks(heatmaps: Tensor, cell: Sequence[float]) -> Tensor:
+    """Return x, y and value of the largest cells of heatmaps (B, K, h, w): (B, K, 3); cells have ``cell`` pixels."""
+    score, index = heatmaps.flatten(2).max(2)
+    width = heatmaps.shape[3]
+    cells = torch.stack((index % width, index // width), 2) * torch.as_tensor(cell, dtype=score.dtype)
+    return torch.cat((cells, score[..., None]), 2)
 
 
 class _MatrixPool(nn.Module):
@@ -126,7 +126,7 @@ class _SameConv(nn.Module):
 
 
 def _exportable(network: nn.Module) -> nn.Module:
-    """Copy a network with parts that exporters take; its numbers stay the same."""
+    """Copy a network, and replace layers that exporters do not take by equal ones."""
     network = revert_sync_batchnorm(deepcopy(network))
     for parent in list(network.modules()):
         for name, child in parent.named_children():

@@ -212,6 +212,67 @@ def check_parity(expected: Runtime, found: Runtime, batches: Sequence[np.ndarray
     return result
 
 
+class _Exporter:
+    """Exports a network to files of several formats, and compares each with PyTorch. Arguments as of export_files."""
+
+    def __init__(self, cfg: Config, model: nn.Module, dataset_meta: dict, options: ExportOptions):
+        low_res_input = cfg.model.get('low_res_input', False)
+        self.options, self.network = options, Network(model, options.argmax)
+        self.meta = _describe(cfg, self.network, options, dataset_meta, low_res_input)
+        self.size = tuple(options.size or default_size(cfg, model, low_res_input))
+        self.multiple, self.files = _multiple(model), _image_files(options.image_dir)
+        self.program = cache(self._program)
+
+    def _program(self, open_size: bool, open_batch: bool) -> torch.export.ExportedProgram:
+        multiple = self.multiple if open_size else None
+        dtype = torch.uint8 if self.options.argmax else torch.float32
+        return export_program(self.network, self.size, self.meta['channels'], multiple, open_batch, dtype)
+
+    def _prepare(self, image: np.ndarray) -> np.ndarray:
+        return image if self.options.argmax else self.network.normalize(torch.from_numpy(image)).numpy()
+
+    def _images(self, size: tuple[int, int], count: int) -> _Images:
+        return _Images(self.files, (*size, self.meta['channels']), count, self._prepare)
+
+    def _export(self, file: Path, open_size: bool, open_batch: bool) -> str:
+        """Write a file and return the result of its comparison."""
+        options, multiple = self.options, self.multiple
+        fitting = tuple(-(-side // multiple) * multiple for side in self.size) if open_size else self.size
+        own = dict(
+            self.meta,
+            batch=None if open_batch else 1,
+            size=None if open_size else list(self.size),
+            multiple=multiple if open_size else None,
+            precision='float32' if file.suffix == '.pt2' else options.precision,
+        )
+        calibration = self._images(fitting, options.calibration) if options.precision == 'int8' else ()
+        write(self.program(open_size, open_batch), file, own, own['precision'], calibration)
+        if not options.verify:
+            return 'not compared with PyTorch'
+        compared = [*self._images(fitting, options.verify)]
+        if open_batch:
+            compared.append(np.concatenate([*self._images(fitting, 2)]))
+        if open_size:
+            compared += [self._images((h * multiple, w * multiple), 1)[0] for h, w in ((2, 3), (3, 2))]
+        return check_parity(of_network(self.network, own), load_runtime(file), compared)
+
+    def export(self, file: Path) -> None:
+        """Write a file with as much open as its layers and the options allow, and print the result."""
+        ways = [(False, False)]
+        if self.options.dynamic:
+            ways = [(True, True), (True, False), *ways] if self.network.segments else [(False, True), *ways]
+        for way in ways:
+            try:
+                result = self._export(file, *way)
+                break
+            except Exception as error:  # of any kind: layers of any library may not take open sizes
+                if way == ways[-1]:
+                    raise
+                reason = str(error).strip() or type(error).__name__
+                print(f'{file.name}: {_OPEN[way]} cannot stay open: {reason.splitlines()[0][:200]}')
+        print(f'{file.name}, for {_OPEN[way] or "one image of {}x{}".format(*self.size)}: {result}')
+
+
 def export_files(cfg: Config, model: nn.Module, dataset_meta: dict, folder: Path, options: ExportOptions) -> list[Path]:
     """Export a model, and compare each file with PyTorch.
 
@@ -231,59 +292,10 @@ def export_files(cfg: Config, model: nn.Module, dataset_meta: dict, folder: Path
     """
     if not options.formats:
         return []
-    low_res_input = cfg.model.get('low_res_input', False)
-    network, dtype = Network(model, options.argmax), torch.uint8 if options.argmax else torch.float32
-    meta = _describe(cfg, network, options, dataset_meta, low_res_input)
-    size = tuple(options.size or default_size(cfg, model, low_res_input))
-    multiple = _multiple(model)
-    files = _image_files(options.image_dir)
-
-    def images(size: tuple[int, int], count: int) -> _Images:
-        return _Images(files, (*size, meta['channels']), count, prepare)
-
-    def prepare(image: np.ndarray) -> np.ndarray:
-        return image if options.argmax else network.normalize(torch.from_numpy(image)).numpy()
-
-    @cache
-    def program(open_size: bool, open_batch: bool) -> torch.export.ExportedProgram:
-        return export_program(network, size, meta['channels'], multiple if open_size else None, open_batch, dtype)
-
-    def export(file: Path, open_size: bool, open_batch: bool) -> str:
-        fitting = tuple(-(-side // multiple) * multiple for side in size) if open_size else size
-        own = dict(
-            meta,
-            batch=None if open_batch else 1,
-            size=None if open_size else list(size),
-            multiple=multiple if open_size else None,
-            precision='float32' if file.suffix == '.pt2' else options.precision,
-        )
-        calibration = images(fitting, options.calibration) if options.precision == 'int8' else ()
-        write(program(open_size, open_batch), file, own, own['precision'], calibration)
-        if not options.verify:
-            return 'not compared with PyTorch'
-        compared = [*images(fitting, options.verify)]
-        if open_batch:
-            compared.append(np.concatenate([*images(fitting, 2)]))
-        if open_size:
-            compared += [images((h * multiple, w * multiple), 1)[0] for h, w in ((2, 3), (3, 2))]
-        return check_parity(of_network(network, own), load_runtime(file), compared)
-
-    ways = [(False, False)]
-    if options.dynamic:
-        ways = [(True, True), (True, False), *ways] if network.segments else [(False, True), *ways]
+    exporter, written = _Exporter(cfg, model, dataset_meta, options), []
     end = _ENDS[options.precision]
-    written = []
     for name in options.formats:
         file = folder / f'deploy{"" if name == "pt2" else end}{FORMATS[name]}'
-        for way in ways:
-            try:
-                result = export(file, *way)
-                break
-            except Exception as error:  # of any kind: layers of any library may not take open sizes
-                if way == ways[-1]:
-                    raise
-                reason = str(error).strip() or type(error).__name__
-                print(f'{file.name}: {_OPEN[way]} cannot stay open: {reason.splitlines()[0][:200]}')
-        print(f'{file.name}, for {_OPEN[way] or "one image of {}x{}".format(*size)}: {result}')
+        exporter.export(file)
         written += [file] if name != 'openvino' else [file, file.with_suffix('.bin')]
     return written

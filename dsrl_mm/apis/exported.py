@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from .export import peaks
 from .predictors import Prediction, imread, mask_dtype
 from .runtime import Runtime, load_runtime
 
@@ -89,18 +90,12 @@ class ExportedPredictor:
         people = []
         for box in boxes:
             crop = self.crop(dict(img=image, bbox=box[None]))
-            found = self._run(crop['img'][None])[0]
+            found = self._run(crop['img'][None])
             # UDP's crops reach from the center of the first pixel to that of the last.
             size = np.array(crop['input_size']) - self.meta['udp']
             if self.meta['output'] == 'heatmaps':
-                found = self._peaks(found)
+                found = peaks(torch.from_numpy(found), self.meta['cell']).numpy()
             scale = crop['input_scale']
-            points = found[:, :2] / size * scale + crop['input_center'] - scale / 2
-            people.append(np.column_stack((points, found[:, 2])))
+            points = found[0, :, :2] / size * scale + crop['input_center'] - scale / 2
+            people.append(np.column_stack((points, found[0, :, 2])))
         return Prediction(keypoints=np.array(people, np.float32).reshape(len(boxes), len(self.meta['classes']), 3))
-
-    def _peaks(self, heatmaps: np.ndarray) -> np.ndarray:
-        """Return x, y and value of the largest cells, (K, 3), in pixels of the crop."""
-        cells = heatmaps.reshape(len(heatmaps), -1)
-        y, x = np.divmod(cells.argmax(1), heatmaps.shape[2])
-        return np.column_stack((np.stack((x, y), 1) * self.meta['cell'], cells.max(1)))

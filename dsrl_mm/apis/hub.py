@@ -30,7 +30,7 @@ _RESEARCH_ONLY = dict(
     license_link='https://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/',
 )
 
-#: What a config for inference does not need and what says where it was trained.
+#: Keys that inference does not need and that tell where the model was trained.
 _LOCAL = ('work_dir', 'load_from', 'resume', 'launcher')
 
 
@@ -110,7 +110,7 @@ def save_hub(
 
 
 def _alone(value: Tensor) -> Tensor:
-    """Copy a tensor out of memory that others share, and in the usual layout, as the format asks."""
+    """Copy a tensor to memory of its own, in the usual layout, as safetensors requires."""
     return value.clone(memory_format=torch.contiguous_format)
 
 

@@ -101,7 +101,7 @@ class ISDAux(BaseModule):
     """Training-only parts of ISDNet, which deployment removes.
 
     The deep head's own classifier and one on the weighted deep features of each fusion learn the labels, as the final
-    one does. Rows of the paper's Table 7: ``sr=None`` and ``structure=None``, ``structure=None``, and both.
+    one does. In the paper's Table 7, the baseline has neither ``sr`` nor ``structure``, "SR" has ``sr``, "SD" both.
 
     Args:
         head (ISDHead): the head that they belong to; set by the model.

@@ -28,7 +28,7 @@ _DEEP_STRIDE = 8
 
 @MODELS.register_module(force=True)
 class ISDSegmentor(CanvasSegmentor):
-    """``EncoderDecoder`` whose backbone reads ``1 / scale_factor`` of the canvas, and a light network all of it.
+    """``EncoderDecoder`` whose backbone reads a reduced canvas, while a light network reads all of it.
 
     Images, labels, metas and predictions have the canvas's size, so pipelines, crops, sliding windows, test-time
     augmentation and metrics of a stock config need no change. Canvases are padded to multiples of 16 and of

@@ -10,7 +10,7 @@ from toy import batch, build, model_cfg, preprocessor_cfg, spread_weights
 from uhr.toy_isd import isd_cfg
 
 from dsrl_mm.apis import ExportOptions, Runtime, load_runtime, save_deploy
-from dsrl_mm.apis.export import Network
+from dsrl_mm.apis.export import Network, peaks
 from dsrl_mm.apis.runtime import of_network, use_runtime
 
 META = dict(input='float32', channels=3, batch=1, size=[24, 32], multiple=None, entrance='canvas', output='logits')
@@ -158,8 +158,8 @@ class TestPoses:
         with pytest.raises(ValueError, match='Export without --argmax'):
             use_runtime(other, Runtime(META | dict(output='keypoints'), None))
 
-    def test_keypoints_are_the_largest_cells_in_pixels_of_the_crop(self, model):
+    def test_keypoints_are_the_largest_cells_in_pixels_of_the_crop(self):
         heatmaps = torch.zeros(1, 3, 32, 16)
         heatmaps[0, 0, 5, 7], heatmaps[0, 1, 31, 15], heatmaps[0, 2, 0, 1] = 0.5, 2.0, 1.0
-        keypoints = Network(model, decide=True)._peaks(heatmaps)  # a cell is 4 pixels wide
+        keypoints = peaks(heatmaps, (4, 4))
         torch.testing.assert_close(keypoints, torch.tensor([[[28.0, 20, 0.5], [60, 124, 2], [4, 0, 1]]]))

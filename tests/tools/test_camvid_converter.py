@@ -233,11 +233,11 @@ class TestNothingIsWrittenUntilNamesAndSizesFit:
         with pytest.raises(FileNotFoundError) as error:
             convert(release, tmp_path / 'out')
         first = ', '.join(f'0006R0_f{i:05}' for i in range(960, 1110, 30))
-        assert f'LabeledApproved_full lacks the labels NAME_L.png of {first}, ... (6 in all)' in str(error.value)
+        assert f'LabeledApproved_full, labels NAME_L.png: missing are {first}, ... (6 in all)' in str(error.value)
 
     def test_frames_missing(self, release, tmp_path):
         (release / f'701_StillsRaw_full/{VAL}.png').unlink()
-        with pytest.raises(FileNotFoundError, match=rf'701_StillsRaw_full lacks the frames NAME.png of {VAL} \(1 in'):
+        with pytest.raises(FileNotFoundError, match=rf'701_StillsRaw_full, frames NAME.png: missing are {VAL} \(1 in'):
             convert(release, tmp_path / 'out')
 
     def test_frame_of_no_split(self, release, tmp_path):

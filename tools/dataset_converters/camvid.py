@@ -26,7 +26,15 @@ from PIL import Image
 from dsrl_mm.engine.arguments import run
 from dsrl_mm.seg import CamVidDataset
 from dsrl_mm.seg.datasets.color_labels import color_table, ids_of_colors
-from dsrl_mm.seg.datasets.converting import check_all, check_pair_size, convert_all, read_pixels, some, write_pixels
+from dsrl_mm.seg.datasets.converting import (
+    check_all,
+    check_names,
+    check_pair_size,
+    convert_all,
+    read_pixels,
+    some,
+    write_pixels,
+)
 
 __all__ = ['convert', 'label_ids', 'main', 'split_of']
 
@@ -136,14 +144,8 @@ def _find_frames(release: Path) -> list[_Frame]:
             )
     names = {path.stem for path in (release / FRAMES).glob('*.png')}
     labeled = {path.stem.removesuffix('_L') for path in (release / LABELS).glob('*_L.png')}
-    if unlabeled := sorted(names - labeled):
-        raise FileNotFoundError(
-            f'{release / LABELS} lacks the labels NAME_L.png of {some(unlabeled)}. Unpack {LABELS}.zip again.'
-        )
-    if imageless := sorted(labeled - names):
-        raise FileNotFoundError(
-            f'{release / FRAMES} lacks the frames NAME.png of {some(imageless)}. Unpack {FRAMES}.zip again.'
-        )
+    check_names(labeled, names, f'{release / LABELS}, labels NAME_L.png', f'Unpack {LABELS}.zip again.')
+    check_names(names, labeled, f'{release / FRAMES}, frames NAME.png', f'Unpack {FRAMES}.zip again.')
     if strange := sorted(name for name in names if split_of(name) is None):
         raise ValueError(
             f'{release / FRAMES}: the split has no frames {some(strange)}. Remove what is not of the release, with '

@@ -1,4 +1,4 @@
-"""The pictures of the papers, of one's own models; ``tools/figures.py`` writes them."""
+"""The figures of the papers for your own models; ``tools/figures.py`` writes them."""
 
 from .classes import draw_classes
 from .features import draw_features

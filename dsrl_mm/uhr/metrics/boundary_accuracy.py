@@ -32,7 +32,7 @@ def boundary_accuracy(prediction: np.ndarray, truth: np.ndarray, ignore_index: i
     shares = []
     for radius in radii(*truth.shape):
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
-        # The largest id nearby is not the least one: the union over classes of each one's region.
+        # Where the largest and the least id nearby differ: the union of the boundary regions of all classes.
         region = (cv2.morphologyEx(ids, cv2.MORPH_GRADIENT, kernel) > 0) & (truth != ignore_index)
         shares.append(right[region].mean() if region.any() else np.nan)
     return float(np.mean(shares))

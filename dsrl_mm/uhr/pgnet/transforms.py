@@ -72,7 +72,7 @@ class RandomBorderCrop(BaseTransform):
     """Cut a random part off the borders of an image and its maps.
 
     Args:
-        ratio (float): the most that is cut off each side's length, in [0, 1). Defaults to 0.125, as for PGNet.
+        ratio (float): largest share of each side that is cut off, in [0, 1). Defaults to 0.125, as for PGNet.
 
     Raises:
         ValueError: for another ratio.
