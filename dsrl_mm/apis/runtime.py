@@ -195,7 +195,7 @@ def use_runtime(model: nn.Module, runtime: Runtime) -> None:
 
     model.encode_decode = encode_decode
     # Without logits, an ISDSegmentor would not call it.
-    model.test_cfg = ConfigDict(model.test_cfg, keep_logits=True)
+    model.test_cfg = ConfigDict(model.test_cfg or {}, keep_logits=True)
 
 
 def _one_hot(mask: Tensor, classes: int) -> Tensor:

@@ -12,6 +12,8 @@ import toy
 import toy_data
 import yaml
 
+from dsrl_mm.apis import task_of
+from dsrl_mm.engine.config import read_config
 from projects.experiments.config import compose, read_text
 from projects.experiments.grid import load_grid
 from tools.analysis_tools import gpu_check
@@ -92,6 +94,14 @@ def test_what_cannot_be_measured_is_named(small, tmp_path, monkeypatch):
 
 def test_stops_a_command_when_the_time_is_over():
     assert gpu_check._call(['-c', 'import time; time.sleep(60)'], 0.5) == 'not finished in time'
+
+
+def test_inference_is_measured_on_the_configs_canvas():
+    pytest.importorskip('mmpose')
+    for *names, canvas in gpu_check.NETWORKS.values():
+        for cfg in (read_config(gpu_check.CONFIGS / f'{name}.py') for name in names):
+            _, *size = task_of(cfg).network_input(cfg)
+            assert tuple(cfg.model.scale_factor * side for side in size) == canvas
 
 
 def test_shipped_networks_and_grids_can_be_measured(tmp_path, monkeypatch):

@@ -25,7 +25,7 @@ POSITIONS = 32768
 #: Baseline and DSRL configs, and the canvas for inference.
 NETWORKS = {
     'PSPNet-R101': ('pspnet_r101_cityscapes_baseline', 'pspnet_r101_cityscapes', (1024, 2048)),
-    'HRNet-w32': ('hrnet_w32_coco_256x192_baseline', 'hrnet_w32_coco_256x192', (256, 192)),
+    'HRNet-w32': ('hrnet_w32_coco_256x192_baseline', 'hrnet_w32_coco_256x192', (512, 384)),
 }
 CONFIGS = ROOT / 'configs/dsrl'
 GRIDS = sorted((ROOT / 'projects/experiments/grids').glob('camvid_90x120_*.yml'))
