@@ -29,7 +29,7 @@ from dsrl_mm.apis.compare import add_models, quiet, read_models
 from dsrl_mm.apis.export import FORMATS, Network
 from dsrl_mm.apis.export_files import default_size
 from dsrl_mm.apis.runtime import of_network, use_runtime
-from dsrl_mm.engine.arguments import run
+from dsrl_mm.engine.arguments import positive, run
 from dsrl_mm.engine.config import input_channels
 from dsrl_mm.engine.loading import for_inference
 from dsrl_mm.engine.timing import time_in_turn
@@ -124,9 +124,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     add_models(parser)
     parser.add_argument('--runtimes', nargs='+', choices=[*RUNTIMES], default=['eager', 'onnx', 'openvino'])
-    parser.add_argument('--size', nargs=2, type=int, metavar=('H', 'W'), help="input size (each config's)")
+    parser.add_argument('--size', nargs=2, type=positive, metavar=('H', 'W'), help="input size (each config's)")
     parser.add_argument('--calib-dir', type=Path, help='images to calibrate int8 with, such as those of the training')
-    parser.add_argument('--repeats', type=int, default=50, help='timed calls of each')
+    parser.add_argument('--repeats', type=positive, default=50, help='timed calls of each')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/benchmark'), help='folder for all files')
     args = parser.parse_args(argv)
     quiet()

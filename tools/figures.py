@@ -1,7 +1,6 @@
 """Draw the figures of the papers: python tools/figures.py KIND OUT --model NAME CONFIG CHECKPOINT [--model ...]."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from dsrl_mm.apis.figures import (
     draw_rebuilt,
     evenly_spaced,
 )
-from dsrl_mm.engine.arguments import run
+from dsrl_mm.engine.arguments import read_json, run
 
 __all__ = ['main']
 
@@ -68,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.kind == 'classes':
         metrics = [dict(type='ClassIoUMetric')]
         table = {name: evaluate(trained, name, metrics) for name, trained in models.items()}
-        figure = draw_classes(json.loads(args.scores.read_text()) if args.scores else table)
+        figure = draw_classes(read_json(args.scores) if args.scores else table)
     else:
         sampled = [Sampled(name, trained) for name, trained in models.items()]
         figure = KINDS[args.kind][0](sampled, args.samples or evenly_spaced(sampled, 3), args.detail)

@@ -1,6 +1,7 @@
 """Checks of what a command line names, and the end of a command that refuses it."""
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -21,6 +22,26 @@ class OptionsAction(DictAction):
             if '=' not in value:
                 parser.error(f'{"/".join(self.option_strings)}: {value} is no KEY=VALUE')
         super().__call__(parser, namespace, values, *others)
+
+
+def positive(text: str) -> int:
+    """Type of arguments that are integers of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'{value} is less than 1')
+    return value
+
+
+def read_json(file: str | Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    try:
+        return json.loads(Path(file).read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise ValueError(f'{file} is no JSON: {error}') from error
 
 
 def require_files(parser: argparse.ArgumentParser, *files: str | Path) -> None:

@@ -20,12 +20,7 @@ def time_in_turn(
         warmup (int): untimed calls of each before. Defaults to 1.
         clock (Callable): gives seconds. Defaults to :func:`time.perf_counter`; :func:`time.process_time` leaves out the
             time that other processes take, for CPUs.
-
-    Raises:
-        ValueError: if ``repeats`` is less than 1.
     """
-    if repeats < 1:
-        raise ValueError(f'repeats (--repeats) is {repeats}, but at least 1 call must be timed')
     seconds = {name: [] for name in functions}
     for turn in range(-warmup, repeats):
         for name, function in functions.items():

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import MODELS
 
-from dsrl_mm.engine.arguments import OptionsAction, require_files, run
+from dsrl_mm.engine.arguments import OptionsAction, positive, read_json, require_files, run
 from dsrl_mm.engine.config import parse_config
 
 
@@ -19,6 +19,24 @@ def test_files_folders_and_addresses(tmp_path, capsys):
     with pytest.raises(SystemExit):
         require_files(parser, tmp_path, tmp_path / 'a.py', 'b.py')
     assert capsys.readouterr().err.endswith(f'train.py: error: there is no {tmp_path}/a.py\n')
+
+
+def test_positive_integers(capsys):
+    parser = argparse.ArgumentParser(prog='get_flops.py')
+    parser.add_argument('--shape', nargs=2, type=positive)
+    assert parser.parse_args(['--shape', '1', '20']).shape == [1, 20]
+    for wrong, why in (('0', '0 is less than 1'), ('a', "invalid positive value: 'a'")):
+        with pytest.raises(SystemExit):
+            parser.parse_args(['--shape', '3', wrong])
+        assert capsys.readouterr().err.endswith(f'get_flops.py: error: argument --shape: {why}\n')
+
+
+def test_json(tmp_path):
+    (tmp_path / 'a.json').write_text('{"a": [1, "\u00e9"]}', encoding='utf-8')
+    assert read_json(tmp_path / 'a.json') == dict(a=[1, '\u00e9'])
+    (tmp_path / 'a.json').write_text('{')
+    with pytest.raises(ValueError, match='a.json is no JSON: Expecting property name'):
+        read_json(tmp_path / 'a.json')
 
 
 def test_options(capsys):

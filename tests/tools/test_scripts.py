@@ -36,6 +36,7 @@ REFUSED = {
     'benchmark_affinity': ('--positions 4 --channels 2 --repeats 0', '--repeats'),
     'benchmark_inference': ('none.py --shape 8 8', 'none.py'),
     'benchmark_step': ('none.py', 'none.py'),
+    'bootstrap': ('none.py out --over out', 'none.py'),
     'camvid': ('none out', 'none'),
     'cityscapes_submission': (f'{CONFIG} none.pth a.zip', 'there is no none.pth'),
     'coco_masks': ('none.json none.json out', 'none.json'),

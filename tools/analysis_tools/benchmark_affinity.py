@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dsrl_mm.core import affinity_loss
 from dsrl_mm.core.affinity import matrix_product
-from dsrl_mm.engine.arguments import run
+from dsrl_mm.engine.arguments import positive, run
 from dsrl_mm.engine.timing import time_in_turn
 
 __all__ = ['main', 'naive_affinity_loss']
@@ -135,11 +135,11 @@ def _plot(rows: list[dict]) -> Figure:
 def main(argv: Sequence[str] | None = None) -> None:
     """Compare the affinity loss with the naive one: forward and backward time, peak extra memory."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument('--positions', type=int, nargs='+', default=[2048, 8192, 16384, 32768])
-    parser.add_argument('--channels', type=int, nargs='+', default=[16, 32, 64])
-    parser.add_argument('--q', type=int, nargs='+', default=[1], choices=[1, 2])
-    parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--threads', type=int, default=1, help='CPU threads')
+    parser.add_argument('--positions', type=positive, nargs='+', default=[2048, 8192, 16384, 32768])
+    parser.add_argument('--channels', type=positive, nargs='+', default=[16, 32, 64])
+    parser.add_argument('--q', type=positive, nargs='+', default=[1], choices=[1, 2])
+    parser.add_argument('--repeats', type=positive, default=5)
+    parser.add_argument('--threads', type=positive, default=1, help='CPU threads')
     parser.add_argument('--device', default='cpu', choices=['cpu', 'cuda'])
     parser.add_argument(
         '--dtype',

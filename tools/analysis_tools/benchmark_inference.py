@@ -15,7 +15,7 @@ from mmengine.registry import MODELS, init_default_scope
 from tabulate import tabulate
 
 from dsrl_mm.apis import deploy_config
-from dsrl_mm.engine.arguments import OptionsAction, run
+from dsrl_mm.engine.arguments import OptionsAction, positive, run
 from dsrl_mm.engine.config import input_channels, read_config
 from dsrl_mm.engine.timing import time_in_turn
 
@@ -49,9 +49,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument('configs', nargs='+', help='config files')
     parser.add_argument(
-        '--shape', type=int, nargs=2, required=True, metavar=('H', 'W'), help='of the canvas, in pixels'
+        '--shape', type=positive, nargs=2, required=True, metavar=('H', 'W'), help='of the canvas, in pixels'
     )
-    parser.add_argument('--repeats', type=int, default=5, help='timed runs of each')
+    parser.add_argument('--repeats', type=positive, default=5, help='timed runs of each')
     parser.add_argument('--amp', action='store_true', help='mixed precision: float16 on a GPU, bfloat16 on a CPU')
     parser.add_argument('--json', type=Path, help='a file to write the rows to')
     parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, default={}, help='KEY=VALUE for every config')

@@ -22,7 +22,7 @@ from torch import nn
 
 from dsrl_mm.apis import task_of
 from dsrl_mm.cli import use_amp
-from dsrl_mm.engine.arguments import run
+from dsrl_mm.engine.arguments import positive, run
 from dsrl_mm.engine.config import read_config
 from dsrl_mm.engine.loading import without_pretrained
 from dsrl_mm.engine.timing import time_in_turn
@@ -75,8 +75,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('configs', nargs='+', help='config files; the others are compared with the first')
     parser.add_argument('--amp', action='store_true', help='mixed precision, as with tools/train.py --amp')
     parser.add_argument('--channels-last', action='store_true', help='memory format of the weights')
-    parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--threads', type=int, default=1, help='CPU threads')
+    parser.add_argument('--repeats', type=positive, default=5)
+    parser.add_argument('--threads', type=positive, default=1, help='CPU threads')
     parser.add_argument('--json', type=Path, help='a file to write the rows to')
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from mmengine.config import DictAction
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS, init_default_scope
 from PIL import Image
 from rich.progress import track
 
 from dsrl_mm.apis.compare import quiet, to_markdown
+from dsrl_mm.engine.arguments import OptionsAction, positive, run
 from dsrl_mm.engine.config import read_config
 from dsrl_mm.engine.task import evaluators
 from dsrl_mm.seg.metrics import BoundaryMetric
@@ -92,8 +92,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('config', help='of the data')
     parser.add_argument('masks', type=Path, nargs='+', help='folders of one model')
     parser.add_argument('--over', type=Path, nargs='+', required=True, help='folders of the model to compare with')
-    parser.add_argument('--block', type=int, default=1, help='consecutive images of one block: frames of a video')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE for the config')
+    parser.add_argument('--block', type=positive, default=1, help='consecutive images of one block: frames of a video')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, default={}, help='KEY=VALUE for the config')
     args = parser.parse_args(argv)
     cfg = read_config(args.config, args.cfg_options)
     quiet()
@@ -106,4 +106,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dsrl_mm.apis.compare import Trained, quiet
 from dsrl_mm.core.fa_loss import common_positions
-from dsrl_mm.engine.arguments import run
+from dsrl_mm.engine.arguments import positive, run
 from dsrl_mm.engine.config import read_config
 
 __all__ = ['agreement', 'main']
@@ -66,8 +66,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument('config', help='config file of a model with an affinity loss')
     parser.add_argument('checkpoint', help='of its training')
-    parser.add_argument('--near', type=int, default=4, help='the farthest that positions of a near pair are apart')
-    parser.add_argument('--every', type=int, default=10, help='take every so many-th test image')
+    parser.add_argument('--near', type=positive, default=4, help='the farthest that positions of a near pair are apart')
+    parser.add_argument('--every', type=positive, default=10, help='take every so many-th test image')
     args = parser.parse_args(argv)
     quiet()
     trained = Trained(read_config(args.config), args.checkpoint)

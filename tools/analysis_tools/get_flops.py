@@ -11,7 +11,7 @@ from rich.progress import track
 from tabulate import tabulate
 
 from dsrl_mm.apis import task_of
-from dsrl_mm.engine.arguments import OptionsAction, run
+from dsrl_mm.engine.arguments import OptionsAction, positive, run
 from dsrl_mm.engine.complexity import measure_complexity
 from dsrl_mm.engine.config import input_channels, read_config
 from dsrl_mm.engine.loading import without_pretrained
@@ -59,7 +59,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Count parameters and operations of networks for the reduced image that they read."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument('configs', nargs='+', help='config files')
-    parser.add_argument('--shape', type=int, nargs=2, metavar=('H', 'W'), help="the network's input size, in pixels")
+    parser.add_argument(
+        '--shape', type=positive, nargs=2, metavar=('H', 'W'), help="the network's input size, in pixels"
+    )
     parser.add_argument('--out', type=Path, help='a CSV file to write')
     parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, default={}, help='KEY=VALUE for every config')
     args = parser.parse_args(argv)

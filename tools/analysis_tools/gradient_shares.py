@@ -19,7 +19,7 @@ from rich.progress import track
 from tabulate import tabulate
 from torch import Tensor, nn
 
-from dsrl_mm.engine.arguments import OptionsAction, run
+from dsrl_mm.engine.arguments import OptionsAction, positive, run
 from dsrl_mm.engine.config import read_config
 from dsrl_mm.engine.reader import TrustCheckpoint
 
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', nargs='?', help='of a training; without, the weights that one starts from')
-    parser.add_argument('--batches', type=int, default=10)
+    parser.add_argument('--batches', type=positive, default=10)
     parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, help="settings that override the config's")
     parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
     args = parser.parse_args(argv)

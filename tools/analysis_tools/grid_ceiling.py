@@ -14,7 +14,7 @@ from rich.progress import track
 from torch import Tensor
 
 from dsrl_mm.apis.compare import quiet, to_markdown
-from dsrl_mm.engine.arguments import OptionsAction, run
+from dsrl_mm.engine.arguments import OptionsAction, positive, run
 from dsrl_mm.engine.config import input_channels, read_config
 from dsrl_mm.engine.loading import without_pretrained
 from dsrl_mm.seg import SSSRHead
@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument('config', help='of the network and the data')
     parser.add_argument(
-        '--strides', type=int, nargs='+', default=[4], help='other grids, by their stride on the canvas'
+        '--strides', type=positive, nargs='+', default=[4], help='other grids, by their stride on the canvas'
     )
     parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, default={}, help='KEY=VALUE for the config')
     args = parser.parse_args(argv)

@@ -1,14 +1,13 @@
 """Draw the objects of one category of COCO as masks, for networks such as PGNet."""
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from dsrl_mm.engine.arguments import run
+from dsrl_mm.engine.arguments import read_json, run
 from dsrl_mm.engine.checkpoint import AtomicLocalBackend
 
 __all__ = ['convert', 'draw', 'main']
@@ -48,7 +47,7 @@ def draw(annotations: Sequence[dict], size: tuple[int, int]) -> np.ndarray:
 
 def _masks(path: Path, category: str) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the names and masks of the images of an annotation file that show the category."""
-    coco = json.loads(path.read_text())
+    coco = read_json(path)
     ids = {entry['name']: entry['id'] for entry in coco['categories']}
     if category not in ids:
         raise ValueError(f'{path}: has no category {category!r}, but {", ".join(ids)}.')
