@@ -86,13 +86,13 @@ def last_checkpoint(cfg: Config) -> Path | None:
     unreadable = []
     for file in _numbered(_folder(hook, cfg.work_dir), hook):
         try:
-            meta = CheckpointLoader.load_checkpoint(str(file), 'cpu', logger='silent')['meta']
+            meta = CheckpointLoader.load_checkpoint(str(file), 'cpu', logger='silent').get('meta', {})
         except ValueError as error:
             unreadable.append(file)
             print_log(f'{error} Trying the checkpoint before it.', 'current', logging.WARNING)
             continue
         counts = cfg.optim_wrapper.get('accumulative_counts', 1)
-        if hook.get('by_epoch', True) or meta['iter'] % counts == 0:
+        if hook.get('by_epoch', True) or meta.get('iter', 0) % counts == 0:
             return file
         print_log(
             f'{file} was written while gradients were accumulated over {counts} iterations. An uninterrupted training '

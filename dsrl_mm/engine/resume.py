@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.dataset import InfiniteSampler
 from mmengine.device import get_device
 from mmengine.dist import all_reduce, get_rank, get_world_size
 from mmengine.hooks import CheckpointHook, Hook
@@ -73,6 +74,8 @@ class ResumableSampler:
     def __init__(self, dataset: Any, sampler: dict, seed: int):
         self.sampler = DATA_SAMPLERS.build(sampler, default_args=dict(dataset=dataset, seed=seed))
         self.epoch = self.start = 0
+        if isinstance(self.sampler, InfiniteSampler):  # MMEngine repeats the passes of others, and looks for ``skip``
+            self.skip = self.begin_at
         dataset.__getitems__ = partial(_load, dataset, seed)
 
     def __iter__(self) -> Iterator[tuple[int, int, int]]:
@@ -88,7 +91,7 @@ class ResumableSampler:
         self.epoch = epoch
         self.sampler.set_epoch(epoch)
 
-    def skip(self, num_samples: int) -> None:
+    def begin_at(self, num_samples: int) -> None:
         """Begin the next pass at a sample of the order, counted from 0, without loading those before."""
         self.start = num_samples
 
@@ -155,7 +158,7 @@ class ResumableTrainingHook(Hook):
         loader, loop = runner.train_dataloader, runner.train_loop
         seen = loop.iter - loop.epoch * len(loader)
         if isinstance(loop, EpochBasedTrainLoop) and seen and isinstance(loader.sampler, ResumableSampler):
-            loader.sampler.skip(seen * loader.batch_size)
+            loader.sampler.begin_at(seen * loader.batch_size)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Seed the generators of this process."""

@@ -316,6 +316,11 @@ def test_the_newest_that_can_be_read_is_resumed(tmp_path):
         last_checkpoint(config(tmp_path))
 
 
+def test_a_numbered_file_of_weights_alone_is_left_to_the_resume_that_refuses_it(tmp_path):
+    torch.save({'weight': torch.ones(1)}, tmp_path / 'iter_8.pth')
+    assert last_checkpoint(config(tmp_path)) == tmp_path / 'iter_8.pth'
+
+
 def test_checkpoints_may_have_other_names_and_another_folder(tmp_path):
     save(tmp_path / 'other' / 'model-0008.pt', 8)
     cfg = config(tmp_path / 'work' / 'run', filename_tmpl='model-{:04d}.pt', out_dir=str(tmp_path / 'other'))

@@ -1,0 +1,40 @@
+"""The order of samples, and their augmentations, after a resume."""
+
+import numpy as np
+import pytest
+from mmengine.runner.loops import _InfiniteDataloaderIterator
+from torch.utils.data import DataLoader
+
+from dsrl_mm.engine import ResumableSampler
+
+
+class Augmented:
+    """Five samples, each with a random number."""
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, index):
+        return index, np.random.random()
+
+
+def iterator(sampler: str) -> _InfiniteDataloaderIterator:
+    dataset = Augmented()
+    sampler = ResumableSampler(dataset, dict(type=sampler, shuffle=True), seed=0)
+    return _InfiniteDataloaderIterator(DataLoader(dataset, 2, sampler=sampler, collate_fn=list))
+
+
+@pytest.mark.parametrize('sampler', ['InfiniteSampler', 'DefaultSampler'])
+@pytest.mark.parametrize('iterations', [1, 3, 7])
+def test_iterations_are_resumed_where_they_ended(monkeypatch, sampler, iterations):
+    """In the second or third pass, too; the third batch of a pass of a DefaultSampler has one sample."""
+    monkeypatch.setattr('time.sleep', lambda _: None)
+    whole, resumed = iterator(sampler), iterator(sampler)
+    batches = [next(whole) for _ in range(10)]
+    if hasattr(resumed, 'skip_iter'):
+        resumed.skip_iter(iterations)
+    else:  # as the original MMEngine does
+        for _ in range(iterations):
+            next(resumed)
+    assert [next(resumed) for _ in range(10 - iterations)] == batches[iterations:]
+    assert len({value for batch in batches for _, value in batch}) == sum(map(len, batches))
