@@ -121,7 +121,7 @@ class SRAux(BaseModule):
         index = 1 if self.fa_on == 'outputs' else 0
         feat, guide = sssr[index], sisr[index]
         if self.fa_on == 'labels':
-            # A cell of several classes is like each of them, by its share.
+            # The guide of a cell that spans several classes is the share of each.
             one_hot = _one_hot(labels, self.num_classes)
             guide, valid = F.adaptive_avg_pool2d(one_hot, feat.shape[-2:]), one_hot.sum(1, keepdim=True)
         feat = self.transform(feat)

@@ -46,7 +46,7 @@ def write_whole(file: Path, content: bytes) -> None:
                 'written, and earlier files are whole. Make room and continue with --resume, or set another --work-dir',
             ) from error
         finally:
-            Path(partial.name).unlink(missing_ok=True)  # of a failed write; a full disk needs the room
+            Path(partial.name).unlink(missing_ok=True)  # a failed write must not fill the disk
 
 
 class AtomicLocalBackend(LocalBackend):

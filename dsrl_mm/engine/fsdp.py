@@ -81,8 +81,8 @@ def _divide_loaded(model: nn.Module, state_dict: dict, *_) -> None:
 class FSDP2Strategy(DDPStrategy):
     """Strategy of MMEngine's ``FlexibleRunner`` that shards a model by :func:`torch.distributed.fsdp.fully_shard`.
 
-    The backbone, the neck, each head and ``sr_aux`` are gathered when they run. Checkpoints hold whole tensors, as
-    those of other trainings: either kind resumes from the other's.
+    The backbone, the neck, each head and ``sr_aux`` are gathered when they run. Checkpoints hold whole tensors, so
+    trainings with and without this strategy can resume from each other's.
 
     Args:
         blocks (Sequence[str] | str): class names of modules inside of these parts that are gathered one at a time,

@@ -199,7 +199,7 @@ def resume_from(cfg: Config, checkpoint: str) -> None:
 def make_resumable(cfg: Config) -> None:
     """Change a config so that its training can be interrupted and resumed without a difference.
 
-    A training with a batch sampler of its own keeps its loader: its augmentations differ after a resume.
+    A training with its own batch sampler keeps its loader, so its augmentations differ after a resume.
     """
     loader = cfg.train_dataloader
     if 'batch_sampler' not in loader and type_name(loader.sampler) != 'ResumableSampler':

@@ -107,7 +107,7 @@ class DSRLTopdown(SuperResolutionMixin, TopdownPoseEstimator):
                 f'DSRLTopdown: the {type(self.head).__name__} cannot read features of {feats[-1].shape[1]} channels. A '
                 f'layer says: {error}. Set model.head.in_channels to what the backbone, or the neck, gives.'
             ) from error
-        while isinstance(heatmaps, (list, tuple)):  # of heads with several stages, which predict by the last
+        while isinstance(heatmaps, (list, tuple)):  # heads with several stages predict by the last
             heatmaps = heatmaps[-1]
         found, wanted = tuple(heatmaps.shape[:1:-1]), tuple(self.codec.heatmap_size)
         if found != wanted:
@@ -121,7 +121,7 @@ class DSRLTopdown(SuperResolutionMixin, TopdownPoseEstimator):
 
     def _check_feature_map(self, feat: Tensor) -> None:
         found, wanted = tuple(feat.shape[:1:-1]), tuple(self.head.in_featuremap_size)
-        if prod(found) != prod(wanted):  # all that such a head reads of it
+        if prod(found) != prod(wanted):  # such a head flattens the map
             raise ValueError(
                 f'DSRLTopdown: the network makes features of {_text(found)} cells (width, height) of a canvas of '
                 f'{_text(self.codec.input_size)} pixels, of which it reads 1/{self.scale_factor} on each side, but the '

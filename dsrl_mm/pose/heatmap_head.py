@@ -13,7 +13,7 @@ from torch import Tensor
 
 @dataclass
 class _Made:
-    """Finished heatmaps in place of features: :meth:`SSSRHeatmapHead.forward` returns them as they are."""
+    """Finished heatmaps in place of features; :meth:`SSSRHeatmapHead.forward` returns them unchanged."""
 
     heatmaps: Tensor
 
@@ -128,5 +128,5 @@ class SSSRHeatmapHead(HeatmapHead):
         """
         base, hidden, residual = self.parts(feats)
         heatmaps = self.enlarge(base) + residual
-        # The stock loss reads features through forward() alone, so it takes heatmaps that are made already.
+        # The stock loss only passes the features to forward(), so finished heatmaps can take their place.
         return self.loss(_Made(heatmaps), batch_data_samples, train_cfg), (hidden, heatmaps)

@@ -75,5 +75,5 @@ class CanvasSegmentor(SuperResolutionMixin, EncoderDecoder):
         return self.decode_head.predict(self.extract_feat(inputs), metas, self.test_cfg)
 
     def _forward(self, inputs: Tensor, data_samples: OptSampleList = None) -> Tensor:
-        """Mode 'tensor': logits as :meth:`encode_decode` gives them; what is exported."""
+        """Compute the logits of :meth:`encode_decode`: mode 'tensor', which exports use."""
         return self.encode_decode(inputs, [{}])  # heads read the first one's size

@@ -27,7 +27,7 @@ from .head_wrapper import check_wrappable
 
 #: Side of the network input for the trial run, in pixels: a multiple of common strides and windows.
 _SIDE = 128
-#: Normalizations for the (B, C, H, W) features of what is added.
+#: Normalizations of feature maps (B, C, H, W).
 _NORMS = ('BN', 'BN2d', 'SyncBN', 'GN', 'IN', 'IN2d')
 
 
@@ -88,7 +88,7 @@ def check_convertible(model: ConfigDict, wrapper: str = 'SSSRHead') -> None:
 
 
 def reduced_img_size(backbone: ConfigDict, scale_factor: int) -> dict:
-    """Return the reduced ``img_size`` of a transformer, which is that of the network input."""
+    """Return a transformer's ``img_size``, reduced to the network input; {} for other backbones."""
     size = backbone.get('img_size')
     if size is None:
         return {}
@@ -111,9 +111,9 @@ def build_for_shapes(cfg: dict, device: str) -> nn.Module:
 
     with register_module_parameter_registration_hook(move), register_module_buffer_registration_hook(move):
         module = MODELS.build(cfg)
-    module.eval()  # some give nothing back
+    module.eval()  # of some modules, it returns None
     for norm in module.modules():
-        if isinstance(norm, _BatchNorm):  # no change of shapes, and most of the time on the meta device
+        if isinstance(norm, _BatchNorm):  # keeps shapes, and takes most of the time on the meta device
             norm.forward = nn.Identity().forward
     return module.requires_grad_(False)
 
@@ -175,7 +175,7 @@ def _run_on(device: str, cfg: Config, model: ConfigDict) -> Probe:
 
 
 def map_norm(head: ConfigDict, channels: int = 64) -> dict:
-    """Return a head's normalization, for what is added, if it is one of feature maps; SyncBN otherwise.
+    """Return a head's normalization for the added layers; SyncBN if it does not normalize feature maps.
 
     Groups are reduced to a number that divides ``channels``.
     """
@@ -194,7 +194,7 @@ def moved(in_index: int | Sequence[int], move: Callable[[int], int]) -> int | li
 
 
 def merge(stock: ConfigDict, difference: dict) -> ConfigDict:
-    """Apply a difference to a model config; that of the backbone and of the wrapped head is only what changes."""
+    """Apply a difference to a model config. For the backbone and the wrapped head, it holds only keys that change."""
     model = copy.deepcopy(stock)
     backbone, head = difference['backbone'], difference['decode_head']
     model.update({key: value for key, value in difference.items() if key not in ('backbone', 'decode_head')})
@@ -209,7 +209,7 @@ def merge(stock: ConfigDict, difference: dict) -> ConfigDict:
 
 
 def apply(cfg: Config, difference: dict, package: str) -> Config:
-    """Copy a config, change its model (see :func:`merge`), and import the package of what is added."""
+    """Copy a config, change its model (see :func:`merge`), and import the package of the added parts."""
     converted, stock = copy.deepcopy(cfg), cfg.get('custom_imports') or {}
     converted.model = merge(cfg.model, difference)
     imports = stock.get('imports', [])

@@ -75,7 +75,7 @@ class HeadWrapper(BaseModule):
     def adopt_stock_checkpoint(self, state_dict: dict, prefix: str, *_) -> None:
         """Rename a stock head's keys (``PREFIX.x``) to the wrapped head's (``PREFIX.decode_head.x``), in place.
 
-        Runs before the head's weights are loaded. Other checkpoints are left as they are.
+        Runs before the head's weights are loaded. Other checkpoints stay unchanged.
         """
         stock = [key for key in state_dict if key.startswith(prefix)]
         if not stock or any(key.startswith(f'{prefix}decode_head.') for key in stock):

@@ -177,7 +177,7 @@ class DSRLSegmentor(CanvasSegmentor):
             return super().predict(inputs, data_samples)
         with self.watch_backbone() as last:
             results = super().predict(inputs, data_samples)
-        # Sliding windows are parts of the canvas; its image is rebuilt from all of it.
+        # With sliding windows, the backbone reads parts of the canvas, but the image is rebuilt from all of it.
         whole = self.test_cfg.get('mode', 'whole') == 'whole'
         for sample, image in zip(results, self._as_loaded(self.reconstruct(inputs, last[0] if whole else None))):
             sample.sr_img = PixelData(data=image)

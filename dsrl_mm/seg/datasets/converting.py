@@ -63,7 +63,7 @@ def read_pixels(path: Path, mode: str = 'RGB') -> np.ndarray:
     """
     try:
         return np.asarray(Image.open(path).convert(mode))
-    except (OSError, SyntaxError) as error:  # SyntaxError: Pillow's word for a broken PNG
+    except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG
         raise ValueError(f'{path}: {error}') from error
 
 

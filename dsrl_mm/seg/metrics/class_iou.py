@@ -47,7 +47,7 @@ class ClassIoUMetric(IoUMetric):
         """Add the IoU of every class to the stock metrics, and leave classes out of the means.
 
         Raises:
-            ValueError: if ``left_out`` holds what is no class, or all classes.
+            ValueError: if ``left_out`` holds an unknown name, or all classes.
         """
         metrics = super().compute_metrics(results)
         if self.format_only:
