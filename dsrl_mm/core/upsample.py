@@ -130,9 +130,7 @@ class DeconvUpsampler(_Upsampler):
             x, factor = deconv(x), factor * deconv.stride[0]
             # Strides that round odd sides up make the same grid up to ``factor`` cells larger.
             if early is not None and all(abs(a - b) < factor for a, b in zip(x.shape[-2:], grid)):
-                if x.shape[-2:] != grid or not all(
-                    isinstance(side, int) for side in grid
-                ):  # left open in exports
+                if x.shape[-2:] != grid or not all(isinstance(side, int) for side in grid):  # left open in exports
                     x = F.interpolate(x, grid, mode='bilinear')
                 x, early = x + self.skip(early), None
             x = act(norm(x))
