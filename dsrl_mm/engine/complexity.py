@@ -7,6 +7,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from .loading import TRAINING_ONLY
+from .shapes import NearestInterpolation
 
 
 @dataclass
@@ -41,7 +42,7 @@ def measure_complexity(model: nn.Module, size: tuple[int, int], in_channels: int
         counts[name.split('.')[0] in TRAINING_ONLY] += parameter.numel()
     model.eval()
     image = torch.zeros(1, in_channels, *size, device=next(model.parameters()).device)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), NearestInterpolation():
         model(image, None, mode='tensor')
     stack = [sum(ops.values()) for name, ops in counter.get_flop_counts().items() if name.endswith('head.upsampler')]
     return Complexity(

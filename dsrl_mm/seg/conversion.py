@@ -21,6 +21,7 @@ from torch.nn.modules.module import (
 )
 
 from ..engine.config import builds, class_of, input_channels, parse_config, type_name
+from ..engine.shapes import NearestInterpolation
 from .canvas import CanvasSegmentor
 from .checks.size_errors import explain_size_error
 from .head_wrapper import check_wrappable
@@ -134,7 +135,7 @@ def _build_segmentor(model: ConfigDict, device: str) -> nn.Module:
 @torch.no_grad()
 def _probe(model: nn.Module, channels: int, size: Sequence[int], device: str) -> Probe:
     """Run a converted segmentor without ``sr_aux`` on an empty network input of ``size``."""
-    with torch.device(device):  # also what the network creates
+    with torch.device(device), NearestInterpolation():  # the device also of what the network creates
         image = torch.zeros(1, channels, *size)
         shared = feats = model.backbone(image)
         if model.with_neck:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..core import check_scale_factor
 from ..engine.config import class_of, evaluate, input_channels, type_name
+from ..engine.shapes import NearestInterpolation
 from .conversion import (
     Probe,
     apply,
@@ -92,7 +93,7 @@ def _reads(head: nn.Module, feats: Sequence[Tensor]) -> list[int]:
         leaves = [feat.detach().requires_grad_(i == index) for i, feat in enumerate(feats)]
         return head([leaf.clone() for leaf in leaves]).requires_grad
 
-    with feats[0].device:
+    with feats[0].device, NearestInterpolation():
         return [index for index in range(len(feats)) if reads(index)]
 
 
