@@ -10,7 +10,7 @@ from mmseg.structures import SegDataSample
 from toy import HEADS, NUM_CLASSES, SIZE, auxiliary_head_cfg, batch, build, head_cfg, losses, spread_weights
 from toy import model_cfg as dsrl_cfg
 
-from dsrl_mm.apis import build_deploy_model, deploy_config, export_program
+from dsrl_mm.apis import build_deploy_model, deploy_config
 from dsrl_mm.uhr import ISDSRDecoder
 from dsrl_mm.uhr.pyramid import LaplacianPyramid, enlarge_by_two
 
@@ -302,14 +302,6 @@ class TestInference:
     def test_does_not_read_frames(self, run):
         with pytest.raises(ValueError, match="'ISDSegmentor', which reads the whole canvas: no low_res_input"):
             deploy_config(run[0], low_res_input=True)
-
-    def test_exports(self, run):
-        cfg, checkpoint, _ = run
-        deployed = build_deploy_model(cfg, checkpoint)
-        image = torch.randn(1, 3, 47, 63)
-        with torch.no_grad():
-            expected = deployed(image)
-            assert torch.allclose(export_program(deployed, (47, 63)).module()(image), expected, atol=1e-5)
 
     def test_samples_need_no_labels(self):
         model = build(isd_cfg()).eval()

@@ -10,7 +10,6 @@ from mmseg.registry import MODELS
 from torch import nn
 from toy import batch, build, enlarged, head_cfg, losses, model_cfg, spread_weights, sr_aux_cfg
 
-from dsrl_mm.apis import export_program
 from dsrl_mm.engine.complexity import measure_complexity
 from dsrl_mm.seg.networks.dabnet import DABModule, DABNet
 
@@ -246,10 +245,3 @@ class TestInASegmentor:
         assert head.decode_head.conv_seg.in_channels == 259
         feats = [torch.randn(1, c, 4 * s, 4 * s) for c, s in ((35, 4), (131, 2), (259, 1))]
         assert head.eval()(feats).shape == (1, 19, 8, 8)
-
-    def test_exports(self):
-        model = spread_weights(toy_model(sr_aux=None, low_res_input=True)).eval()
-        frame = torch.randn(1, 3, 27, 33)
-        program = export_program(model, (27, 33))
-        with torch.no_grad():
-            assert torch.allclose(program.module()(frame), model(frame), atol=1e-5)

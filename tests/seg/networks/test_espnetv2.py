@@ -10,10 +10,9 @@ from mmseg.registry import MODELS
 from torch import nn
 from toy import NUM_CLASSES, SIZE, batch, build, enlarged, losses, model_cfg, spread_weights
 
-from dsrl_mm.apis import export_program
 from dsrl_mm.engine.complexity import measure_complexity
 from dsrl_mm.seg.conversion import build_for_shapes
-from dsrl_mm.seg.networks.espnetv2 import EESP, WIDEN_FACTORS, EESPUnit, ESPNetv2, StridedEESPUnit, conv_norm_act
+from dsrl_mm.seg.networks.espnetv2 import EESP, EESPUnit, ESPNetv2, StridedEESPUnit, conv_norm_act
 from dsrl_mm.seg.networks.espnetv2_head import EfficientPyramidPool, ESPNetv2Head
 
 BN, GN, PRELU = dict(type='BN'), dict(type='GN', num_groups=8), dict(type='PReLU')
@@ -55,6 +54,11 @@ class Classifier(nn.Module):
         return self.classifier(self.expand(self.backbone(x)[0]).mean((2, 3)))
 
 
+def counts(width):
+    with torch.device('meta'):
+        return measure_complexity(Classifier(width), (224, 224))
+
+
 @cache
 def segmentor(channels, classes):
     """The authors' network, for its counts alone."""
@@ -86,7 +90,7 @@ class TestCounts:
         ],
     )
     def test_of_the_imagenet_networks(self, width, macs, params):
-        counted = measure_complexity(Classifier(width).to('meta'), (224, 224))
+        counted = counts(width)
         in_linear_layer = 1000 * (1024 if width <= 1.5 else 1280)  # the authors count convolutions alone
         assert truncated((counted.macs - in_linear_layer) / 1e6) == macs
         assert truncated((counted.params + unused_parameters(level_channels(width))) / 1e6) == params
@@ -94,7 +98,7 @@ class TestCounts:
 
     def test_of_the_paper_s_sixth_imagenet_network(self):
         # The paper has 224 M multiply-adds between those of widths 1.5 and 2.0.
-        counted = measure_complexity(Classifier(1.75).to('meta'), (224, 224))
+        counted = counts(1.75)
         assert round((counted.macs - 1000 * 1280) / 1e6) == 224
 
     # Of https://github.com/sacmehta/EdgeNets/tree/master/model/segmentation/model_zoo; the paper rounds them to 2.70 G
@@ -103,9 +107,7 @@ class TestCounts:
         ('classes', 'channels', 'size', 'macs'),
         [
             (20, 10, (512, 1024), 2699.05),
-            (20, 10, (256, 512), 674.78),
             (21, 10, (384, 384), 759.52),
-            (21, 10, (256, 256), 337.58),
         ],
     )
     def test_of_the_segmentation_networks(self, classes, channels, size, macs):
@@ -122,9 +124,6 @@ class TestCounts:
         [
             ((512, 1024), 5.40),
             ((448, 896), 4.13),
-            ((384, 768), 3.04),
-            ((320, 640), 2.11),
-            ((256, 512), 1.35),
             ((368, 480), 1.82),
         ],
     )
@@ -205,7 +204,7 @@ class TestUnits:
 
 
 class TestBackbone:
-    @pytest.mark.parametrize('width', WIDEN_FACTORS)
+    @pytest.mark.parametrize('width', [0.5, 2.0])
     def test_strides_and_channels(self, width):
         with torch.device('meta'):
             outs = ESPNetv2(width, out_indices=range(5))(torch.zeros(2, 3, 64, 96))
@@ -470,13 +469,3 @@ class TestSegmentor:
         model = revert_sync_batchnorm(build(cfg.to_dict()))
         model.init_weights()
         assert set(losses(model, batch())) == {'decode.loss_ce', 'decode.acc_seg'}
-
-    @torch.no_grad()
-    def test_exports(self):
-        size = (51, 70)
-        model = spread_weights(build(network_cfg())).eval()
-        image = torch.randn(1, 3, *size)
-        expected = model(image)
-        assert expected.std() > 0
-        torch.testing.assert_close(export_program(model, size).module()(image), expected)
-        torch.testing.assert_close(torch.jit.trace(model, image, check_trace=False)(image), expected)

@@ -17,18 +17,20 @@ from toy import shrink
 import dsrl_mm.uhr  # noqa: F401  (registers)
 from dsrl_mm.apis import deploy_config, export_program
 
+ROOT = Path(__file__).parents[3] / 'configs' / '_base_' / 'models'
+#: Those that no other extends by DSRL or narrows: the others are parts of them.
 BASES = sorted(
     path
-    for path in (Path(__file__).parents[3] / 'configs' / '_base_' / 'models').glob('*.py')
+    for path in ROOT.glob('*.py')
     # hrnet: pose, tests/pose/test_configs.py; pgnet: tests/uhr/pgnet; pointrend: tests/uhr/test_refine_pointrend.py
-    if not path.stem.startswith(('sr_aux', 'hrnet', 'pgnet', 'pointrend'))
+    if not path.stem.startswith(('sr_aux', 'hrnet', 'pgnet', 'pointrend')) and not [*ROOT.glob(f'{path.stem}_*')]
 )
 #: What a network reads: of the canvas, `scale_factor` times as large; of the odd one, a pixel more.
 INPUT = (48, 64)
 
 
 def test_all_bases_are_found():
-    assert {'pspnet_r101', 'dabnet_early', 'isdnet_r18'} <= {path.stem for path in BASES}
+    assert {'pspnet_r101_dsrl', 'dabnet_dsrl', 'dabnet_early', 'isdnet_r18_narrow'} <= {path.stem for path in BASES}
 
 
 @pytest.fixture(params=BASES, ids=lambda path: path.stem, scope='module')
@@ -65,11 +67,6 @@ def logits(model, inputs: torch.Tensor) -> torch.Tensor:
         return model.eval()(inputs, mode='tensor')
 
 
-def test_logits_cover_the_canvas(model, canvas, odd):
-    for size in (canvas, odd):
-        assert logits(model, images(1, size)).shape == (1, 19, *size)
-
-
 def test_trains_on_odd_sizes(model, odd):
     sample = SegDataSample(
         gt_sem_seg=PixelData(data=torch.randint(19, (1, *odd))), metainfo=dict(img_shape=odd, ori_shape=odd)
@@ -82,25 +79,23 @@ def test_trains_on_odd_sizes(model, odd):
 
 def test_an_image_is_predicted_alike_alone_and_in_a_batch(model, canvas):
     batch = images(2, canvas)
-    torch.testing.assert_close(logits(model, batch)[:1], logits(model, batch[:1]), rtol=1e-3, atol=1e-4)
+    together = logits(model, batch)
+    assert together.shape == (2, 19, *canvas)
+    torch.testing.assert_close(together[:1], logits(model, batch[:1]), rtol=1e-3, atol=1e-4)
 
 
-def test_saved_weights_give_the_same_prediction(cfg, model, canvas, tmp_path):
-    torch.save(model.state_dict(), tmp_path / 'weights.pth')
-    other, image = revert_sync_batchnorm(MODELS.build(cfg.model)), images(1, canvas)
-    assert not torch.equal(logits(other, image), logits(model, image))
-    other.load_state_dict(torch.load(tmp_path / 'weights.pth', weights_only=True))
-    assert torch.equal(logits(other, image), logits(model, image))
-
-
-def test_exports_without_what_only_training_needs(cfg, model, canvas):
-    low_res_input = cfg.model.type == 'DSRLSegmentor'
-    size = INPUT if low_res_input else canvas
-    deployed = revert_sync_batchnorm(MODELS.build(deploy_config(cfg, low_res_input).model)).eval()
+def test_saved_weights_give_the_same_prediction_without_what_only_training_needs(cfg, model, odd):
+    """As they are, and exported for frames where the network reads some."""
+    deployed, image, size = revert_sync_batchnorm(MODELS.build(deploy_config(cfg).model)), images(1, odd), odd
+    expected = logits(model, image)
+    assert expected.shape == (1, 19, *size) and not torch.equal(logits(deployed, image), expected)
     left = deployed.load_state_dict(model.state_dict(), strict=False)
     assert not left.missing_keys
     assert {key.split('.')[0] for key in left.unexpected_keys} <= {'auxiliary_head', 'sr_aux'}
-    frame = images(1, size)
-    exported = export_program(deployed, size).module()(frame)
-    assert exported.shape == (1, 19, *canvas)
-    torch.testing.assert_close(exported, logits(deployed, frame), rtol=1e-3, atol=1e-4)
+    assert torch.equal(logits(deployed, image), expected)
+    if cfg.model.type == 'DSRLSegmentor':
+        frame = [side + 1 for side in INPUT]
+        deployed.low_res_input, image, size = True, images(1, frame), [model.scale_factor * side for side in frame]
+    exported = export_program(deployed, image.shape[2:]).module()(image)
+    assert exported.shape == (1, 19, *size)
+    torch.testing.assert_close(exported, logits(deployed, image), rtol=1e-3, atol=1e-4)

@@ -9,7 +9,6 @@ from mmengine.structures import PixelData
 from toy import batch, build, losses
 from toy_pgnet import pgnet, pgnet_cfg
 
-from dsrl_mm.apis import export_program
 from dsrl_mm.engine.complexity import measure_complexity
 from dsrl_mm.engine.loading import for_inference
 from dsrl_mm.seg.conversion import build_for_shapes
@@ -158,11 +157,3 @@ def test_other_classes_are_refused(head, wrong):
 def test_a_missing_input_is_refused():
     with pytest.raises(ValueError, match=r'7 numbers, but got \(8, 16\)'):
         build(dict(type='PGHead', in_channels=(8, 16)))
-
-
-def test_exported_program_predicts_alike(model):
-    model.eval()
-    image = torch.randn(1, 3, 49, 65)
-    with torch.no_grad():
-        expected = model(image)
-    torch.testing.assert_close(export_program(model, (49, 65)).module()(image), expected)
