@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
-from toy import batch, losses
+from toy import batch, losses, shrink
 
 import dsrl_mm.uhr  # noqa: F401  (registers)
 from dsrl_mm.cli import training_config
@@ -42,6 +42,7 @@ def build(model: dict) -> torch.nn.Module:
     model = without_pretrained(model)
     model.data_preprocessor.size = CANVAS
     model.data_preprocessor.pop('test_cfg', None)
+    shrink(model.backbone)
     if 'drop_path_rate' in model.backbone:
         model.backbone.drop_path_rate = 0.0  # which may drop a block for a whole batch
     torch.manual_seed(0)
