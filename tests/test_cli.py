@@ -180,9 +180,9 @@ def test_a_missing_file_is_named_before_anything_is_read(command, arguments, cap
 
 def test_a_deployed_model_tests_like_the_trained_one(trained, tmp_path):
     reference = call(cli.test, trained.config, trained.checkpoint, '--work-dir', tmp_path)
-    call(cli.deploy, trained.config, trained.checkpoint, tmp_path / 'deploy', '--format', 'pt2')
+    call(cli.deploy, trained.config, trained.checkpoint, tmp_path / 'deploy')
     files = {path.name: path for path in (tmp_path / 'deploy').iterdir()}
-    assert set(files) == {'deploy.py', 'deploy.pth', 'deploy.pt2'}
+    assert set(files) == {'deploy.py', 'deploy.pth'}
     assert call(cli.test, files['deploy.py'], files['deploy.pth'], '--work-dir', tmp_path) == reference
     parts = {name.split('.')[0] for name in torch.load(files['deploy.pth'], weights_only=False)['state_dict']}
     assert parts == {'backbone', 'decode_head'}

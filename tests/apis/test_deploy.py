@@ -6,7 +6,7 @@ from mmengine.runner import load_checkpoint
 from mmseg.apis import MMSegInferencer, inference_model, init_model
 from toy import NUM_CLASSES, auxiliary_head_cfg, batch, build, head_cfg, model_cfg, preprocessor_cfg, spread_weights
 
-from dsrl_mm.apis import ExportOptions, build_deploy_model, deploy_config, export_program, save_deploy
+from dsrl_mm.apis import ExportOptions, build_deploy_model, deploy_config, save_deploy
 from dsrl_mm.apis.deploy import _halve
 
 FRAME = (24, 32)
@@ -191,7 +191,7 @@ class TestExport:
     def test_gives_what_the_model_gives(self, run, tmp_path, low_res_input):
         cfg, path, _ = run
         size = FRAME if low_res_input else (47, 63)  # odd, so the padding inside is exported too
-        file = save_deploy(cfg, path, tmp_path, low_res_input, export=ExportOptions(['pt2'], size))[2]
+        file = save_deploy(cfg, path, tmp_path, low_res_input, export=ExportOptions(['pt2'], size, verify=0))[2]
         assert file.name == 'deploy.pt2'
         program = torch.export.load(file).module()
         image = torch.randn(1, 3, *size)
@@ -209,12 +209,6 @@ class TestExport:
         )
         cfg.model.backbone.in_channels = 1
         torch.save(build(cfg.model.to_dict()).state_dict(), tmp_path / 'trained.pth')
-        options = ExportOptions(['pt2'], FRAME)
+        options = ExportOptions(['pt2'], FRAME, verify=0)
         file = save_deploy(cfg, tmp_path / 'trained.pth', tmp_path / 'out', True, export=options)[2]
         assert torch.export.load(file).module()(torch.randn(1, 1, *FRAME)).shape == (1, NUM_CLASSES, 48, 64)
-
-    @pytest.mark.parametrize('head', ['DepthwiseSeparableASPPHead', 'SegformerHead'])
-    def test_other_heads(self, head):
-        model = spread_weights(build(model_cfg(head=head, sr_aux=None, low_res_input=True))).eval()
-        image = torch.randn(1, 3, *FRAME)
-        torch.testing.assert_close(export_program(model, FRAME).module()(image), model(image))
