@@ -118,6 +118,9 @@ def walked():
     for cfgs in alike.values():
         cfg = min(cfgs, key=lambda cfg: _weight(cfg.model))
         shrink(cfg.model.get('backbone', {}))
+        head = cfg.model.decode_head
+        if isinstance(head, dict) and _type(head) in ('APCHead', 'ASPPHead', 'UPerHead'):  # the widest
+            head.channels = 32
         reason = _reason(cfg.model)
         missing = None if reason else _missing(cfg.model)
         if reason:
