@@ -33,8 +33,6 @@ from dsrl_mm.engine.memory import keep_freed_memory
 from dsrl_mm.engine.reader import TrustCheckpoint
 from dsrl_mm.engine.resume import make_resumable, resume_from
 
-__all__ = ['deploy', 'load_config', 'preflight', 'test', 'train', 'training_config', 'use_amp']
-
 _CFG_OPTIONS_HELP = (
     'settings that override the config\'s, as key=value with dots: data.x=1. Lists as "[a,b]" or a,b; '
     'nested ones as "[(a,b),(c,d)]", quoted and without spaces'

@@ -15,16 +15,6 @@ from pickle import UnpicklingError
 
 import numpy as np
 
-__all__ = [
-    'let_mmpose_draw_circles',
-    'let_one_process_write_metrics',
-    'let_pipelines_name_files',
-    'let_preprocessors_take_bands',
-    'need_timm_extra',
-    'prepare',
-    'quiet_import',
-]
-
 #: Import name -> distributions of the original; the continuation's is the first one's name after "onedl-".
 _ORIGINALS = {
     'mmengine': ('mmengine', 'mmengine-lite'),

@@ -28,17 +28,6 @@ from ..engine.timing import time_in_turn
 from .deploy import build_deploy_model
 from .task import task_of
 
-__all__ = [
-    'Trained',
-    'add_models',
-    'compare_models',
-    'evaluate',
-    'latencies',
-    'quiet',
-    'read_models',
-    'to_markdown',
-]
-
 
 class Trained:
     """A config and the checkpoint trained with it.

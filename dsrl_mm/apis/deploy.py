@@ -16,8 +16,6 @@ from ..engine.loading import check_classes, load_for_inference
 from .export_files import NAMES, ExportOptions, export_files
 from .task import task_of
 
-__all__ = ['build_deploy_model', 'deploy_config', 'read_dataset_meta', 'save_deploy']
-
 
 def deploy_config(cfg: Config, low_res_input: bool = False) -> Config:
     """Copy a config without the training-only parts of its model.

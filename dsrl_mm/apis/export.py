@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from ..engine.optional import optional
 
-__all__ = ['FORMATS', 'META', 'Network', 'export_program', 'peaks', 'write']
-
 #: Suffix of the file of each format.
 FORMATS = dict(pt2='.pt2', onnx='.onnx', openvino='.xml')
 #: Name of the metadata in a file.

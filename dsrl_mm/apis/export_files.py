@@ -22,8 +22,6 @@ from .predictors import pose_meta, seg_meta
 from .runtime import Runtime, load_runtime, of_network
 from .task import task_of
 
-__all__ = ['NAMES', 'ExportOptions', 'check_parity', 'default_size', 'export_files']
-
 #: By precision: the largest difference of logits or heatmaps, over their largest value, and the least share of equal
 #: pixels or keypoints.
 _BOUNDS = dict(float32=(1e-3, 0.999), float16=(3e-2, 0.98), int8=(float('inf'), 0.95))

@@ -12,8 +12,6 @@ from .export import peaks
 from .predictors import Prediction, imread, mask_dtype
 from .runtime import Runtime, load_runtime
 
-__all__ = ['ExportedPredictor']
-
 
 class ExportedPredictor:
     """Predictor of an exported file, on the CPU.

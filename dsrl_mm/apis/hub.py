@@ -21,8 +21,6 @@ from .deploy import build_deploy_model, deploy_config, read_dataset_meta
 from .inferencer import find_model, model_zoo
 from .task import task_of
 
-__all__ = ['main', 'save_hub']
-
 #: The license of the model zoo's weights: see weights/README.md.
 _RESEARCH_ONLY = dict(
     license='other',

@@ -18,8 +18,6 @@ from .overlay import draw_prediction
 from .predictors import PosePredictor, Prediction, SegPredictor
 from .runtime import is_exported
 
-__all__ = ['ENTRANCES', 'Inferencer', 'batches', 'find_model', 'model_zoo']
-
 ENTRANCES = ('auto', 'low-res', 'canvas')
 
 #: Weights next to the config of each kind of folder.

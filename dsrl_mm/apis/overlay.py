@@ -8,8 +8,6 @@ import numpy as np
 
 from .predictors import Prediction
 
-__all__ = ['draw_prediction', 'to_picture']
-
 
 def to_picture(image: np.ndarray) -> np.ndarray:
     """Convert an image, (H, W) or (H, W, C), to bytes (H, W, 3): its first three bands (B, G, R), or its only one.

@@ -22,8 +22,6 @@ from .predictors import Prediction
 from .sources import Frame, Source, check_whole, count_frames, find_sources, read_video
 from .videos import CODECS
 
-__all__ = ['main']
-
 #: Folders of the results.
 _KINDS = ('mask', 'keypoints', 'overlay')
 #: Frames per second of cameras and videos that do not say.

@@ -14,8 +14,6 @@ from torch import nn
 
 from ..engine.config import type_name
 
-__all__ = ['PosePredictor', 'Prediction', 'SegPredictor', 'imread', 'mask_dtype', 'pose_meta', 'seg_meta']
-
 
 @dataclass
 class Prediction:

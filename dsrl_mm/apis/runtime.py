@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from ..engine.optional import optional
 from .export import FORMATS, META, Network
 
-__all__ = ['Runtime', 'is_exported', 'load_runtime', 'use_runtime']
-
 
 class Runtime:
     """An exported network: images in, predictions out.

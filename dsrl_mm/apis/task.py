@@ -4,8 +4,6 @@ from mmengine.config import Config
 
 from ..engine.task import Task
 
-__all__ = ['task_of']
-
 
 def task_of(cfg: Config) -> Task:
     """Choose the task of a config by its ``default_scope``; only the chosen task's library is imported.

@@ -8,8 +8,6 @@ import numpy as np
 
 from ..engine.optional import optional
 
-__all__ = ['CODECS', 'MP4', 'WebM']
-
 
 class WebM:
     """VP8, the one modern format that OpenCV writes everywhere. Odd sides are cut by a pixel.

@@ -7,8 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ['coarse_logits', 'enlarged_labels']
-
 #: Rows that are enlarged at a time.
 _ROWS = 64
 

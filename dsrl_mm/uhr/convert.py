@@ -26,8 +26,6 @@ from ..seg.conversion import (
     run_tool,
 )
 
-__all__ = ['main', 'to_isd']
-
 #: MMSegmentation's weights of STDC1, trained on ImageNet.
 _STDC = 'https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/stdc/stdc1_20220308-5368626c.pth'
 #: The narrowest layers of the shallow network.

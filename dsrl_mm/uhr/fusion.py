@@ -13,8 +13,6 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-__all__ = ['RelationAwareFusion']
-
 
 class _Gate(BaseModule):
     """Weights of one branch's channels: sigmoid(a + g M), M = MLP(A), where g is learned and starts at 0."""

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from .isd_head import ISDFeatures, ISDHead
 
-__all__ = ['ISDAux', 'ISDSRDecoder']
-
 
 @MODELS.register_module(force=True)
 class ISDSRDecoder(BaseModule):

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from ..seg.head_wrapper import HeadWrapper
 
-__all__ = ['ISDFeatures', 'ISDHead']
-
 
 class ISDFeatures(NamedTuple):
     """Features of :class:`ISDHead`; h x w is the deep head's grid, H x W the canvas."""

@@ -18,8 +18,6 @@ from .isd_aux import ISDAux
 from .isd_head import ISDHead
 from .pyramid import LaplacianPyramid, high_frequencies
 
-__all__ = ['ISDSegmentor']
-
 #: Stride of the shallow network.
 _SHALLOW_STRIDE = 16
 #: Stride of most deep networks. With another one, their grid may exceed the canvas by less than a cell.

@@ -12,8 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ['LaplacianPyramid', 'enlarge_by_two', 'high_frequencies', 'reduce_by_two']
-
 
 def _reduce(padded: Tensor, dim: int) -> Tensor:
     """Blur along an axis, which has a border of 2, and keep the samples 0, 2, 4, ... of what is inside."""

@@ -7,8 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ['apply_segfix_offsets', 'load_cascade_psp', 'refine_classes']
-
 
 def apply_segfix_offsets(label: Tensor, offsets: Tensor, boundary: Tensor) -> Tensor:
     """Give each boundary pixel the label of the pixel that its offset points to (SegFix, Yuan et al., ECCV 2020).

@@ -4,8 +4,6 @@ from mmseg.models.backbones import STDCNet
 from mmseg.registry import MODELS
 from torch import Tensor
 
-__all__ = ['STDCShallow']
-
 
 @MODELS.register_module(force=True)
 class STDCShallow(STDCNet):

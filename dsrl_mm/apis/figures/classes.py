@@ -5,8 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-__all__ = ['draw_classes']
-
 #: Of the models: gray for the baseline, and colors that everybody can tell apart (Okabe and Ito).
 _COLORS = ('0.65', '#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
 

@@ -9,8 +9,6 @@ from torch import Tensor
 from .grid import Box, Panel, draw_grid, to_rgb
 from .sampled import Sampled
 
-__all__ = ['draw_features']
-
 
 def draw_features(models: Sequence[Sampled], indices: Sequence[int], detail: Box | None = None) -> Figure:
     """Draw images next to the last features before each branch's prediction, as means over their channels.

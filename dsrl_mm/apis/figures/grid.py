@@ -10,8 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-__all__ = ['Box', 'Panel', 'draw_grid', 'to_rgb']
-
 #: Left, top, right and bottom of a part of the scene, in its pixels.
 Box = tuple[float, float, float, float]
 

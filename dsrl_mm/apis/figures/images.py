@@ -11,8 +11,6 @@ from ...core import area_downsample, pad_to_multiple
 from .grid import Box, Panel, draw_grid, to_rgb
 from .sampled import Sampled, check_same, evenly_spaced
 
-__all__ = ['draw_comparison', 'draw_masks', 'draw_rebuilt']
-
 
 def draw_masks(models: Sequence[Sampled], indices: Sequence[int], detail: Box | None = None) -> Figure:
     """Draw image, ground truth and each model's mask, a row for each test image (Fig. 8).

@@ -10,8 +10,6 @@ from matplotlib.figure import Figure
 from .grid import Box, Panel, draw_grid, to_rgb
 from .sampled import Sampled, check_same
 
-__all__ = ['draw_keypoints']
-
 #: The least score of a keypoint that is drawn.
 LEAST = 0.3
 

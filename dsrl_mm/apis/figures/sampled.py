@@ -11,8 +11,6 @@ from mmengine.registry import DATASETS
 from ..export import Network
 from .grid import to_rgb
 
-__all__ = ['Sampled', 'check_same', 'evenly_spaced']
-
 
 class Sampled:
     """A model and its test set.

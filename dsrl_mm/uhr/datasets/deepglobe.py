@@ -3,8 +3,6 @@
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-__all__ = ['DeepGlobeDataset']
-
 
 @DATASETS.register_module(force=True)
 class DeepGlobeDataset(BaseSegDataset):

@@ -7,8 +7,6 @@ from pathlib import Path
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-__all__ = ['SaliencyDataset', 'files_by_stem']
-
 _SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 

@@ -9,8 +9,6 @@ from mmseg.registry import METRICS
 
 from .sod import gray_prediction
 
-__all__ = ['MeanBoundaryAccuracy', 'boundary_accuracy', 'radii']
-
 
 def radii(height: int, width: int, count: int = 5) -> list[int]:
     """Return the radii of the boundary regions of an image, in pixels: 1 to nearly (H + W) / 300."""

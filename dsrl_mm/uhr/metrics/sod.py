@@ -11,8 +11,6 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmseg.registry import METRICS
 
-__all__ = ['SODMetric', 'gray_prediction', 'joint_histogram', 'sod_scores']
-
 _EPS = np.spacing(1.0)
 _BETA2 = 0.3  # weight of precision in F, beta squared
 

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from ...engine.config import builds
 
-__all__ = ['PGBackbone']
-
 _STAGES = 3  # of the transformer: the authors' code leaves out Swin's fourth
 
 

@@ -6,8 +6,6 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-__all__ = ['Fusion', 'conv_norm_act', 'enlarge', 'two_convs']
-
 
 def conv_norm_act(
     in_channels: int, out_channels: int, norm_cfg: dict, kernel_size: int = 3, dilation: int = 1

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 from .blocks import conv_norm_act, enlarge, two_convs
 
-__all__ = ['CrossModelGrafting', 'GraftingNeck']
-
 
 class CrossModelGrafting(BaseModule):
     """Cross attention from the CNN's features to the transformer's.

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from .blocks import conv_norm_act
 from .masks import check_binary, mask_of
 
-__all__ = ['AttentionGuideHead']
-
 
 @MODELS.register_module(force=True)
 class AttentionGuideHead(BaseDecodeHead):

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from .blocks import Fusion, conv_norm_act, enlarge
 from .masks import check_binary, mask_of
 
-__all__ = ['PGHead']
-
 
 class _StaggeredFusion(BaseModule):
     """Fusion of the decoder with feature maps of both encoders, brought to the CNN's grid."""

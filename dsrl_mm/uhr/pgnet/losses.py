@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from .masks import labeled
 
-__all__ = ['AttentionGuidedLoss', 'BCEIoULoss', 'attention_guided_loss', 'iou_loss', 'ssim_loss']
-
 
 def _mean(x: Tensor, valid: Tensor) -> Tensor:
     return (x * valid).sum() / valid.sum().clamp_min(torch.finfo(x.dtype).tiny)

@@ -4,8 +4,6 @@ import torch
 from mmseg.utils import SampleList
 from torch import Tensor
 
-__all__ = ['check_binary', 'labeled', 'mask_of']
-
 
 def labeled(ids: Tensor, ignore_index: int | None) -> Tensor:
     """Return 1 where class ids are of labeled pixels, else 0, as float; ``ignore_index=None`` ignores none."""

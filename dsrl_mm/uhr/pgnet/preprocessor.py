@@ -8,8 +8,6 @@ from mmseg.models import SegDataPreProcessor
 from mmseg.registry import MODELS
 from torch import Tensor
 
-__all__ = ['MultiScalePreProcessor']
-
 
 def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize (C, H, W); integers, which are class ids, by nearest neighbor."""

@@ -5,8 +5,6 @@ import math
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 from mmengine.registry import PARAM_SCHEDULERS
 
-__all__ = ['RampedCosineLR']
-
 
 @PARAM_SCHEDULERS.register_module(force=True)
 class RampedCosineLR(_ParamScheduler):

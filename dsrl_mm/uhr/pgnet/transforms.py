@@ -9,8 +9,6 @@ from mmengine import fileio
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
 
-__all__ = ['LoadMask', 'RandomBorderCrop']
-
 
 @TRANSFORMS.register_module(force=True)
 class LoadMask(LoadAnnotations):
