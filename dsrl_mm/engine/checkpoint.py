@@ -65,12 +65,12 @@ def _folder(hook: ConfigDict, work_dir: str) -> Path:
     return Path(hook.out_dir, Path(work_dir).name) if hook.get('out_dir') else Path(work_dir)
 
 
-def _numbered(folder: Path, hook: ConfigDict) -> list[Path]:
-    """List the checkpoints of a training, the newest first."""
+def _numbered(folder: Path, hook: ConfigDict) -> list[tuple[int, Path]]:
+    """List the numbers and files of a training's checkpoints, the newest first."""
     template = hook.get('filename_tmpl') or ('epoch_{}.pth' if hook.get('by_epoch', True) else 'iter_{}.pth')
     pattern = re.compile(r'(\d+)'.join(re.escape(part) for part in re.split(r'{.*?}', template)))
     found = [(int(match[1]), file) for file in folder.glob('*') if (match := pattern.fullmatch(file.name))]
-    return [file for _, file in sorted(found, reverse=True)]
+    return sorted(found, reverse=True)
 
 
 def last_checkpoint(cfg: Config) -> Path | None:
@@ -84,7 +84,7 @@ def last_checkpoint(cfg: Config) -> Path | None:
     """
     hook = cfg.default_hooks.checkpoint
     unreadable = []
-    for file in _numbered(_folder(hook, cfg.work_dir), hook):
+    for _, file in _numbered(_folder(hook, cfg.work_dir), hook):
         try:
             meta = CheckpointLoader.load_checkpoint(str(file), 'cpu', logger='silent').get('meta', {})
         except ValueError as error:
@@ -166,6 +166,8 @@ class SafeCheckpointHook(CheckpointHook):
         for partial in folder.glob(f'*{PARTIAL}'):
             partial.unlink()
         if runner._resume and self.max_keep_ckpts > 0:
-            hook = ConfigDict(filename_tmpl=self.filename_tmpl)
-            for outdated in _numbered(folder, hook)[self.max_keep_ckpts :]:
+            # Newer ones than the one that is resumed do not count: they may be broken.
+            reached = runner.epoch if self.by_epoch else runner.iter
+            numbered = _numbered(folder, ConfigDict(filename_tmpl=self.filename_tmpl))
+            for outdated in [file for number, file in numbered if number <= reached][self.max_keep_ckpts :]:
                 outdated.unlink()

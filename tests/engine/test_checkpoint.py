@@ -271,6 +271,16 @@ def test_a_resumed_training_removes_what_a_kill_left(tmp_path, request):
     assert kept == ['iter_6.pth', 'iter_8.pth', 'mine.pth']
 
 
+def test_a_resumed_training_keeps_its_checkpoint_despite_a_newer_broken_one(tmp_path, kill_at, request):
+    name = request.node.name
+    runner(tmp_path, name, max_iters=4).train()
+    (tmp_path / 'iter_6.pth').write_bytes(b'')
+    kill_at('iter_6')
+    with pytest.raises(Killed):
+        runner(tmp_path, f'{name}-resumed', max_keep_ckpts=1, resume=True).train()
+    assert torch.load(tmp_path / 'iter_4.pth', weights_only=False)['meta']['iter'] == 4
+
+
 def test_accumulated_gradients_are_used_before_a_checkpoint(tmp_path, request):
     toy = runner(tmp_path, request.node.name, max_keep_ckpts=-1)
     toy.optim_wrapper['accumulative_counts'] = 3
