@@ -286,8 +286,8 @@ def check_data(cfg: Config, phases: tuple[str, ...]) -> None:
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     for phase in phases:
         if loader := cfg.get(f'{phase}_dataloader'):
-            if phase == 'train':
-                _check_losses(cfg.model)
             for key, dataset_cfg in plain_datasets(loader, f'{phase}_dataloader', 'data_prefix'):
                 _check_dataset(cfg, dataset_cfg, key, phase)
+            if phase == 'train':
+                _check_losses(cfg.model)
             _check_labels(cfg, loader, phase)
