@@ -183,13 +183,21 @@ class SigtermHook(Hook):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-@pytest.mark.parametrize('by_epoch', [False, True])
-def test_sigterm_saves_and_ends_and_resumes_as_if_uninterrupted(tmp_path, by_epoch):
-    overrides = {}
+@pytest.mark.parametrize(
+    ('by_epoch', 'counts', 'at', 'saved'),
+    [
+        (False, 1, 3, 3),
+        (True, 1, 9, 9),  # of 12, the third of the second epoch
+        (False, 2, 1, 2),  # not before the gradients of both iterations are used
+    ],
+)
+def test_sigterm_saves_and_ends_and_resumes_as_if_uninterrupted(tmp_path, by_epoch, counts, at, saved):
+    wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01, momentum=0.9), accumulative_counts=counts)
+    overrides = dict(optim_wrapper=wrapper)
     if by_epoch:
         loader = dict(batch_size=2, sampler=dict(type='DefaultSampler', shuffle=True), dataset=dict(pipeline=AUGMENTED))
         loader['dataset']['data_root'] = str(tmp_path / 'camvid')
-        overrides = dict(
+        overrides |= dict(
             train_dataloader=loader | dict(num_workers=0, persistent_workers=False),
             train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=2),
             default_hooks=dict(logger=dict(interval=1), checkpoint=dict(by_epoch=True, interval=1)),
@@ -197,7 +205,6 @@ def test_sigterm_saves_and_ends_and_resumes_as_if_uninterrupted(tmp_path, by_epo
     config = random_config(tmp_path, 0, **dict(randomness=dict(seed=1)), **overrides)
     last = 'epoch_2.pth' if by_epoch else 'iter_4.pth'
     call(cli.train, config, '--work-dir', tmp_path / 'whole')
-    at = 9 if by_epoch else 3  # of 12, the third of the second epoch
     config_stopped = tmp_path / 'stopped.py'
     config_stopped.write_text(f'_base_ = {str(config)!r}\ncustom_hooks = [dict(type="SigtermHook", iteration={at})]\n')
     before = signal.getsignal(signal.SIGTERM)
@@ -206,7 +213,7 @@ def test_sigterm_saves_and_ends_and_resumes_as_if_uninterrupted(tmp_path, by_epo
     assert signal.getsignal(signal.SIGTERM) == before
     assert ended.value.code == 143
     call(cli.train, config, '--work-dir', tmp_path / 'cut', '--resume')
-    assert [entry['iter'] for entry in logged(tmp_path / 'cut') if 'loss' in entry][0] == at + 1
+    assert [entry['iter'] for entry in logged(tmp_path / 'cut') if 'loss' in entry][0] == saved + 1
     torch.testing.assert_close(weights(tmp_path / 'cut' / last), weights(tmp_path / 'whole' / last), rtol=0, atol=0)
 
 

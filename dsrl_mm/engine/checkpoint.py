@@ -83,7 +83,7 @@ def last_checkpoint(cfg: Config) -> Path | None:
         ValueError: if there are checkpoints, but none can be read.
     """
     hook = cfg.default_hooks.checkpoint
-    unreadable = []
+    unreadable, amid = [], None
     for _, file in _numbered(_folder(hook, cfg.work_dir), hook):
         try:
             meta = CheckpointLoader.load_checkpoint(str(file), 'cpu', logger='silent').get('meta', {})
@@ -94,18 +94,19 @@ def last_checkpoint(cfg: Config) -> Path | None:
         counts = cfg.optim_wrapper.get('accumulative_counts', 1)
         if hook.get('by_epoch', True) or meta.get('iter', 0) % counts == 0:
             return file
+        amid = amid or file
         print_log(
-            f'{file} was written while gradients were accumulated over {counts} iterations. An uninterrupted training '
-            'would go on from an earlier one.',
+            f'{file} was written while gradients were accumulated over {counts} iterations, and lacks them. Trying the '
+            'checkpoint before it.',
             'current',
             logging.WARNING,
         )
-    if unreadable:
+    if unreadable and amid is None:
         raise ValueError(
             f'--resume: none of the {len(unreadable)} checkpoints in {unreadable[0].parent} can be read, such as '
             f'{unreadable[0].name}. Restore one, or train in another --work-dir.'
         )
-    return None
+    return amid
 
 
 @HOOKS.register_module(force=True)

@@ -135,8 +135,8 @@ class ResumableTrainingHook(Hook):
 
     - It seeds the generators before every iteration from the training's seed and the iteration.
     - It refuses to resume from a checkpoint that does not fit the config.
-    - At SIGTERM, which clusters send before they kill, it saves a checkpoint after the iteration and ends the process
-      with status 143. It then resumes in the middle of an epoch, too.
+    - At SIGTERM, which clusters send before they kill, it saves a checkpoint after the iteration, or once accumulated
+      gradients are used, and ends the process with status 143. It then resumes in the middle of an epoch, too.
     """
 
     priority = 'VERY_LOW'  # after the checkpoint hook
@@ -169,7 +169,8 @@ class ResumableTrainingHook(Hook):
         terminated = torch.tensor(float(self.terminated), device=get_device())
         if get_world_size() > 1:
             all_reduce(terminated, 'max')  # the signal reaches the processes in different iterations
-        if not terminated:
+        counts = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+        if not terminated or (runner.iter + 1) % counts:  # accumulated gradients would be lost
             return
         for hook in runner.hooks:
             if isinstance(hook, CheckpointHook):
