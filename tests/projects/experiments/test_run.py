@@ -1,8 +1,8 @@
 """Runs as processes, with stand-ins for the tools."""
 
+import os
 import resource
-import signal
-import subprocess
+import runpy
 import sys
 import time
 from functools import partial
@@ -11,6 +11,7 @@ from threading import Barrier
 from types import SimpleNamespace
 
 import pytest
+from toy_data import start_process
 
 from projects.experiments import run as module
 from projects.experiments.config import ROOT
@@ -96,25 +97,25 @@ def test_in_order_and_no_more_at_a_time_than_allowed(tmp_path):
     assert _execute(runs, jobs=2) == []
 
 
+def start(root: Path, *words: str) -> None:
+    """What a new process does as ``python -m projects.experiments WORDS``, with the tools of another folder."""
+    os.chdir(ROOT)
+    module.ROOT, module.preflight, sys.argv = root, lambda *_: None, ['', *words]
+    runpy.run_module('projects.experiments', run_name='__main__')
+
+
 def test_sigterm_stops_the_trainings(tmp_path):
     rows = {id_: dict(id=id_, config='configs/dsrl/dabnet_camvid_baseline.py') for id_ in ('waits1', 'waits2', 'c')}
-    options = [str(write_grid(tmp_path, rows, seeds=[0])), '--work-dir', str(tmp_path / 'work')]
-    code = f"""
-import runpy, sys
-from pathlib import Path
-from projects.experiments import run
-run.ROOT = Path({str(write_tools(tmp_path))!r})
-run.preflight = lambda *_: None
-sys.argv[1:] = {options + ['--out', str(tmp_path / 'records')]!r}
-runpy.run_module('projects.experiments', run_name='__main__')
-"""
-    runner = subprocess.Popen([sys.executable, '-c', code], cwd=ROOT)
+    grid = write_grid(tmp_path, rows, seeds=[0])
+    options = ('--work-dir', str(tmp_path / 'work'), '--out', str(tmp_path / 'records'))
+    runner = start_process(start, write_tools(tmp_path), str(grid), *options)
     end = time.monotonic() + 120
     while sum('wait ' in note for note in notes(tmp_path)) < 2:
-        assert time.monotonic() < end and runner.poll() is None
+        assert time.monotonic() < end and runner.is_alive()
         time.sleep(0.05)
-    runner.send_signal(signal.SIGTERM)
-    assert runner.wait(60) == 143
+    runner.terminate()
+    runner.join(60)
+    assert runner.exitcode == 143
     assert notes(tmp_path)[:3] == ['rehearse waits1', 'end waits1', 'rehearse waits2']
     assert sorted(notes(tmp_path)[-2:]) == ['stop waits1', 'stop waits2'] and 'start c' not in notes(tmp_path)
     assert not (tmp_path / 'records').exists()
