@@ -161,7 +161,7 @@ def compare_models(
         as 2), ``GMACs`` (as 1), ``latency (ms)`` of one image, ``sr/PSNR`` (dB), ``sr/SSIM``, and both of the enlarged
         network input (``sr/PSNR_enlarged``, ``sr/SSIM_enlarged``).
     """
-    from .figures import Sampled, draw_comparison  # Matplotlib would take a tenth of every command's start
+    from .figures import Sampled, draw_comparison  # Matplotlib would take a tenth of the start of other commands
 
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)

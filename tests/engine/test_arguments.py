@@ -1,4 +1,5 @@
 import argparse
+import gc
 import re
 import sys
 from functools import partial
@@ -77,6 +78,10 @@ class TestRun:
 
     def test_what_it_returns(self):
         assert run(lambda: 3) == 3
+
+    def test_what_is_there_already_is_no_garbage(self):
+        before, there = gc.get_freeze_count(), [[] for _ in range(100)]
+        assert run(gc.get_freeze_count) >= before + len(there)
 
     def test_this_project_refuses(self, monkeypatch, syntax):
         assert self.refused(monkeypatch, partial(parse_config, syntax)).startswith(f'{syntax} is no Python: ')
