@@ -76,7 +76,7 @@ class ExportedPredictor:
         if images.shape[3] == 3 and self.meta['order'] == 'RGB':
             images = images[..., ::-1]
         if not self.runtime.by_bytes:
-            images = ((images - np.array(self.meta['mean'])) / self.meta['std']).astype(np.float32)
+            images = (images - np.float32(self.meta['mean'])) / np.float32(self.meta['std'])
             images = images.transpose(0, 3, 1, 2)
         images = np.ascontiguousarray(images)
         parts = [images] if self.meta['batch'] is None else np.split(images, len(images))
