@@ -48,12 +48,12 @@ def random_state_kept() -> Iterator[None]:
         torch.set_rng_state(states[2])
 
 
-def _load(dataset: Any, seed: int, drawn: Sequence[tuple[int, int, int]]) -> list:
+def _load(dataset: Any, seed: int, rank: int, drawn: Sequence[tuple[int, int, int]]) -> list:
     """Load the samples of a batch. The augmentations of each are seeded by its position."""
     samples = []
     with random_state_kept():
         for epoch, position, index in drawn:
-            _seed_all(seed, get_rank(), epoch, position)
+            _seed_all(seed, rank, epoch, position)
             samples.append(dataset[index])
     return samples
 
@@ -76,7 +76,7 @@ class ResumableSampler:
         self.epoch = self.start = 0
         if isinstance(self.sampler, InfiniteSampler):  # MMEngine repeats the passes of others, and looks for ``skip``
             self.skip = self.begin_at
-        dataset.__getitems__ = partial(_load, dataset, seed)
+        dataset.__getitems__ = partial(_load, dataset, seed, get_rank())  # a worker may not know its rank
 
     def __iter__(self) -> Iterator[tuple[int, int, int]]:
         start, self.start = self.start, 0

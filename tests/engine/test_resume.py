@@ -24,6 +24,13 @@ def iterator(sampler: str) -> _InfiniteDataloaderIterator:
     return _InfiniteDataloaderIterator(DataLoader(dataset, 2, sampler=sampler, collate_fn=list))
 
 
+def test_augmentations_differ_between_processes_whose_workers_do_not_know_their_rank(monkeypatch):
+    monkeypatch.setattr('dsrl_mm.engine.resume.get_rank', lambda: 1)
+    second = iterator('InfiniteSampler')
+    monkeypatch.undo()  # as in a worker that is not forked
+    assert next(second) != next(iterator('InfiniteSampler'))
+
+
 @pytest.mark.parametrize('sampler', ['InfiniteSampler', 'DefaultSampler'])
 @pytest.mark.parametrize('iterations', [1, 3, 7])
 def test_iterations_are_resumed_where_they_ended(monkeypatch, sampler, iterations):
