@@ -78,9 +78,9 @@ def evaluators(cfg: Config, phase: str = 'test') -> dict[str, dict]:
     key, found = f'{phase}_evaluator', cfg.get(f'{phase}_evaluator') or []
     if 'metrics' in found:  # of an Evaluator
         key, found = f'{key}.metrics', found['metrics']
-    return (
-        {f'{key}.{i}': metric for i, metric in enumerate(found)} if isinstance(found, (list, tuple)) else {key: found}
-    )
+    if isinstance(found, (list, tuple)):
+        return {f'{key}.{i}': metric for i, metric in enumerate(found)}
+    return {key: found}
 
 
 def hooks(cfg: Config) -> Iterator[tuple[str, dict]]:
