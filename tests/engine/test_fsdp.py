@@ -1,12 +1,22 @@
 """FSDP2 in two processes (gloo, CPU) against one process, and checkpoints that either resumes from."""
 
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
 import pytest
 import torch
 import toy
 import toy_data
 from mmengine._strategy import SingleDeviceStrategy
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS, init_default_scope
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from toy_data import call
 from toy_pgnet import pgnet_cfg
@@ -37,10 +47,10 @@ def _case(kind: str) -> tuple[dict, dict]:
     return models[kind], toy.batch(n=4, classes=2 if kind == 'pgnet' else toy.NUM_CLASSES)
 
 
-def _train(strategy: SingleDeviceStrategy, model: dict, data: dict) -> SingleDeviceStrategy:
+def _train(strategy: SingleDeviceStrategy, model: dict, data: dict, **wrapper) -> SingleDeviceStrategy:
     """Train for two steps, so that the second reads what the first made of weights and momenta."""
     optimizer = dict(type='SGD', lr=0.05, momentum=0.9)
-    strategy.prepare(model, optim_wrapper=dict(optimizer=optimizer, clip_grad=dict(max_norm=1.0)))
+    strategy.prepare(model, optim_wrapper=dict(optimizer=optimizer, clip_grad=dict(max_norm=1.0), **wrapper))
     for module in strategy.model.modules():
         if isinstance(module, _BatchNorm):
             module.eval()  # a process has no statistics of a whole batch
@@ -49,21 +59,57 @@ def _train(strategy: SingleDeviceStrategy, model: dict, data: dict) -> SingleDev
     return strategy
 
 
+#: The first of two steps overflows float16 and is left out; the scale of the second does not.
+SCALED = dict(type='AmpOptimWrapper', loss_scale=dict(init_scale=2.0**30, backoff_factor=2.0**-20))
+
+
+@contextmanager
+def _amp_on_cpus() -> Iterator[None]:
+    """Let MMEngine train in float16 with loss scaling on CPUs, which PyTorch can."""
+    module = 'mmengine.optim.optimizer.amp_optimizer_wrapper'
+    with (
+        mock.patch(f'{module}.is_cuda_available', return_value=True),
+        mock.patch(f'{module}.GradScaler', partial(torch.amp.GradScaler, 'cpu')),
+        mock.patch('mmengine.runner.amp.autocast', lambda dtype: torch.autocast('cpu', torch.float16)),
+    ):
+        yield
+
+
+def _overflow_in_one(strategy: FSDP2Strategy, rank: int) -> list[float]:
+    """Step with an infinite gradient in the part of one process; gives scale and weights, before and after."""
+    wrapper, parameter = strategy.optim_wrapper, next(strategy.model.parameters())
+    found = [wrapper.loss_scaler.get_scale(), parameter.to_local().sum().item()]
+    strategy.model.zero_grad()
+    parameter.grad = torch.ones_like(parameter)
+    if rank == 1:
+        parameter.grad.to_local().fill_(float('inf'))
+    wrapper.step()
+    return [*found, wrapper.loss_scaler.get_scale(), parameter.to_local().sum().item()]
+
+
+def _train_half(kind: str, folder: str, name: str, **wrapper) -> FSDP2Strategy:
+    model, data = _case(kind)
+    rank = torch.distributed.get_rank()
+    settings = dict(env_kwargs=dict(launcher='pytorch', randomness=dict(seed=0)), blocks=BLOCKS[kind])
+    strategy = _train(
+        FSDP2Strategy(work_dir=f'{folder}/{name}', **settings),
+        model,
+        {key: values[2 * rank : 2 * rank + 2] for key, values in data.items()},
+        **wrapper,
+    )
+    strategy.save_checkpoint(f'{folder}/{name}.pth')
+    return strategy
+
+
 def _train_halves(folder: str) -> None:
     torch.distributed.init_process_group('gloo')
     rank = torch.distributed.get_rank()
     for kind in KINDS:
-        try:
-            model, data = _case(kind)
-        except pytest.skip.Exception:
-            continue
-        settings = dict(env_kwargs=dict(launcher='pytorch', randomness=dict(seed=0)), blocks=BLOCKS[kind])
-        strategy = _train(
-            FSDP2Strategy(work_dir=f'{folder}/{kind}', **settings),
-            model,
-            {key: values[2 * rank : 2 * rank + 2] for key, values in data.items()},
-        )
-        strategy.save_checkpoint(f'{folder}/{kind}.pth')
+        with suppress(pytest.skip.Exception):
+            _train_half(kind, folder, kind)
+    with _amp_on_cpus():
+        strategy = _train_half('segmentation', folder, 'float16', **SCALED)
+        torch.save(_overflow_in_one(strategy, rank), f'{folder}/overflow{rank}.pth')
     torch.distributed.destroy_process_group()
 
 
@@ -88,6 +134,28 @@ def test_steps_of_two_processes_equal_those_of_one(kind, halves, tmp_path):
     torch.testing.assert_close(two['optimizer'], one.optim_wrapper.state_dict(), rtol=1e-4, atol=1e-6)
     momenta = [state['momentum_buffer'] for state in two['optimizer']['state'].values()]
     assert max(momentum.abs().max() for momentum in momenta) > 1e-2  # large against the tolerance
+
+
+def test_loss_scaling(halves, tmp_path):
+    with _amp_on_cpus():
+        env = dict(env_kwargs=dict(launcher='none', randomness=dict(seed=0)))
+        one = _train(SingleDeviceStrategy(work_dir=str(tmp_path), **env), *_case('segmentation'), **SCALED)
+    two = torch.load(halves / 'float16.pth', weights_only=False)
+    assert two['optimizer']['loss_scaler'] == one.optim_wrapper.loss_scaler.state_dict()
+    assert two['optimizer']['loss_scaler']['scale'] == 2.0**10
+    # Sums of four images and of two are rounded differently in float16.
+    momenta = [
+        [state['momentum_buffer'] for state in optimizer['state'].values()]
+        for optimizer in (two['optimizer'], one.optim_wrapper.state_dict())
+    ]
+    torch.testing.assert_close(*momenta, rtol=0.02, atol=1e-3)
+    assert max(momentum.abs().max() for momentum in momenta[1]) > 0.05
+
+
+def test_processes_leave_out_a_step_that_overflows_in_one(halves):
+    for rank in range(2):
+        scale, weight, scale_after, weight_after = torch.load(halves / f'overflow{rank}.pth')
+        assert (scale_after, weight_after) == (scale * 2.0**-20, weight)
 
 
 # --- tools/train.py ---
@@ -127,11 +195,26 @@ def one(config, tmp_path_factory):
     return work_dir
 
 
+@HOOKS.register_module()
+class SigtermInOneHook(Hook):
+    """Asks one of two processes to end in the third iteration."""
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == 2 and get_rank() == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _train_until_sigterm(config: Path, *args) -> None:  # in this module, which registers the hook
+    call(cli.train, config, *args)
+
+
 @pytest.fixture(scope='module')
 def two(config, tmp_path_factory):
-    """Work dir of two processes with batches of two each, stopped after two iterations."""
+    """Work dir of two processes with batches of two each, of which one gets SIGTERM in the third iteration."""
     work_dir = tmp_path_factory.mktemp('two')
-    assert run_two(call, cli.train, config, '--work-dir', work_dir, *FSDP, 'train_cfg.max_iters=2') == [0, 0]
+    stopped = config.with_name('stopped.py')
+    stopped.write_text(f'_base_ = {str(config)!r}\ncustom_hooks = [dict(type="SigtermInOneHook")]\n')
+    assert run_two(_train_until_sigterm, stopped, '--work-dir', work_dir, *FSDP) == [143, 143]
     return work_dir
 
 
@@ -152,9 +235,10 @@ def test_trains_and_validates_as_one_process(one, two):
         assert metrics[name] == pytest.approx(expected[name], rel=1e-4)
 
 
-def test_one_process_resumes_and_tests_what_two_saved(config, one, two, tmp_path):
-    checkpoint = two / 'iter_2.pth'
-    metrics = call(cli.test, config, checkpoint, '--work-dir', tmp_path / 'test')
+def test_one_process_tests_and_resumes_what_two_saved_at_sigterm(config, one, two, tmp_path):
+    checkpoint = two / 'iter_3.pth'
+    assert (two / 'last_checkpoint').read_text() == str(checkpoint)
+    metrics = call(cli.test, config, two / 'iter_2.pth', '--work-dir', tmp_path / 'test')
     assert metrics == pytest.approx(
         call(cli.test, config, one / 'iter_2.pth', '--work-dir', tmp_path / 'test'), rel=1e-4
     )
