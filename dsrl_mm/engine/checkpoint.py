@@ -80,9 +80,14 @@ def last_checkpoint(cfg: Config) -> Path | None:
     may name a folder that was moved.
 
     Raises:
-        ValueError: if there are checkpoints, but none can be read.
+        ValueError: if there are checkpoints, but none can be read, or if they are on remote storage.
     """
     hook = cfg.default_hooks.checkpoint
+    if '://' in (hook.get('out_dir') or ''):
+        raise ValueError(
+            f'--resume: the checkpoints are in default_hooks.checkpoint.out_dir={hook.out_dir}, which is not searched. '
+            'Name the newest: --resume CHECKPOINT.'
+        )
     unreadable, amid = [], None
     for _, file in _numbered(_folder(hook, cfg.work_dir), hook):
         try:

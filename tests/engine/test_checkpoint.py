@@ -339,6 +339,11 @@ def test_checkpoints_may_have_other_names_and_another_folder(tmp_path):
     assert last_checkpoint(cfg) == tmp_path / 'other' / 'run' / 'model-0012.pt'
 
 
+def test_remote_storage_is_not_searched_for_checkpoints(tmp_path):
+    with pytest.raises(ValueError, match='out_dir=s3://mine, which is not searched. Name the newest'):
+        last_checkpoint(config(tmp_path, out_dir='s3://mine'))
+
+
 def test_a_checkpoint_amid_accumulated_gradients_is_passed_over(tmp_path):
     for iteration in (8, 10):
         save(tmp_path / f'iter_{iteration}.pth', iteration)
