@@ -89,7 +89,9 @@ def last_checkpoint(cfg: Config) -> Path | None:
             'Name the newest: --resume CHECKPOINT.'
         )
     unreadable, amid = [], None
-    for _, file in _numbered(_folder(hook, cfg.work_dir), hook):
+    numbered = _numbered(_folder(hook, cfg.work_dir), hook)
+    # By time first: an earlier training in the same folder may have got further.
+    for _, file in sorted(numbered, key=lambda pair: pair[1].stat().st_mtime_ns, reverse=True):
         try:
             meta = CheckpointLoader.load_checkpoint(str(file), 'cpu', logger='silent').get('meta', {})
         except ValueError as error:

@@ -321,8 +321,8 @@ def test_the_newest_that_can_be_read_is_resumed(tmp_path):
     (tmp_path / 'iter_12.pth').write_bytes(b'')
     (tmp_path / 'iter_16.pth').write_bytes((tmp_path / 'iter_16.pth').read_bytes()[:-1])
     assert last_checkpoint(config(tmp_path)) == tmp_path / 'iter_8.pth'
-    (tmp_path / 'iter_8.pth').write_bytes(b'')
-    with pytest.raises(ValueError, match='none of the 3 checkpoints .* can be read, such as iter_16.pth'):
+    (tmp_path / 'iter_8.pth').write_bytes(b'')  # now the newest
+    with pytest.raises(ValueError, match='none of the 3 checkpoints .* can be read, such as iter_8.pth'):
         last_checkpoint(config(tmp_path))
 
 
@@ -337,6 +337,13 @@ def test_checkpoints_may_have_other_names_and_another_folder(tmp_path):
     assert last_checkpoint(cfg) is None
     save(tmp_path / 'other' / 'run' / 'model-0012.pt', 12)
     assert last_checkpoint(cfg) == tmp_path / 'other' / 'run' / 'model-0012.pt'
+
+
+def test_checkpoints_of_an_earlier_training_in_the_same_folder_are_not_resumed(tmp_path):
+    for iteration in (12, 8):
+        save(tmp_path / f'iter_{iteration}.pth', iteration)
+    os.utime(tmp_path / 'iter_12.pth', (0, 0))
+    assert last_checkpoint(config(tmp_path)) == tmp_path / 'iter_8.pth'
 
 
 def test_remote_storage_is_not_searched_for_checkpoints(tmp_path):
