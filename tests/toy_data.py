@@ -1,5 +1,6 @@
 """A tiny made-up data set on disk in CamVid's layout, and a tiny config file that trains on it in seconds."""
 
+import gc
 import json
 import multiprocessing
 import time
@@ -93,11 +94,17 @@ def logged(work_dir: Path) -> list[dict]:
 
 #: New processes are forked from one that has imported the package and has no threads: those do not survive a fork.
 PROCESSES = multiprocessing.get_context('forkserver')
-PROCESSES.set_forkserver_preload(['dsrl_mm.cli', 'dsrl_mm.seg'])
+#: The last one is slow to import, with Matplotlib, and imported late: by SRMetric, and by every runner's visualizer.
+PROCESSES.set_forkserver_preload(['dsrl_mm.cli', 'dsrl_mm.seg', 'torchmetrics.functional.image'])
 
 
 def start_process(function: Callable, *args) -> multiprocessing.Process:
     """Start a function of a module in a new process."""
-    process = PROCESSES.Process(target=function, args=args, daemon=True)
+    process = PROCESSES.Process(target=_begin, args=(function, *args), daemon=True)
     process.start()
     return process
+
+
+def _begin(function: Callable, *args) -> None:
+    gc.freeze()  # as in conftest.py
+    function(*args)
