@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 import toy
 import toy_pgnet
 from mmengine.config import Config
@@ -39,6 +40,12 @@ TOYS = {
     'ISDNet': isd_cfg(toy.head_cfg('FCNHead', **LAST), sr_aux=None, backbone=SHALLOW),
     'PGNet': toy_pgnet.pgnet_cfg(auxiliary_head=None),
 }
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    """Programs do not name the source of each operation, which takes long to find in a deep stack."""
+    monkeypatch.setattr(torch.fx.config, 'do_not_emit_stack_traces', True, raising=False)
 
 
 def exported(cfg: Config, folder: Path, capsys, **options) -> str:
