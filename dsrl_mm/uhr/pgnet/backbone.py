@@ -64,6 +64,8 @@ class PGBackbone(BaseModule):
         """Return s1, the patch embedding, and what each stage hands to the next: s2 to s4."""
         swin = self.transformer
         tokens, size = swin.patch_embed(image)
+        if swin.use_abs_pos_embed:
+            tokens = tokens + swin.absolute_pos_embed
         taps = [(tokens, size)]
         tokens = swin.drop_after_pos(tokens)
         for stage in swin.stages:

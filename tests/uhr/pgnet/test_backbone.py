@@ -25,11 +25,14 @@ def stock(**overrides) -> SwinTransformer:
     return swin
 
 
-def test_taps_of_the_transformer():
+@pytest.mark.parametrize('options', [{}, dict(use_abs_pos_embed=True, pretrain_img_size=32)], ids=['', 'absolute'])
+def test_taps_of_the_transformer(options):
     """s1 to s3 are what enters a stage of a stock Swin Transformer, and s4 what leaves the last, not normalized."""
-    swin = stock(out_indices=(2,))
+    swin = stock(out_indices=(2,), **options)
     swin.norm2 = torch.nn.Identity()
-    backbone = build(BACKBONE).eval()
+    if options:
+        torch.nn.init.normal_(swin.absolute_pos_embed)
+    backbone = build(dict(BACKBONE, transformer=dict(TRANSFORMER, **options))).eval()
     backbone.transformer.load_state_dict(swin.state_dict())
     entered = []
     for stage in swin.stages:
