@@ -87,6 +87,8 @@ def _refusal(error: Exception) -> str | None:
     raised = last.tb_frame.f_code.co_code[last.tb_lasti] == opmap['RAISE_VARARGS']
     if raised and modules[-1].split('.')[0] in ('__main__', 'dsrl_mm', 'projects'):
         return message
+    if not modules[-1]:  # a config's own code, which MMEngine evaluates
+        return f'{last.tb_frame.f_code.co_filename}, line {last.tb_lineno}: {message}'
     if raised and modules[-1].startswith(('mmengine.config.', 'mmengine.registry.')):
         return message
     if isinstance(error, FileNotFoundError) and any('.dataset' in module for module in modules):

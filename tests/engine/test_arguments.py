@@ -96,7 +96,8 @@ class TestRun:
         message = self.refused(monkeypatch, partial(BaseDataset, 'none.json'))
         assert message.startswith("[Errno 2] No such file or directory: 'none.json'. Set the environment variable that")
 
-    def test_what_a_config_holds(self, monkeypatch, variable):
+    def test_what_a_config_holds(self, monkeypatch, variable, tmp_path):
+        code = tmp_path / 'code.py'
         unknown = partial(MODELS.build, dict(type='NoHead'))
         assert self.refused(monkeypatch, unknown).startswith('NoHead is not in the mm')
         expected = r".*__init__\(\) got an unexpected .* 'chanels'. Check the keys of its dict in the config."
@@ -105,6 +106,8 @@ class TestRun:
         expected = r".*__init__\(\) missing 1 required .* 'model'. Check the keys of its dict in the config."
         lacking = partial(MODELS.build, dict(type='StochasticWeightAverage'))
         assert re.fullmatch(expected, self.refused(monkeypatch, lacking))
+        code.write_text('a = 1\nb = len(aa)\n')
+        assert self.refused(monkeypatch, partial(parse_config, code)) == f"{code}, line 2: name 'aa' is not defined"
         assert 'NO_SUCH_ROOT' in self.refused(monkeypatch, partial(parse_config, variable))
         assert 'Index 3' in self.refused(monkeypatch, partial(_set, dict(a=[dict()]), {'a.3.b': 1}))
 
