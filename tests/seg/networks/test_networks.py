@@ -86,6 +86,7 @@ def test_an_image_is_predicted_alike_alone_and_in_a_batch(model, canvas):
 
 def test_saved_weights_give_the_same_prediction_without_what_only_training_needs(cfg, model, odd):
     """As they are, and exported for frames where the network reads some."""
+    torch.manual_seed(1)
     deployed, image, size = revert_sync_batchnorm(MODELS.build(deploy_config(cfg).model)), images(1, odd), odd
     expected = logits(model, image)
     assert expected.shape == (1, 19, *size) and not torch.equal(logits(deployed, image), expected)
