@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from tempfile import NamedTemporaryFile
 
+import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
@@ -73,6 +75,14 @@ def _numbered(folder: Path, hook: ConfigDict) -> list[tuple[int, Path]]:
     return sorted(found, reverse=True)
 
 
+def _written(file: Path) -> str:
+    """Return when a checkpoint was written by its own account, which copies of the file keep; '~' if unreadable."""
+    try:
+        return torch.load(file, 'cpu', mmap=True).get('meta', {}).get('time', '')
+    except (UnpicklingError, EOFError, RuntimeError, ValueError, OSError):
+        return '~'  # after every time: passing over it is reported
+
+
 def last_checkpoint(cfg: Config) -> Path | None:
     """Find the checkpoint to resume a training from: the newest that can be read; None if there is none yet.
 
@@ -91,7 +101,7 @@ def last_checkpoint(cfg: Config) -> Path | None:
     unreadable, amid = [], None
     numbered = _numbered(_folder(hook, cfg.work_dir), hook)
     # By time first: an earlier training in the same folder may have got further.
-    for _, file in sorted(numbered, key=lambda pair: pair[1].stat().st_mtime_ns, reverse=True):
+    for *_, file in sorted(((_written(file), number, file) for number, file in numbered), reverse=True):
         try:
             meta = CheckpointLoader.load_checkpoint(str(file), 'cpu', logger='silent').get('meta', {})
         except ValueError as error:

@@ -298,9 +298,9 @@ def config(folder, accumulative_counts=1, **hook):
     )
 
 
-def save(file, iteration):
+def save(file, iteration, **meta):
     file.parent.mkdir(exist_ok=True)
-    torch.save(dict(state_dict={'weight': torch.ones(1)}, meta=dict(iter=iteration)), file)
+    torch.save(dict(state_dict={'weight': torch.ones(1)}, meta=dict(iter=iteration, **meta)), file)
 
 
 @pytest.mark.parametrize('note', [None, '', '/where/the/folder/was/iter_12.pth', 'iter_8.pth'])
@@ -321,8 +321,8 @@ def test_the_newest_that_can_be_read_is_resumed(tmp_path):
     (tmp_path / 'iter_12.pth').write_bytes(b'')
     (tmp_path / 'iter_16.pth').write_bytes((tmp_path / 'iter_16.pth').read_bytes()[:-1])
     assert last_checkpoint(config(tmp_path)) == tmp_path / 'iter_8.pth'
-    (tmp_path / 'iter_8.pth').write_bytes(b'')  # now the newest
-    with pytest.raises(ValueError, match='none of the 3 checkpoints .* can be read, such as iter_8.pth'):
+    (tmp_path / 'iter_8.pth').write_bytes(b'')
+    with pytest.raises(ValueError, match='none of the 3 checkpoints .* can be read, such as iter_16.pth'):
         last_checkpoint(config(tmp_path))
 
 
@@ -340,9 +340,8 @@ def test_checkpoints_may_have_other_names_and_another_folder(tmp_path):
 
 
 def test_checkpoints_of_an_earlier_training_in_the_same_folder_are_not_resumed(tmp_path):
-    for iteration in (12, 8):
-        save(tmp_path / f'iter_{iteration}.pth', iteration)
-    os.utime(tmp_path / 'iter_12.pth', (0, 0))
+    for iteration, time in ((8, '20260102_000000'), (12, '20260101_235959'), (4, '20260101_000000')):
+        save(tmp_path / f'iter_{iteration}.pth', iteration, time=time)  # in MMEngine's form
     assert last_checkpoint(config(tmp_path)) == tmp_path / 'iter_8.pth'
 
 
