@@ -92,7 +92,7 @@ def _refusal(error: Exception) -> str | None:
     if raised and modules[-1].startswith(('mmengine.config.', 'mmengine.registry.')):
         return message
     if isinstance(error, FileNotFoundError) and any('.dataset' in module for module in modules):
-        return f'{message}. Set the environment variable that data_root in the config reads, such as CAMVID_ROOT.'
+        return f'{message}. Set data_root in the config, or the variable that it reads, such as CAMVID_ROOT.'
     if isinstance(error, FileNotFoundError) or (isinstance(error, OSError) and error.filename):
         return message
     built = 'mmengine.registry.build_functions' in modules and isinstance(error, TypeError)

@@ -79,7 +79,7 @@ def _written(file: Path) -> str:
     """Return when a checkpoint was written by its own account, which copies of the file keep; '~' if unreadable."""
     try:
         return torch.load(file, 'cpu', mmap=True).get('meta', {}).get('time', '')
-    except (UnpicklingError, EOFError, RuntimeError, ValueError, OSError):
+    except (UnpicklingError, EOFError, RuntimeError, ValueError, OSError, AttributeError):
         return '~'  # after every time: passing over it is reported
 
 

@@ -94,7 +94,7 @@ class TestRun:
 
     def test_data_that_are_not_there(self, monkeypatch):
         message = self.refused(monkeypatch, partial(BaseDataset, 'none.json'))
-        assert message.startswith("[Errno 2] No such file or directory: 'none.json'. Set the environment variable that")
+        assert message.startswith("[Errno 2] No such file or directory: 'none.json'. Set data_root in the config")
 
     def test_what_a_config_holds(self, monkeypatch, variable, tmp_path):
         code = tmp_path / 'code.py'
