@@ -65,7 +65,9 @@ def test_commands_are_found():
 
 @pytest.mark.parametrize('page', [page for page in PAGES if page.name != 'CHANGELOG.md'], ids=lambda page: page.name)
 def test_files_and_options_exist(page):
-    named = re.findall(r'\b((?:tools|configs|dsrl_mm|projects|weights)/[\w./-]+\.\w+)\b', page.read_text())
+    named = re.findall(
+        r'(?<![\w/])((?:configs|dsrl_mm|projects|tests|tools|weights)/[\w./-]+\.\w+)\b', page.read_text()
+    )
     assert [name for name in named if not (REPO / name).exists()] == []
     code = ''.join(
         path.read_text() for root in ('dsrl_mm', 'tools', 'projects') for path in REPO.glob(f'{root}/**/*.py')
