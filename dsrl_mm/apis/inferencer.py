@@ -59,7 +59,7 @@ def find_model(model: str | Path) -> tuple[str, str, dict[str, Any]]:
     else:
         raise ValueError(
             f'{model} is no folder of tools/deploy.py or tools/misc/to_hub.py, no exported file, and not in the model '
-            f'zoo, which has {", ".join(sorted(zoo))}'
+            f'zoo, which has {", ".join(sorted(zoo))}. For a checkpoint, name its config first.'
         )
     if not Path(found[1]).is_file():
         raise FileNotFoundError(

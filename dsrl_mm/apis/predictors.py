@@ -1,5 +1,6 @@
 """Predictors of one interface: segmentors and pose estimators of a config, and exported files."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,7 @@ class SegPredictor:
         self.meta = seg_meta(dataset_meta, model.num_classes)
         first, *steps = cfg.get('test_pipeline') or cfg.test_dataloader.dataset.pipeline
         self.model, self.loading = model, Compose([first])
+        self.canvas = cfg.get('crop_size') if cfg.model.get('low_res_input') else None
         self.pipeline = Compose([step for step in steps if not type_name(step).startswith('Load')])
 
     def load(self, file: str | Path) -> np.ndarray:
@@ -57,6 +59,12 @@ class SegPredictor:
         if boxes is not None:
             raise ValueError('boxes are for pose estimators, and this model segments whole images')
         shape = images[0].shape[:2]
+        if self.canvas and all(side >= most for side, most in zip(shape, self.canvas)):
+            warnings.warn(
+                "Images are not smaller than the training's, but the model was built for low-resolution frames. For "
+                'images of full size, --entrance canvas is more accurate.',
+                stacklevel=2,
+            )
         data = [self.pipeline(dict(img=image, img_shape=shape, ori_shape=shape)) for image in images]
         return [self._convert(sample) for sample in self.model.test_step(pseudo_collate(data))]
 

@@ -69,7 +69,7 @@ def course(log: pd.DataFrame, points: int = 50) -> dict[str, Any]:
         without validation, pauses and what was done twice).
     """
     trained = log.dropna(subset='loss')
-    losses = trained.filter(like='loss')[:: -(-len(trained) // points)].round(5)
+    losses = trained.filter(like='loss')[:: -(-len(trained) // points) or 1].round(5)  # of a short run, none is logged
     return dict(
         curve=[*log['mIoU'].dropna().round(5).items()],
         losses=losses.rename_axis('iteration').reset_index().to_dict('list'),

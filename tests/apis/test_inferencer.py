@@ -33,7 +33,9 @@ def inferencer(trained):
 def deployed(trained, tmp_path_factory):
     """A folder of tools/deploy.py for low-resolution frames."""
     folder = tmp_path_factory.mktemp('deployed')
-    save_deploy(Config.fromfile(trained[0]), trained[1], folder, low_res_input=True)
+    cfg = Config.fromfile(trained[0])
+    cfg.crop_size = picture().shape[:2]
+    save_deploy(cfg, trained[1], folder, low_res_input=True)
     return folder
 
 
@@ -108,6 +110,8 @@ class TestEntrance:
         by_folder = Inferencer(deployed, device='cpu')(frame).mask
         by_option = Inferencer(*trained, entrance='low-res', device='cpu')(frame).mask
         assert by_folder.shape == (2 * FRAME[0], 2 * FRAME[1])
+        with pytest.warns(UserWarning, match="not smaller than the training's.* --entrance canvas is more accurate"):
+            Inferencer(deployed, device='cpu')(picture())
         assert (by_folder == expected).all() and (by_option == expected).all()
 
     def test_a_deployed_model_still_takes_canvases(self, trained, deployed):

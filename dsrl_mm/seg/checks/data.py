@@ -193,8 +193,8 @@ def _build(dataset_cfg: Mapping, key: str) -> BaseSegDataset:
         dataset = DATASETS.build(dict(dataset_cfg))
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f'{key}: {error}. Point the config at your data: the environment variable that its data_root reads, '
-            f'such as CAMVID_ROOT, or --cfg-options {key}.data_root=FOLDER.'
+            f'{key}: {error}. Point the config at your data: its data_root, the environment variable that data_root '
+            f'reads, such as CAMVID_ROOT, or --cfg-options {key}.data_root=FOLDER.'
         ) from error
     if len(dataset) == 0:
         raise ValueError(

@@ -51,6 +51,7 @@ def test_logs_of_several_sessions(tmp_path):
     assert told['losses'] == {'iteration': [1, 3], 'loss': [1.0, 7.0], 'sr.loss_fa': [0.5, 0.5]}
     assert told['train_seconds'] == pytest.approx(3 * 0.2)
     append(tmp_path / 'x.jsonl', told)  # JSON can hold it
+    assert course(read_log(tmp_path / 'short'))['losses'] == {'iteration': [], 'loss': []}  # nothing was logged
 
 
 COMMITTED = read_records(FOLDER)
