@@ -87,7 +87,8 @@ def last_checkpoint(cfg: Config) -> Path | None:
     """Find the checkpoint to resume a training from: the newest that can be read; None if there is none yet.
 
     MMEngine's note ``last_checkpoint`` is not read: after a kill it may be empty or name the checkpoint before, and it
-    may name a folder that was moved.
+    may name a folder that was moved. A checkpoint that lacks accumulated gradients is passed over, so that a resumed
+    training equals the uninterrupted one.
 
     Raises:
         ValueError: if there are checkpoints, but none can be read, or if they are on remote storage.
@@ -98,7 +99,7 @@ def last_checkpoint(cfg: Config) -> Path | None:
             f'--resume: the checkpoints are in default_hooks.checkpoint.out_dir={hook.out_dir}, which is not searched. '
             'Name the newest: --resume CHECKPOINT.'
         )
-    unreadable, amid = [], None
+    unreadable = []
     numbered = _numbered(_folder(hook, cfg.work_dir), hook)
     # By time first: an earlier training in the same folder may have got further.
     for *_, file in sorted(((_written(file), number, file) for number, file in numbered), reverse=True):
@@ -111,19 +112,18 @@ def last_checkpoint(cfg: Config) -> Path | None:
         counts = cfg.optim_wrapper.get('accumulative_counts', 1)
         if hook.get('by_epoch', True) or meta.get('iter', 0) % counts == 0:
             return file
-        amid = amid or file
         print_log(
             f'{file} was written while gradients were accumulated over {counts} iterations, and lacks them. Trying the '
-            'checkpoint before it.',
+            'checkpoint before it; without one, the training starts over.',
             'current',
             logging.WARNING,
         )
-    if unreadable and amid is None:
+    if unreadable:
         raise ValueError(
             f'--resume: none of the {len(unreadable)} checkpoints in {unreadable[0].parent} can be read, such as '
             f'{unreadable[0].name}. Restore one, or train in another --work-dir.'
         )
-    return amid
+    return None
 
 
 @HOOKS.register_module(force=True)

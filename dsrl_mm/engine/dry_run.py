@@ -72,9 +72,11 @@ def _check_weights(cfg: Config) -> None:
         if not key.endswith(('loss_weight', 'class_weight', 'ssim_weight')):
             continue
         for weight in value if isinstance(value, list) else [value]:
-            if isinstance(weight, (int, float)) and not 0 <= weight < math.inf:
+            text = isinstance(weight, str) and not key.endswith('class_weight')  # which may name a file
+            if text or (isinstance(weight, (int, float)) and not 0 <= weight < math.inf):
                 raise ValueError(
-                    f'model.{key}={value}: weights must be at least 0. With a negative one, training increases a loss.'
+                    f'model.{key}={value}: weights must be numbers of at least 0. '
+                    'With a negative one, training increases a loss.'
                 )
 
 
