@@ -9,6 +9,7 @@ from mmengine.registry import MODELS
 from torch import Tensor
 
 from .affinity import affinity_loss, gram_distance, mean_abs_difference
+from .resample import check_weight
 
 _SAMPLING = ('pool', 'stride', 'random')
 
@@ -84,7 +85,7 @@ class _StructureLoss(nn.Module, ABC):
             raise ValueError(f'{type(self).__name__}: subsample must be an integer of at least 1, got {subsample!r}')
         if sampling not in _SAMPLING:
             raise ValueError(f'{type(self).__name__}: sampling must be one of {_SAMPLING}, got {sampling!r}')
-        self.loss_weight, self.loss_name = loss_weight, loss_name
+        self.loss_weight, self.loss_name = check_weight(type(self).__name__, loss_weight), loss_name
         self.subsample, self.sampling, self.detach_guide, self.center = subsample, sampling, detach_guide, center
 
     def forward(self, seg_feat: Tensor, sr_feat: Tensor) -> Tensor:

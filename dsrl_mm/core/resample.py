@@ -4,6 +4,8 @@ Pipelines, labels, metas and predictions are on the high-resolution (HR) canvas.
 resolution (LR). See ``docs/how_it_works.md``.
 """
 
+import math
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -20,6 +22,17 @@ def check_scale_factor(scale_factor: int, least: int = 2) -> int:
             "canvas to the image the network reads; 2 is the paper's."
         )
     return scale_factor
+
+
+def check_weight(name: str, weight: float) -> float:
+    """Return a loss's weight if it is a number and not negative; ``name`` is the loss's, for the message.
+
+    Raises:
+        ValueError: otherwise. A negative weight would make the loss grow.
+    """
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < math.inf:
+        raise ValueError(f'{name}: loss_weight must be a number of at least 0, got {weight!r}')
+    return weight
 
 
 def pad_to_multiple(x: Tensor, multiple: int, value: float | None = None) -> Tensor:

@@ -10,6 +10,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor
 
+from .resample import check_weight
 from .upsample import SubPixelUpsampler
 
 
@@ -56,7 +57,7 @@ class SISRAuxHead(BaseModule):
         if not isinstance(channels, int) or channels < 1:
             raise ValueError(f'SISRAuxHead: channels must be an integer of at least 1, got {channels!r}')
         self.upscale_factor, self.channels, self.residual = upscale_factor, channels, residual
-        self.loss_weight = loss_weight
+        self.loss_weight = check_weight('SISRAuxHead', loss_weight)
         self.pixel_loss = MODELS.build(pixel_loss)
         self.squeeze = nn.ModuleList(nn.Conv2d(c, channels, 1, bias=False) for c in self.in_channels)
         self.merge = nn.Sequential(build_norm_layer(norm_cfg, channels)[1], nn.ReLU(inplace=True))

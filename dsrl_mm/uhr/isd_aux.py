@@ -10,6 +10,7 @@ from mmseg.registry import MODELS
 from mmseg.utils import SampleList, add_prefix
 from torch import Tensor, nn
 
+from ..core.resample import check_weight
 from .isd_head import ISDFeatures, ISDHead
 
 
@@ -50,7 +51,7 @@ class ISDSRDecoder(BaseModule):
             raise ValueError(f"ISDSRDecoder: target must be 'image' or 'frequencies', got {target!r}")
         if not factors or min(factors) < 1:
             raise ValueError(f'ISDSRDecoder: factors must be positive integers, at least one, got {factors!r}')
-        self.factors, self.target, self.loss_weight = factors, target, loss_weight
+        self.factors, self.target, self.loss_weight = factors, target, check_weight('ISDSRDecoder', loss_weight)
         widths = [in_channels, *[channels] * (len(factors) - 1), in_channels]
         self.body = nn.Sequential()
         for factor, before, after in zip(factors, widths[:-1], widths[1:]):

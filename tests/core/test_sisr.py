@@ -61,6 +61,12 @@ def test_channels_are_the_images():
         head.loss_by_feat(torch.zeros(1, 1, 8, 8), torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 8, 8))
 
 
+@pytest.mark.parametrize('weight', [-1, '0.1', True, float('nan')])
+def test_weights_are_numbers_that_are_not_negative(weight):
+    with pytest.raises(ValueError, match='SISRAuxHead: loss_weight must be a number of at least 0, got'):
+        SISRAuxHead(in_channels=8, upscale_factor=4, loss_weight=weight)
+
+
 def test_indices_and_channels_must_pair():
     with pytest.raises(ValueError, match=r'in_channels=\(4, 8\) and in_index=-1 must be equally long'):
         SISRAuxHead(in_channels=(4, 8), upscale_factor=4)

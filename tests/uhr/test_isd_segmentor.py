@@ -200,6 +200,7 @@ class TestLosses:
         [
             (dict(target='edges'), "target must be 'image' or 'frequencies', got 'edges'"),
             (dict(factors=()), 'factors must be positive integers'),
+            (dict(loss_weight=-1), 'ISDSRDecoder: loss_weight must be a number'),
         ],
     )
     def test_bad_options_of_the_branch(self, options, message):

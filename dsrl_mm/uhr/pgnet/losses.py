@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ...core.resample import check_weight
 from .masks import labeled
 
 
@@ -97,11 +98,16 @@ class BCEIoULoss(nn.Module):
         ssim_weight (float): weight of :func:`ssim_loss` in the sum. Defaults to 0: the term is not computed, as in
             PGNet; BASNet has 1.
         loss_name (str): name in the log. Defaults to 'loss_bce_iou'.
+
+    Raises:
+        ValueError: for a weight that is negative or no number.
     """
 
     def __init__(self, loss_weight: float = 1.0, ssim_weight: float = 0.0, loss_name: str = 'loss_bce_iou'):
         super().__init__()
-        self.loss_weight, self.ssim_weight, self.loss_name = loss_weight, ssim_weight, loss_name
+        self.loss_weight = check_weight(type(self).__name__, loss_weight)
+        self.ssim_weight = check_weight(f'{type(self).__name__} (ssim_weight)', ssim_weight)
+        self.loss_name = loss_name
 
     def forward(
         self, logits: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int | None = 255, **_
@@ -143,11 +149,14 @@ class AttentionGuidedLoss(nn.Module):
     Args:
         loss_weight (float): weight of the loss. Defaults to 1.0.
         loss_name (str): name in the log. Defaults to 'loss_attention'.
+
+    Raises:
+        ValueError: for a weight that is negative or no number.
     """
 
     def __init__(self, loss_weight: float = 1.0, loss_name: str = 'loss_attention'):
         super().__init__()
-        self.loss_weight, self.loss_name = loss_weight, loss_name
+        self.loss_weight, self.loss_name = check_weight(type(self).__name__, loss_weight), loss_name
 
     def forward(
         self, cam_logits: Tensor, mask: Tensor, cnn_logits: Tensor, transformer_logits: Tensor, valid: Tensor

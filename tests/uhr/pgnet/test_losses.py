@@ -138,6 +138,12 @@ def test_losses_are_in_float32_under_autocast():
     torch.testing.assert_close(half, full)
 
 
+@pytest.mark.parametrize('make', [BCEIoULoss, AttentionGuidedLoss, lambda w: BCEIoULoss(ssim_weight=w)])
+def test_negative_weights_are_refused(make):
+    with pytest.raises(ValueError, match='must be a number of at least 0, got -1'):
+        make(-1)
+
+
 @pytest.mark.parametrize(('logits', 'target'), [((1, 2, 4, 4), (1, 4, 4)), ((1, 1, 4, 4), (1, 2, 2))])
 def test_other_shapes_are_refused(logits, target):
     with pytest.raises(ValueError, match=r'logits of one channel with a mask of their size.*out_channels=1'):
