@@ -294,7 +294,8 @@ def test_options_out_of_range(option, capsys, monkeypatch):
         (['street_net.onnx', __file__], FileNotFoundError, '^There is no street_net.onnx'),
     ],
 )
-def test_mistakes_are_named(arguments, error, message):
+def test_mistakes_are_named(arguments, error, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where nobody has a street.png
     with pytest.raises(error, match=message):
         main(arguments)
 
