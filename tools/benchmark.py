@@ -1,4 +1,4 @@
-"""Compare runtimes of segmentation models: python tools/benchmark.py --model NAME CONFIG CHECKPOINT [--model ...]."""
+"""Compare runtimes of segmentation models: python tools/benchmark.py --model NAME MODEL [CHECKPOINT] [--model ...]."""
 
 import argparse
 import json

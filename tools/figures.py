@@ -1,4 +1,4 @@
-"""Draw the figures of the papers: python tools/figures.py KIND OUT --model NAME CONFIG CHECKPOINT [--model ...]."""
+"""Draw the figures of the papers: python tools/figures.py KIND OUT --model NAME MODEL [CHECKPOINT] [--model ...]."""
 
 import argparse
 from collections.abc import Sequence

@@ -26,6 +26,7 @@ from ..engine.metrics import with_sr_metric
 from ..engine.reader import TrustCheckpoint
 from ..engine.timing import time_in_turn
 from .deploy import build_deploy_model
+from .inferencer import find_model
 from .task import task_of
 
 
@@ -115,21 +116,35 @@ def latencies(
 
 
 class _AppendModel(argparse.Action):
-    """Appends a model of two files, whose name must be new: results and files go by it."""
+    """Appends a model of a config and a checkpoint, or of what stands for both.
+
+    Its name must be new: results and files go by it.
+    """
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: list[str], *_) -> None:
         models = getattr(namespace, self.dest) or []
-        if values[0] in [name for name, *_ in models]:
-            parser.error(f'--model: two models have the name {values[0]!r}; give each a name of its own')
-        require_files(parser, *values[1:])
-        setattr(namespace, self.dest, [*models, values])
+        if not 2 <= len(values) <= 3:
+            parser.error(f'--model takes a name, a model and, if that is a config, its checkpoint; not {values}')
+        name, model, *checkpoint = values
+        if name in [other for other, *_ in models]:
+            parser.error(f'--model: two models have the name {name!r}; give each a name of its own')
+        try:
+            found = (model, *checkpoint, {}) if checkpoint else find_model(model)
+        except (FileNotFoundError, ValueError) as error:
+            parser.error(f'--model {name}: {error}')
+        require_files(parser, *found[:2])
+        setattr(namespace, self.dest, [*models, (name, *found)])
 
 
 def add_models(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """Add the options that name models to a command, for :func:`read_models`; ``required`` asks for at least one."""
-    metavar = ('NAME', 'CONFIG', 'CHECKPOINT')
     parser.add_argument(
-        '--model', nargs=3, action=_AppendModel, required=required, metavar=metavar, help='once for each model'
+        '--model',
+        nargs='+',
+        action=_AppendModel,
+        required=required,
+        metavar=('NAME MODEL', 'CHECKPOINT'),
+        help='once for each: MODEL is a config, with its checkpoint, or a name in the model zoo',
     )
     parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, default={}, help='KEY=VALUE for every config')
     parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
@@ -137,7 +152,10 @@ def add_models(parser: argparse.ArgumentParser, required: bool = True) -> None:
 
 def read_models(args: argparse.Namespace) -> dict[str, Trained]:
     """Return the models that a command names, by name."""
-    return {name: Trained(read_config(config, args.cfg_options), file) for name, config, file in args.model or []}
+    return {
+        name: Trained(read_config(config, options | args.cfg_options), file)
+        for name, config, file, options in args.model or []
+    }
 
 
 def quiet() -> None:

@@ -28,6 +28,32 @@ def test_options_are_for_every_config(tmp_path, monkeypatch, capsys):
     assert '| mIoU |' in capsys.readouterr().out
 
 
+def test_models_of_the_zoo_keep_their_options(monkeypatch):
+    found = {}
+    monkeypatch.setattr(tool, 'compare_models', lambda entries, *_: found.update(entries) or {'a': {'mIoU': 50.0}})
+    names = {'small': 'dabnet_camvid_90x120_baseline', 'DSRL': 'dabnet_camvid_early_sssr'}
+    tool.main([arg for name, model in names.items() for arg in ('--model', name, model)])
+    assert [found[name].cfg.model.scale_factor for name in names] == [4, 2]
+    assert found['DSRL'].cfg.model.sr_aux is None
+    assert all(found[name].checkpoint.endswith(f'weights/{model}.pth') for name, model in names.items())
+
+
+@pytest.mark.parametrize(
+    ('values', 'message'),
+    [
+        (['a'], 'takes a name, a model and'),
+        (['a', 'b', 'c', 'd'], 'takes a name, a model and'),
+        (['a', 'dabnet'], 'dabnet_camvid_baseline'),
+        (['a', __file__], 'name its checkpoint'),
+        (['a', __file__, 'none.pth'], 'there is no none.pth'),
+    ],
+)
+def test_models_that_are_not_there(values, message, capsys):
+    with pytest.raises(SystemExit):
+        tool.main(['--model', *values])
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('main', [tool.main, benchmark.main])
 def test_models_need_names_of_their_own(main, capsys):
     with pytest.raises(SystemExit):

@@ -1,4 +1,4 @@
-"""Compare trained models: python tools/analysis_tools/compare.py --model NAME CONFIG CHECKPOINT [--model ...]."""
+"""Compare trained models: python tools/analysis_tools/compare.py --model NAME MODEL [CHECKPOINT] [--model ...]."""
 
 import argparse
 from collections.abc import Sequence
