@@ -18,7 +18,7 @@ from torch import nn
 from .. import __version__
 from ..engine.config import input_channels
 from .export import FORMATS, Network, export_program, write
-from .predictors import pose_meta, seg_meta
+from .predictors import is_udp, pose_meta, seg_meta
 from .runtime import Runtime, load_runtime, of_network
 from .task import task_of
 
@@ -109,9 +109,7 @@ def _describe(
         own = seg_meta(dataset_meta, model.num_classes) | dict(threshold=model.decode_head.threshold)
     else:
         decoder = model.head.decoder
-        own = pose_meta(dataset_meta) | dict(
-            cell=np.asarray(decoder.scale_factor).tolist(), udp=type(decoder).__name__ == 'UDPHeatmap'
-        )
+        own = pose_meta(dataset_meta) | dict(cell=np.asarray(decoder.scale_factor).tolist(), udp=is_udp(decoder))
     return own | dict(
         task='segmentation' if segments else 'pose',
         entrance='low-res' if low_res_input else 'canvas',

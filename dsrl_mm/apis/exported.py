@@ -89,7 +89,6 @@ class ExportedPredictor:
         for box in boxes:
             crop = self.crop(dict(img=image, bbox=box[None]))
             found = self._run(crop['img'][None])
-            # UDP's crops reach from the center of the first pixel to that of the last.
             size = np.array(crop['input_size']) - self.meta['udp']
             if self.meta['output'] == 'heatmaps':
                 found = peaks(torch.from_numpy(found), self.meta['cell']).numpy()

@@ -122,6 +122,11 @@ def pose_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
     return dict(classes=[names[i] for i in sorted(names)], palette=colors.tolist(), skeleton_links=links)
 
 
+def is_udp(codec: Any) -> bool:
+    """Whether crops are UDP's: they reach from the center of the first pixel to that of the last."""
+    return type(codec).__name__ == 'UDPHeatmap'
+
+
 def mask_dtype(classes: int) -> type:
     """Return the type of masks: class ids are bytes if they fit."""
     return np.uint8 if classes <= 256 else np.uint16

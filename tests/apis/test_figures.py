@@ -284,6 +284,21 @@ class TestPoses:
         assert points['DSRL'] == pytest.approx(own[:16], abs=1e-3)  # not the improbable right ankle
         assert len(found['ground truth'].lines) == 19 and len(found['DSRL'].lines) == 18
 
+    def test_keypoints_of_udp(self, pose, monkeypatch):
+        from mmpose.registry import KEYPOINT_CODECS
+        from mmpose.structures.bbox import get_udp_warp_matrix
+
+        sample = pose[1]
+        meta, truth = sample['data_samples'].metainfo, sample['data_samples'].gt_instances
+        warp = get_udp_warp_matrix(meta['input_center'], meta['input_scale'], 0, meta['input_size'])
+        udp = dict(type='UDPHeatmap', input_size=meta['input_size'], heatmap_size=meta['input_size'])
+        monkeypatch.setattr(pose, 'predict', lambda sample, found=pose.predict(sample): found)
+        monkeypatch.setattr(pose.model.head, 'decoder', KEYPOINT_CODECS.build(udp))
+        (points,) = panels(draw_keypoints([pose], [1]))['ground truth'].collections
+        assert np.asarray(points.get_offsets()) == pytest.approx(
+            truth.keypoints[0] @ warp[:, :2].T + warp[:, 2], abs=1e-3
+        )
+
     def test_rebuilt_crops_and_features(self, pose, monkeypatch):
         monkeypatch.setattr(pose.model, 'reconstruct', lambda inputs: inputs)
         found = panels(draw_rebuilt([pose], [0]))

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..predictors import is_udp
 from .grid import Box, Panel, draw_grid, to_rgb
 from .sampled import Sampled, check_same
 
@@ -39,11 +40,12 @@ def _row(models: Sequence[Sampled], index: int) -> dict[str, Panel]:
     sample = models[0][index]
     image, meta, truth = sample['inputs'], sample['data_samples'].metainfo, sample['data_samples'].gt_instances
     picture, size = to_rgb(image.float()), tuple(image.shape[-2:])
+    pixels = np.asarray(meta['input_size']) - is_udp(models[0].model.head.decoder)
 
     def panel(points: np.ndarray, scores: np.ndarray) -> Panel:
         """Draw points of the whole image (K, 2) in the crop."""
         corner = np.asarray(meta['input_center']) - np.asarray(meta['input_scale']) / 2
-        points = (points - corner) / meta['input_scale'] * meta['input_size']
+        points = (points - corner) / meta['input_scale'] * pixels
         return Panel(picture, size, draw=partial(_draw_person, points, scores, models[0].dataset.metainfo))
 
     row = {'ground truth': panel(truth.keypoints[0], truth.keypoints_visible[0])}
