@@ -14,7 +14,7 @@ from .naive_affinity import features, loss_and_gradients, naive_affinity_loss, n
 
 def test_loss_weight_name_and_guide():
     fa = FALoss(loss_weight=0.1, subsample=1, detach_guide=True, loss_name='loss_affinity')
-    assert (fa.loss_name, FALoss().loss_name, FALoss().loss_weight) == ('loss_affinity', 'loss_fa', 1.0)
+    assert fa.loss_name == 'loss_affinity'
     seg, sr = features(2, 4, 5, 5), features(2, 4, 5, 5, seed=1)
     loss = fa(seg, sr)
     loss.backward()
@@ -24,6 +24,12 @@ def test_loss_weight_name_and_guide():
     assert sr.grad is None
     FALoss(loss_weight=0.1, subsample=1)(seg, sr).backward()
     torch.testing.assert_close(sr.grad, guide, rtol=1e-4, atol=1e-6)
+
+
+def test_defaults_are_the_papers():
+    fa, structure = FALoss(), StructureDistillationLoss()
+    assert (fa.loss_name, fa.loss_weight, fa.q, fa.subsample, fa.sampling) == ('loss_fa', 1.0, 1, 8, 'pool')
+    assert (structure.loss_name, structure.loss_weight) == ('loss_structure', 1.0)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +80,10 @@ def test_common_grid(seg_size, sr_size, subsample, grid):
     assert population == min(seg_size[0], sr_size[0]) * min(seg_size[1], sr_size[1])
 
 
+def test_one_position_has_the_same_affinity_in_both_maps():
+    assert FALoss()(features(2, 3, 4, 5), features(2, 3, 4, 5, seed=1)).abs() < 1e-6
+
+
 def test_pooling_by_hand():
     # 3 columns on a grid of 2: columns 0 and 1, columns 1 and 2. Nothing is dropped.
     feat = torch.tensor([[1.0, 2.0, 6.0], [3.0, 4.0, 8.0]])[None, None]
@@ -103,8 +113,8 @@ def test_random_positions_are_the_same_in_both_maps_and_follow_the_seed():
 
 @pytest.mark.parametrize('q', [1, 2])
 def test_random_subsets_are_unbiased(q):
-    # Every subset of 3 of 6 positions, one of them with a zero vector, is equally likely.
-    seg = torch.cat([features(2, 3, 1, 5, dtype=torch.float64, grad=False), torch.zeros(2, 3, 1, 1)], 3)
+    # Every subset of 3 of 6 positions, one of them with a vector shorter than eps, is equally likely.
+    seg = torch.cat([features(2, 3, 1, 5, dtype=torch.float64, grad=False), torch.full((2, 3, 1, 1), 2e-7)], 3)
     sr = features(2, 4, 1, 6, seed=1, dtype=torch.float64, grad=False)
     subsets = [list(subset) for subset in combinations(range(6), 3)]
     estimates = [affinity_loss(seg[..., i], sr[..., i], q, population=6) for i in subsets]
@@ -159,6 +169,7 @@ def test_losses_are_found_from_other_scopes():
 def test_centered_affinities_are_correlations():
     torch.manual_seed(0)
     seg, sr = 5 + torch.rand(2, 6, 3, 4), 2 + torch.rand(2, 4, 3, 4)
+    seg[:, 0, 0] = 0  # a channel that is not active everywhere
     feats = [feat - feat.mean((2, 3), keepdim=True) for feat in (seg, sr)]
     loss = FALoss(subsample=1, center=True)
     torch.testing.assert_close(loss(seg, sr), FALoss(subsample=1)(*feats))
@@ -174,6 +185,7 @@ def test_padding_is_not_part_of_the_mean():
     loss = FALoss(subsample=1, center=True)
     # Half of the positions: a quarter of the pairs.
     torch.testing.assert_close(loss(seg, sr), loss(seg[..., :2], sr[..., :2]) / 4)
+    assert loss(torch.zeros_like(seg), torch.zeros_like(sr)) == 0
 
 
 class TestStructureDistillationPerChannel:

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from dsrl_mm.core import area_downsample, check_scale_factor, nearest_downsample, pad_to_multiple
+from dsrl_mm.core.resample import check_weight
 
 
 @pytest.mark.parametrize('scale_factor', [2, 3, 8])
@@ -13,6 +14,23 @@ def test_good_scale_factors(scale_factor):
 def test_bad_scale_factors(scale_factor):
     with pytest.raises(ValueError, match=f'at least 2, got {scale_factor!r}'):
         check_scale_factor(scale_factor)
+
+
+def test_the_least_scale_factor_may_be_1():
+    assert check_scale_factor(1, least=1) == 1
+    for other in (0, True):
+        with pytest.raises(ValueError, match=f'at least 1, got {other}'):
+            check_scale_factor(other, least=1)
+
+
+def test_good_weights():
+    assert [check_weight('Loss', weight) for weight in (0, 0.5, 3)] == [0, 0.5, 3]
+
+
+@pytest.mark.parametrize('weight', [-1, '0.1', True, float('nan'), float('inf'), None])
+def test_bad_weights(weight):
+    with pytest.raises(ValueError, match=f'Loss: loss_weight must be a number of at least 0, got {weight!r}'):
+        check_weight('Loss', weight)
 
 
 def test_pad_repeats_the_bottom_and_right_border():
@@ -35,7 +53,7 @@ def test_pad_leaves_a_divisible_size_alone():
     assert pad_to_multiple(x, 1, 0) is x
 
 
-@pytest.mark.parametrize(('multiple', 'size'), [(2, (6, 8)), (3, (6, 9)), (4, (8, 8)), (16, (16, 16))])
+@pytest.mark.parametrize(('multiple', 'size'), [(2, (6, 8)), (3, (6, 9)), (16, (16, 16)), (5, (5, 10)), (7, (7, 7))])
 def test_padded_sizes(multiple, size):
     padded = pad_to_multiple(torch.randn(2, 3, 5, 7), multiple)
     assert padded.shape == (2, 3, *size)

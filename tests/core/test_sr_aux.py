@@ -4,6 +4,7 @@ from mmengine.model import revert_sync_batchnorm
 from torch import nn
 
 from dsrl_mm.core import Shared, SRAux, affinity_loss
+from dsrl_mm.core.sr_aux import _blank
 
 HEAD = dict(type='SISRAuxHead', in_channels=8, upscale_factor=4, channels=16)
 
@@ -72,6 +73,11 @@ def test_fa_leaves_out_padding():
     # Pairs with padding add 0 to a mean over all pairs: (16 / 24)^2 of them are inside.
     torch.testing.assert_close(loss, inside * (2 / 3) ** 2)
     assert aux.loss(shared, canvas, made)['loss_fa'] > loss
+
+
+def test_cells_of_which_more_than_half_is_image_count():
+    valid = torch.arange(20).view(1, 1, 1, 20) % 4 < torch.arange(5).repeat_interleave(4)  # 0 to 4 of 4 pixels
+    assert _blank(torch.ones(1, 2, 1, 5), valid.float()).tolist() == [[[[0, 0, 0, 1, 1]]] * 2]
 
 
 def test_feature_transform():

@@ -95,10 +95,10 @@ def test_norm_cfg_reaches_every_layer(stack):
     assert not any(p.requires_grad for norm in norms for p in norm.parameters())
 
 
-@pytest.mark.parametrize('size', [(8, 12), (7, 11)])
-def test_skip_is_added_on_its_own_grid(size):
+@pytest.mark.parametrize(('factors', 'size'), [((2, 2), (8, 12)), ((2, 2), (7, 11)), ((2, 2), (5, 9)), ((3,), (4, 7))])
+def test_skip_is_added_on_its_own_grid(factors, size):
     torch.manual_seed(0)
-    upsampler = DeconvUpsampler(5, 3, channels=8, factors=(2, 2), skip_channels=6).eval()
+    upsampler = DeconvUpsampler(5, 3, channels=8, factors=factors, skip_channels=6).eval()
     x, early = torch.randn(2, 5, 2, 3), torch.randn(2, 6, *size)
     feat, out = upsampler(x, early)
     assert feat.shape == (2, 8, *size) and out.shape == (2, 3, *size)
@@ -110,9 +110,17 @@ def test_skip_is_added_on_its_own_grid(size):
     assert changed[0, 0, 0] and changed.sum() == 1  # an edge stays where it is
 
 
+@pytest.mark.parametrize('size', [(4, 12), (12, 12), (8, 8), (8, 16)])
+def test_skip_whose_grid_differs_by_more_than_rounding_is_refused(size):
+    # 4 times 2x3 is 8x12, and odd sides are rounded up by less than 4.
+    upsampler = DeconvUpsampler(5, 3, channels=8, factors=(2, 2), skip_channels=6)
+    with pytest.raises(ValueError, match=r'enlarge the features to \(8, 12\), but the early feature map is'):
+        upsampler(torch.randn(2, 5, 2, 3), torch.randn(2, 6, *size))
+
+
 def test_a_skip_of_nothing_is_the_stack_without():
     torch.manual_seed(0)
-    upsampler, plain = (DeconvUpsampler(5, 3, channels=8, skip_channels=n) for n in (6, None))
+    upsampler, plain = (DeconvUpsampler(5, 3, channels=8, skip_channels=n).eval() for n in (6, None))
     plain.load_state_dict(upsampler.state_dict(), strict=False)
     x = torch.randn(2, 5, 4, 4)
     for got, expected in zip(upsampler(x, torch.zeros(2, 6, 8, 8)), plain(x)):
