@@ -22,7 +22,7 @@ def _scale_factor(cfg: Config) -> int:
     return cfg.model.get('scale_factor', 2) if builds(cfg.model, MODELS, DSRLSegmentor) else 1
 
 
-def _image_root(cfg: Config) -> str | None:
+def image_root(cfg: Config) -> str | None:
     """Return the folder that holds all test images; None if a data set names none."""
     roots = [
         os.path.abspath(os.path.join(dataset.get('data_root') or '', (dataset.data_prefix or {}).get('img_path') or ''))
@@ -80,7 +80,7 @@ class SegTask(Task):
         writer.output_dir = out_dir
         if type_name(writer) in ('IoUMetric', 'ClassIoUMetric'):
             writer.type = 'ClassIoUMetric'
-            writer.image_root = _image_root(cfg)
+            writer.image_root = image_root(cfg)
 
     def use_tta(self, cfg: Config) -> None:
         """Average the predictions of several scales and flips.

@@ -45,12 +45,15 @@ def test_a_class_that_is_nowhere_does_not_count():
 def masks(tmp_path):
     """A config, and a folder with the labels themselves as masks."""
     config = toy_data.write_config(tmp_path, toy_data.write_camvid(tmp_path), crop_size=toy.SIZE)
-    (tmp_path / 'masks').mkdir()
+    for kind in ('images', 'labels', 'masks'):  # as tools/test.py --out, masks keep the sub-folders of the images
+        (tmp_path / kind / 'val/town').mkdir(parents=True)
+    for kind in ('images', 'labels'):
+        (tmp_path / kind / 'val/val_0.png').rename(tmp_path / kind / 'val/town/val_0.png')
     for sample in DATASETS.build(Config.fromfile(config).test_dataloader.dataset):
         sample = sample['data_samples']
         label = sample.gt_sem_seg.data[0].numpy().astype(np.uint8)
-        Image.fromarray(label).save(tmp_path / 'masks' / sample.img_path.rpartition('/')[2])
-    return str(config), tmp_path / 'masks'
+        Image.fromarray(label).save(sample.img_path.replace('/images/', '/masks/'))
+    return str(config), tmp_path / 'masks/val'
 
 
 def test_command(masks, capsys):
@@ -61,7 +64,7 @@ def test_command(masks, capsys):
 
 def test_masks_of_other_data_are_refused(masks):
     config, folder = masks
-    file = sorted(folder.iterdir())[0]
+    file = folder / 'town/val_0.png'
     Image.open(file).resize((8, 4)).save(file)
     with pytest.raises(ValueError, match=f'{file} is 8x4, its label '):
         main([config, str(folder), '--over', str(folder)])

@@ -10,6 +10,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, TRANSFORMS
 from rich.progress import track
 
+from dsrl_mm.apis.compare import quiet
 from dsrl_mm.engine.arguments import OptionsAction, run
 from dsrl_mm.engine.config import plain_datasets, read_config, type_name
 
@@ -61,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('config', help='a config of MMSegmentation')
     parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, default={}, help='KEY=VALUE for the config')
     args = parser.parse_args(argv)
+    quiet()
     cfg = read_config(args.config, args.cfg_options)
     mean, std = band_statistics(images(cfg))
     if (cfg.get('model', {}).get('data_preprocessor') or {}).get('bgr_to_rgb') and len(mean) == 3:

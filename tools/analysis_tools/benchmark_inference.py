@@ -15,6 +15,7 @@ from mmengine.registry import MODELS, init_default_scope
 from tabulate import tabulate
 
 from dsrl_mm.apis import deploy_config
+from dsrl_mm.apis.compare import quiet
 from dsrl_mm.engine.arguments import OptionsAction, positive, run
 from dsrl_mm.engine.config import input_channels, read_config
 from dsrl_mm.engine.timing import time_in_turn
@@ -56,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--json', type=Path, help='a file to write the rows to')
     parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, default={}, help='KEY=VALUE for every config')
     args = parser.parse_args(argv)
+    quiet()
     functions = {path: prediction(path, args.shape, args.cfg_options, args.amp) for path in args.configs}
     clock = time.process_time if get_device() == 'cpu' else time.perf_counter
     times = {path: median(runs) for path, runs in time_in_turn(functions, args.repeats, clock=clock).items()}

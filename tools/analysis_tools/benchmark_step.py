@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
@@ -21,6 +20,7 @@ from tabulate import tabulate
 from torch import nn
 
 from dsrl_mm.apis import task_of
+from dsrl_mm.apis.compare import quiet
 from dsrl_mm.cli import use_amp
 from dsrl_mm.engine.arguments import positive, run
 from dsrl_mm.engine.config import read_config
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--json', type=Path, help='a file to write the rows to')
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
-    MMLogger.get_instance('step_benchmark', log_level='ERROR')
+    quiet()
     steps = {}
     for config in args.configs:
         cfg = read_config(config)

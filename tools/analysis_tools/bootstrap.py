@@ -1,7 +1,9 @@
 """Bootstrap the gain of a model: python tools/analysis_tools/bootstrap.py CONFIG MASKS --over MASKS."""
 
 import argparse
+import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from dsrl_mm.engine.config import read_config
 from dsrl_mm.engine.task import evaluators
 from dsrl_mm.seg.metrics import BoundaryMetric
 from dsrl_mm.seg.metrics.boundary import boundary_counts, boundary_scores
+from dsrl_mm.seg.task import image_root
 
 __all__ = ['intervals', 'main', 'scores']
 
@@ -30,13 +33,13 @@ def _counts(mask: np.ndarray, truth: np.ndarray, classes: int, ignore_index: int
     return np.concatenate([areas, boundary_counts(mask, truth, classes, tolerance, ignore_index)], 1)
 
 
-def _all_counts(dataset: BaseDataset, folder: Path, ignore_index: int) -> np.ndarray:
-    """Count the pixels of all images of a data set, whose masks are in a folder: (N, K, 8)."""
+def _all_counts(dataset: BaseDataset, images: str, folder: Path, ignore_index: int) -> np.ndarray:
+    """Count the pixels of all images of a folder, whose masks are in another, by the same names: (N, K, 8)."""
     counts = []
     for sample in track(dataset, f'Counting {folder}'):
         sample = sample['data_samples']
         truth = sample.gt_sem_seg.data[0].numpy()
-        file = folder / f'{Path(sample.img_path).stem}.png'
+        file = folder / Path(os.path.relpath(sample.img_path, images)).with_suffix('.png')
         if not file.exists():
             raise FileNotFoundError(f'{file} is missing. Write the masks of this data set: tools/test.py ... --out DIR')
         mask = np.asarray(Image.open(file)).astype(int) - bool(sample.get('reduce_zero_label', False))
@@ -95,12 +98,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--block', type=positive, default=1, help='consecutive images of one block: frames of a video')
     parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, default={}, help='KEY=VALUE for the config')
     args = parser.parse_args(argv)
-    cfg = read_config(args.config, args.cfg_options)
     quiet()
+    cfg = read_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     ignored = next((metric['ignore_index'] for metric in evaluators(cfg).values() if 'ignore_index' in metric), 255)
-    first, second = ([_all_counts(dataset, folder, ignored) for folder in side] for side in (args.masks, args.over))
+    count = partial(_all_counts, dataset, image_root(cfg), ignore_index=ignored)
+    first, second = ([*map(count, side)] for side in (args.masks, args.over))
     found = intervals(first, second, args.block)
     print(to_markdown({'gain (95 %)': {name: '{:+.2f} ({:+.2f} to {:+.2f})'.format(*x) for name, x in found.items()}}))
 

@@ -11,6 +11,7 @@ from rich.progress import track
 from tabulate import tabulate
 
 from dsrl_mm.apis import task_of
+from dsrl_mm.apis.compare import quiet
 from dsrl_mm.engine.arguments import OptionsAction, positive, run
 from dsrl_mm.engine.complexity import measure_complexity
 from dsrl_mm.engine.config import input_channels, read_config
@@ -40,7 +41,7 @@ def count(cfg: Config, size: Sequence[int] | None = None) -> dict[str, str | flo
     if size is None:
         size = task.network_input(cfg)[1:]
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    model = MODELS.build(without_pretrained(cfg.model))
+    model = MODELS.build(without_pretrained(cfg.model)).to('meta')  # operations depend on shapes alone
     factor = getattr(model, 'scale_factor', 1) if task.reads_frames(cfg) else 1  # others read the canvas itself
     canvas = [factor * side for side in size]
     cost = measure_complexity(model, canvas, input_channels(cfg.model.backbone))
@@ -65,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--out', type=Path, help='a CSV file to write')
     parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, default={}, help='KEY=VALUE for every config')
     args = parser.parse_args(argv)
+    quiet()
     rows = []
     for path in track(args.configs, 'Counting'):
         cfg = read_config(path, args.cfg_options)

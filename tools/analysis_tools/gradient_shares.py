@@ -19,6 +19,7 @@ from rich.progress import track
 from tabulate import tabulate
 from torch import Tensor, nn
 
+from dsrl_mm.apis.compare import quiet
 from dsrl_mm.engine.arguments import OptionsAction, positive, run
 from dsrl_mm.engine.config import read_config
 from dsrl_mm.engine.reader import TrustCheckpoint
@@ -88,6 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, help="settings that override the config's")
     parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
     args = parser.parse_args(argv)
+    quiet()
     cfg = read_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     torch.manual_seed(0)

@@ -105,8 +105,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, default={}, help='KEY=VALUE for the config')
     args = parser.parse_args(argv)
-    cfg = read_config(args.config, args.cfg_options)
     quiet()
+    cfg = read_config(args.config, args.cfg_options)
     strides = head_strides(cfg)
     named = {f'{name}, stride {stride[0]:.4g}': stride for name, stride in strides.items()}
     others = ((float(stride),) * 2 for stride in args.strides)
