@@ -45,6 +45,8 @@ class Grid:
         seeds = self.seeds if isinstance(self.seeds, list) else []
         if not all(type(seed) is int for seed in seeds) or not 0 < len({*seeds}) == len(seeds):
             raise ValueError(f'seeds must be different whole numbers, got {self.seeds}')
+        if not isinstance(self.amp, bool):
+            raise ValueError(f'amp must be true or false, got {self.amp!r}')
         if not {*self.show} <= {*SHOWN}:
             raise ValueError(f'show must list some of {", ".join(SHOWN)}, got {self.show}')
         if len({row.id for row in self.rows}) < len(self.rows):
@@ -55,17 +57,18 @@ def load_grid(path: str | Path) -> Grid:
     """Read a grid from a YAML file, whose keys are those of :class:`Grid`; ``rows`` maps titles to :class:`Row`.
 
     Raises:
-        ValueError: if a key is unknown or missing, or a value is wrong.
+        ValueError: if it is no YAML, a key is unknown or missing, or a value is wrong.
     """
-    values = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
-    where, rows = path, values.get('rows')
+    where = path
     try:
-        if not isinstance(rows, dict):
+        values = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
+        rows = values.get('rows') if isinstance(values, dict) else None
+        if not rows or not isinstance(rows, dict):
             raise ValueError(f'rows must map titles to mappings, got {rows!r}')
         for title in rows:
             where = f'{path}: row {title!r}'
             rows[title] = Row(title=str(title), **rows[title])
         where = path
         return Grid(name=Path(path).stem, **values | dict(rows=[*rows.values()]))
-    except (TypeError, ValueError) as error:  # of a key that is unknown or missing, or of a value
+    except (TypeError, ValueError, yaml.YAMLError) as error:  # of a key that is unknown or missing, or of a value
         raise ValueError(f'{where}: {error}') from error

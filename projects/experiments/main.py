@@ -10,6 +10,7 @@ from mmengine.config import Config
 from tqdm import tqdm
 
 from dsrl_mm.apis.compare import quiet
+from dsrl_mm.engine.arguments import positive
 
 from .config import ROOT, compose, differences
 from .cost import measure
@@ -76,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train and test every row of a grid with every seed, and record the results. The same command resumes."""
     parser = argparse.ArgumentParser('python -m projects.experiments', description=main.__doc__)
     parser.add_argument('grid', help='YAML file, see projects/experiments/grids')
-    parser.add_argument('--jobs', type=int, default=2, help='runs at a time, on one device')
+    parser.add_argument('--jobs', type=positive, default=2, help='runs at a time, on one device')
     parser.add_argument('--only', nargs='+', metavar='ROW', help='titles or ids of the rows to train')
     parser.add_argument('--seeds', nargs='+', type=int, help="seeds to train, of the grid's")
     parser.add_argument('--out', type=Path, default=FOLDER, help='folder of the records')
@@ -88,23 +89,26 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(f'the grid has no {unknown}; it has seeds {grid.seeds} and rows {names}')
     quiet()
     runs, records = [], read_records(out)
-    for row in grid.rows:
-        if args.only and not {row.title, row.id} & {*args.only}:
-            continue
-        if recorded := [seed for seed in seeds if (row.id, seed) in records]:
-            _note_differences(row, grid.amp, records[row.id, recorded[0]]['config'])
-        if left := [seed for seed in seeds if seed not in recorded]:
-            runs += _prepare(grid, row, left, work_dir, out)
-    runs.sort(key=lambda run: grid.seeds.index(run.seed))  # every row of a seed before the next seed
     try:
+        for row in grid.rows:
+            if args.only and not {row.title, row.id} & {*args.only}:
+                continue
+            if recorded := [seed for seed in seeds if (row.id, seed) in records]:
+                _note_differences(row, grid.amp, records[row.id, recorded[0]]['config'])
+            if left := [seed for seed in seeds if seed not in recorded]:
+                runs += _prepare(grid, row, left, work_dir, out)
+        runs.sort(key=lambda run: grid.seeds.index(run.seed))  # every row of a seed before the next seed
         failed = _execute(runs, args.jobs)
     except KeyboardInterrupt:
         sys.exit('Stopped. The same command resumes from the last checkpoints.')
-    if {'cost', 'latency'} & {*grid.show} and {row.id for row in grid.rows} - read_costs(out, grid.name).keys():
-        configs = {row.id: Config.fromstring(compose(row, grid.amp), '.py') for row in grid.rows}
-        write_costs(out, grid.name, measure(configs))
+    finally:
+        stop()  # a rehearsal, too
     results = Results(grid, out)
     if not results.runs.empty:
         print(f'\n{accuracy(results)}')
+    if {'cost', 'latency'} & {*grid.show} and {row.id for row in grid.rows} - read_costs(out, grid.name).keys():
+        print('Measuring the cost of inference', flush=True)
+        configs = {row.id: Config.fromstring(compose(row, grid.amp), '.py') for row in grid.rows}
+        write_costs(out, grid.name, measure(configs))
     if failed:
         sys.exit(f'Failed: {", ".join(failed)}. The same command tries again.')

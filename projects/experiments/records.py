@@ -10,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from dsrl_mm.engine.arguments import read_json
+
 #: The committed records.
 FOLDER = Path(__file__).parent / 'records'
 
@@ -46,7 +48,7 @@ def write_costs(folder: Path, grid: str, costs: dict) -> None:
 def read_costs(folder: Path, grid: str) -> dict[str, dict]:
     """Read the rows that :func:`write_costs` wrote; none if not measured."""
     file = Path(folder, f'{grid}.cost.json')
-    return json.loads(file.read_text(encoding='utf-8'))['rows'] if file.exists() else {}
+    return read_json(file)['rows'] if file.exists() else {}
 
 
 def read_log(work_dir: Path) -> pd.DataFrame:

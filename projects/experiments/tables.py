@@ -76,6 +76,10 @@ class Results:
         """Format the number of seeds, by row."""
         return self.runs.mIoU.groupby(level=0).count().map(str)
 
+    def latency(self) -> pd.Series:
+        """Format the milliseconds of one image, by row."""
+        return self.costs.milliseconds.map('{:.1f}'.format, na_action='ignore')
+
     def markdown(self, columns: dict[str, pd.Series] | pd.DataFrame) -> str:
         """Make a table of texts with the rows in the grid's order."""
         table = pd.DataFrame(columns).reindex(self.rows).dropna(how='all').astype(object).fillna('')
@@ -110,8 +114,9 @@ def _cost(results: Results) -> str:
     """Tabulate the cost of inference."""
     costs = results.costs
     columns = {'input size': costs.input, 'parameters (M)': costs.parameters / 1e6, 'GFLOPs': costs.flops / 1e9}
-    columns['latency (ms)'] = costs.milliseconds.map('{:.1f}'.format)
-    return results.markdown(pd.DataFrame(columns).map(lambda x: f'{x:.2f}' if isinstance(x, float) else x))
+    columns['latency (ms)'] = results.latency()
+    texts = pd.DataFrame(columns).map(lambda x: f'{x:.2f}' if isinstance(x, float) else x, na_action='ignore')
+    return results.markdown(texts)
 
 
 def _class_gains(results: Results) -> tuple[pd.DataFrame, Figure]:
@@ -137,7 +142,7 @@ def _curves(results: Results) -> tuple[pd.DataFrame, Figure]:
 
 def _latency(results: Results) -> str:
     """Tabulate the scores with the latency that they cost."""
-    columns = {'input size': results.costs.input, 'latency (ms)': results.costs.milliseconds.map('{:.1f}'.format)}
+    columns = {'input size': results.costs.input, 'latency (ms)': results.latency()}
     columns |= {score: results.mean(score, spread=True) for score in ('mIoU', 'mBF')}
     return results.markdown(columns | dict(seeds=results.number()))
 

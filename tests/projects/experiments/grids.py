@@ -18,7 +18,7 @@ print(sys.argv[4:], os.environ['OMP_NUM_THREADS'])
 note(f'{"rehearse" if rehearsal else "start"} {config.stem}')
 if 'fails' in config.stem and not rehearsal:
     sys.exit('no luck')
-if 'waits' in config.stem and not rehearsal:
+if ('rehearses' if rehearsal else 'waits') in config.stem:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(note(f'stop {config.stem}') or 143))
     note(f'wait {config.stem}')
     time.sleep(60)

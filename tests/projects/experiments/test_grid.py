@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
@@ -38,12 +37,30 @@ def row(**keys) -> dict:
         (dict(seeds=[]), 'seeds must be different whole numbers'),
         (dict(seeds=[0, 0]), 'seeds must be different whole numbers'),
         (dict(seeds=[True]), 'seeds must be different whole numbers'),
+        (dict(amp='false'), "toy.yml: amp must be true or false, got 'false'"),
         (dict(show=['size']), 'show must list some of seeds, classes, cost, curves, latency'),
     ],
 )
 def test_mistakes_are_named(tmp_path, keys, message):
     with pytest.raises(ValueError, match=message):
         load_grid(write_grid(tmp_path, **keys))
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (b'', 'rows must map titles to mappings, got None'),
+        (b'- a', 'rows must map titles to mappings, got None'),
+        (b'rows: {}', 'rows must map titles to mappings, got {}'),
+        (b'rows: {a: ', '(?s:.)* line 1, column 11'),
+        (b'\xff\x00', "'utf-8' codec can't decode"),
+    ],
+)
+def test_files_of_another_kind_are_named(tmp_path, content, message):
+    file = tmp_path / 'toy.yml'
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=f'{file}: {message}'):
+        load_grid(file)
 
 
 def test_options_may_be_any_value():
@@ -127,6 +144,6 @@ def test_the_example_of_the_documents():
 def test_a_hostile_grid_runs_nothing(tmp_path):
     file = tmp_path / 'grid.yml'
     file.write_text(f'title: !!python/object/apply:os.system ["touch {tmp_path}/trace"]\n')
-    with pytest.raises(yaml.YAMLError):
+    with pytest.raises(ValueError, match='could not determine a constructor for the tag .*python/object'):
         load_grid(file)
     assert not (tmp_path / 'trace').exists()

@@ -104,18 +104,34 @@ def start(root: Path, *words: str) -> None:
     runpy.run_module('projects.experiments', run_name='__main__')
 
 
-def test_sigterm_stops_the_trainings(tmp_path):
-    rows = {id_: dict(id=id_, config='configs/dsrl/dabnet_camvid_baseline.py') for id_ in ('waits1', 'waits2', 'c')}
-    grid = write_grid(tmp_path, rows, seeds=[0])
-    options = ('--work-dir', str(tmp_path / 'work'), '--out', str(tmp_path / 'records'))
-    runner = start_process(start, write_tools(tmp_path), str(grid), *options)
+def noted(root: Path, word: str, count: int) -> None:
+    """Wait until the trainings have noted a word a number of times."""
     end = time.monotonic() + 120
-    while sum('wait ' in note for note in notes(tmp_path)) < 2:
-        assert time.monotonic() < end and runner.is_alive()
+    while sum(word in note for note in notes(root)) < count:
+        assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def start_and_terminate(root: Path, *ids: str, waiting: int) -> None:
+    """Start a grid with rows of given ids in a process, and end it by SIGTERM once a number of trainings wait."""
+    rows = {id_: dict(id=id_, config='configs/dsrl/dabnet_camvid_baseline.py') for id_ in ids}
+    grid = write_grid(root, rows, seeds=[0])
+    options = ('--work-dir', str(root / 'work'), '--out', str(root / 'records'))
+    runner = start_process(start, write_tools(root), str(grid), *options)
+    noted(root, 'wait ', waiting)
     runner.terminate()
     runner.join(60)
     assert runner.exitcode == 143
+
+
+def test_sigterm_stops_the_rehearsal(tmp_path):
+    start_and_terminate(tmp_path, 'a', 'rehearses', 'b', waiting=1)
+    noted(tmp_path, 'stop rehearses', 1)
+    assert notes(tmp_path)[-2:] == ['wait rehearses', 'stop rehearses']
+
+
+def test_sigterm_stops_the_trainings(tmp_path):
+    start_and_terminate(tmp_path, 'waits1', 'waits2', 'c', waiting=2)
     assert notes(tmp_path)[:3] == ['rehearse waits1', 'end waits1', 'rehearse waits2']
     assert sorted(notes(tmp_path)[-2:]) == ['stop waits1', 'stop waits2'] and 'start c' not in notes(tmp_path)
     assert not (tmp_path / 'records').exists()

@@ -104,6 +104,7 @@ def test_costs_and_latency(write, tmp_path):
     )
     write_costs(tmp_path / 'records', 'toy', dict(rows=costs))
     rows = dict(baseline=dict(id='baseline', config=''), DSRL=dict(id='dsrl', config='', series='ours'))
+    rows['not measured'] = dict(id='new', config='')
     texts = write(seeds=[1], rows=rows, show=['cost', 'latency'])
     assert cells(texts['toy_cost.md']) == [
         ['', 'input size', 'parameters (M)', 'GFLOPs', 'latency (ms)'],
