@@ -74,7 +74,7 @@ class RelationAwareFusion(BaseModule):
             raise ValueError(f'RelationAwareFusion: groups={groups} must divide channels={channels}')
         if merge not in ('add', 'cat'):
             raise ValueError(f"RelationAwareFusion: merge must be 'add' or 'cat', got {merge!r}")
-        if isinstance(relations, str) or not set(relations) <= {'shallow', 'deep'}:
+        if not set(relations) <= {'shallow', 'deep'}:
             raise ValueError(f"RelationAwareFusion: relations are of 'shallow' and 'deep', got {relations!r}")
         if relations and not channel_weights:
             raise ValueError('RelationAwareFusion: relations are part of the channel weights; set relations=(), too')

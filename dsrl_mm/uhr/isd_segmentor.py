@@ -140,7 +140,7 @@ class ISDSegmentor(CanvasSegmentor):
     @property
     def multiple(self) -> int:
         """Divisor of the padded canvas's sides."""
-        return lcm(_SHALLOW_STRIDE, 2**self.pyramid.levels, _DEEP_STRIDE * self.scale_factor)
+        return lcm(_SHALLOW_STRIDE, _DEEP_STRIDE * self.scale_factor)
 
     def network_inputs(self, canvas: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the deep and the shallow network read.

@@ -28,7 +28,7 @@ def _enlarge(x: Tensor, dim: int, size: int) -> Tensor:
     last = x.shape[dim] - 1
     # Reflected, the zeros make the border's neighbors: the second sample before the first, the last one after the last.
     following = torch.cat([x.narrow(dim, 1, last), x.narrow(dim, last, 1)], dim)
-    previous = torch.cat([x.narrow(dim, min(1, last), 1), x.narrow(dim, 0, last)], dim)
+    previous = torch.cat([x.narrow(dim, 1, 1), x.narrow(dim, 0, last)], dim)
     even = (previous + following).add_(x, alpha=6).mul_(1 / 8)
     odd = (x + following).mul_(1 / 2)
     return torch.stack([even, odd], dim + 1).flatten(dim, dim + 1).narrow(dim, 0, size)
@@ -40,7 +40,7 @@ def reduce_by_two(image: Tensor) -> Tensor:
 
 
 def enlarge_by_two(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Enlarge images (B, C, h, w) to H and W in ``size``, which are 2h and 2w, or one less."""
+    """Enlarge images (B, C, h, w) to H and W in ``size``, which are 2h and 2w, or one less; h and w are at least 2."""
     return _enlarge(_enlarge(image, 3, size[1]), 2, size[0])
 
 

@@ -23,18 +23,23 @@ def trained(**test_cfg):
 
 
 class TestWindows:
-    def test_average_by_hand(self):
-        """Cells of 4 pixels; the network sees the mean of each, times the window's number."""
+    @pytest.mark.parametrize(
+        ('stride', 'expected'),
+        [
+            (4, [1, 1.5, 2.5, 3.5, 4]),  # windows start at columns 0, 4, 8 and 12
+            (8, [1, 1, 2, 2.5, 3]),  # at columns 0, 8, and 12, where the last one ends with the canvas
+        ],
+    )
+    def test_average_by_hand(self, stride, expected):
+        """Cells of 4 pixels; the network says the window's number. The canvas is padded to 8x20, or 2x5 cells."""
         canvas, seen = torch.ones(1, 1, 7, 20), []
 
         def network(window):
             seen.append(tuple(window.shape[-2:]))
             return torch.full((1, 1, 2, 2), float(len(seen)))
 
-        logits = coarse_logits(network, canvas, 4, (8, 8), (8, 4))
-        # Windows start at columns 0, 4, 8 and 12; the canvas is padded to 8x20, or 2x5 cells.
-        assert logits.tolist() == [[[[1, 1.5, 2.5, 3.5, 4]] * 2]]
-        assert seen == [(7, 8)] * 4
+        assert coarse_logits(network, canvas, 4, (8, 8), (8, stride)).tolist() == [[[expected] * 2]]
+        assert set(seen) == {(7, 8)}
 
     def test_windows_larger_than_the_canvas(self):
         logits = coarse_logits(lambda window: torch.ones(1, 3, 2, 3), torch.ones(1, 1, 7, 10), 4, (64, 64), (32, 32))
@@ -65,6 +70,10 @@ class TestLabels:
         direct = F.interpolate(self.LOGITS[None], (96, 160), mode='bilinear')[0]
         assert whole.shape[1] == 2 * labels.shape[1]
         assert torch.equal(labels[0], direct.argmax(0))
+
+    def test_half_precision_is_enlarged_in_float32(self):
+        half, args = self.LOGITS.half(), ((96, 160), (0, 0, 96, 160), (96, 160), 0.5)
+        assert torch.equal(enlarged_labels(half, *args), enlarged_labels(half.float(), *args))
 
     def test_one_channel(self):
         labels = enlarged_labels(self.LOGITS[:1], (96, 160), (0, 0, 96, 160), (96, 160), 0.7)

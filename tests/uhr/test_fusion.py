@@ -78,18 +78,18 @@ class TestByHand:
     @pytest.mark.parametrize('branches', [('shallow',), ('deep',), ('shallow', 'deep')])
     def test_relations(self, branches):
         module = transparent(relations=branches)
-        # Groups (1, 2), (3, 4) and (4, 3), (2, 1): their products are 1*4+2*3, 1*2+2*1, 3*4+4*3, 3*2+4*1.
-        relations = torch.tensor([10.0, 4, 24, 10])
+        # Groups (1, 2), (3, 4) and (4, 3), (2, 1): their products 1*4+2*3, 1*2+2*1, 3*4+4*3, 3*2+4*1 are 10, 4, 24, 10.
         for gate in module.gates:
             if gate.relate is not None:
-                for linear in (gate.relate[0], gate.relate[2]):
-                    linear.weight.data, linear.bias.data = torch.eye(4), torch.zeros(4)
+                for linear, bias in ((gate.relate[0], 0.0), (gate.relate[2], -5.0)):
+                    linear.weight.data, linear.bias.data = torch.eye(4), torch.full((4,), bias)
                 nn.init.constant_(gate.scale, -0.1)
+        related = torch.tensor([5.0, 0, 19, 5])  # less 5, and a ReLU
         s, c = self.S * self.S.sigmoid(), self.C * self.C.sigmoid()
         if 'shallow' in branches:
-            s = self.S * (self.S - 0.1 * relations).sigmoid()
+            s = self.S * (self.S - 0.1 * related).sigmoid()
         if 'deep' in branches:
-            c = self.C * (self.C - 0.1 * relations).sigmoid()
+            c = self.C * (self.C - 0.1 * related).sigmoid()
         torch.testing.assert_close(self.run(module)[1], s + c)
 
 
@@ -110,7 +110,7 @@ def test_equals_the_steps_of_the_paper():
         got = module(shallow, deep)
     torch.testing.assert_close(got[0], c)
     torch.testing.assert_close(got[1], expected)
-    assert expected.min() < 0  # no activation
+    assert got[0].min() == 0 and expected.min() < 0  # a ReLU, and none
 
 
 class TestBatchOfOne:
@@ -130,6 +130,7 @@ class TestBatchOfOne:
     ('options', 'message'),
     [
         (dict(groups=3), 'groups=3 must divide channels=128'),
+        (dict(groups=-2), 'groups=-2 must divide'),
         (dict(merge='mul'), "merge must be 'add' or 'cat', got 'mul'"),
         (dict(relations='deep'), "relations are of 'shallow' and 'deep', got 'deep'"),
         (dict(relations=('light',)), "relations are of 'shallow' and 'deep'"),

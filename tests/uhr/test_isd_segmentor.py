@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmseg.structures import SegDataSample
+from torch.nn.modules.batchnorm import _BatchNorm
 from toy import HEADS, NUM_CLASSES, SIZE, auxiliary_head_cfg, batch, build, head_cfg, losses, spread_weights
 from toy import model_cfg as dsrl_cfg
 
@@ -135,6 +136,21 @@ class TestOptions:
         cfg.merge_from_dict(options)
         assert loss_names(trains_everything(build(cfg.model), batch())) == expected
 
+    @pytest.mark.parametrize(
+        ('head', 'wrapped', 'fusion', 'expected'),
+        [
+            ({}, GN, {}, ['GroupNorm', 'GroupNorm']),
+            ({}, None, {}, ['BatchNorm2d', 'BatchNorm2d']),
+            (dict(norm_cfg=GN), dict(type='BN'), {}, ['GroupNorm', 'GroupNorm']),
+            ({}, dict(type='BN'), dict(norm_cfg=GN), ['BatchNorm2d', 'GroupNorm']),
+        ],
+    )
+    def test_normalization_is_the_wrapped_heads_unless_set(self, head, wrapped, fusion, expected):
+        cfg = isd_cfg(head_cfg('FCNHead', wrapped))
+        cfg['decode_head'] |= head | dict(fusion=cfg['decode_head']['fusion'] | fusion)
+        head = build(cfg).decode_head
+        assert [type(layer.norm).__name__ for layer in (head.classifier.conv, head.fuse_8.fused)] == expected
+
     def test_structure_distillation_needs_the_branch(self):
         with pytest.raises(ValueError, match=r'needs the super-resolution branch, sr_aux\.sr'):
             build(isd_cfg(sr_aux=sr_aux_cfg(sr=None)))
@@ -159,13 +175,46 @@ class TestLosses:
         # Of an image of ones, 3 everywhere is missed by 2: 0.1 x 4.
         got = sr.loss_by_feat(torch.full((1, 3, 2, 2), 3.0), torch.ones(1, 3, 4, 4))
         assert got['loss_sisr'].item() == pytest.approx(0.4)
+        image, target = torch.randn(1, 3, 4, 4).bfloat16(), torch.randn(1, 3, 8, 8).bfloat16()
+        expected = sr.loss_by_feat(image.float(), target.float())  # half precision is enlarged and compared in float32
+        torch.testing.assert_close(sr.loss_by_feat(image, target), expected)
+        assert sr.loss_by_feat(target, target)['loss_sisr'] == 0  # as large as the canvas
 
-    def test_structure_compares_the_context_with_the_detached_guide(self):
+    def test_branch_from_a_thirty_second_of_the_canvas_to_a_half(self):
+        guide, image = ISDSRDecoder()(torch.randn(1, 128, 2, 3))
+        assert guide.shape == (1, 128, 32, 48) and image.shape == (1, 3, 32, 48)
+
+    @pytest.mark.parametrize(
+        ('name', 'expected'),
+        [
+            ('sr.loss_sisr', {'backbone', 'decode_head', 'sr_aux'}),
+            ('sr.loss_structure', {'backbone', 'decode_head'}),  # compares the context with the detached guide
+        ],
+    )
+    def test_branch_and_structure_teach_the_deep_network(self, name, expected):
         model = build(isd_cfg(decode_head=isd_cfg()['decode_head'] | dict(norm_cfg=GN)))
-        losses(model, batch())['sr.loss_structure'].backward()
+        losses(model, batch())[name].backward()
         moved = {name.split('.')[0] for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
-        assert moved == {'backbone', 'decode_head'}
+        assert moved == expected
         assert not any(p.grad is not None and p.grad.any() for p in model.decode_head.fuse_16.parameters())
+
+    def test_classifiers_start_as_mmsegmentations(self):
+        model = build(isd_cfg(head_cfg('FCNHead', dropout_ratio=0.3)))
+        model.init_weights()
+        aux = model.sr_aux
+        parts = (aux.deep_16, aux.deep_8, model.decode_head.classifier)
+        for conv in (aux.deep[1], *(part.conv_seg for part in parts)):
+            assert 0.005 < conv.weight.std() < 0.02 and not conv.bias.any()
+        assert aux.deep[0].p == 0.3  # the wrapped head's
+
+    def test_dropout_comes_before_the_classifier(self):
+        cfg = isd_cfg(head_cfg('FCNHead', channels=8))
+        del cfg['decode_head']['dropout_ratio']
+        head = build(cfg).decode_head
+        assert head.dropout.p == 0.1 and head.reduce is None  # the deep features have the fusion's channels
+        head.dropout.p = 1.0
+        fused = torch.randn(2, 8, 3, 4)
+        assert torch.equal(head.classify(fused), head.classifier(torch.zeros_like(fused)))
 
     def test_auxiliary_classifiers_read_the_weighted_deep_features(self):
         model = build(isd_cfg())
@@ -200,6 +249,7 @@ class TestLosses:
         [
             (dict(target='edges'), "target must be 'image' or 'frequencies', got 'edges'"),
             (dict(factors=()), 'factors must be positive integers'),
+            (dict(factors=(2, 0)), 'factors must be positive integers'),
             (dict(loss_weight=-1), 'ISDSRDecoder: loss_weight must be a number'),
         ],
     )
@@ -243,9 +293,9 @@ class TestSizes:
         assert result.seg_logits.data.isfinite().all()
 
     def test_one_image(self):
-        data = batch(n=1)
-        values = losses(build(isd_cfg(norm_cfg=GN)), data)
-        assert all(torch.isfinite(value) for value in values.values())
+        data, model = batch(n=1), build(isd_cfg(norm_cfg=GN))
+        assert not any(isinstance(module, _BatchNorm) for module in model.modules())
+        assert all(torch.isfinite(value) for value in losses(model, data).values())
         with pytest.raises(ValueError, match='A batch of one image .* norm_cfg=dict'):
             losses(build(isd_cfg()), data)
 
