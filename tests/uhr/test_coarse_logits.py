@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.registry import init_default_scope
+from mmseg.structures import SegDataSample
 from toy import batch, build, head_cfg, spread_weights
 from toy_data import start_process
 
@@ -111,6 +112,18 @@ class TestPredictions:
         data = batch((64, 96), n=1)
         data['data_samples'][0].set_metainfo(dict(ori_shape=(32, 48)))
         assert trained(mode='whole', keep_logits=False).test_step(data)[0].pred_sem_seg.data.shape == (1, 32, 48)
+
+    @pytest.mark.parametrize('key', ['img_padding_size', 'padding_size'])
+    def test_padding_is_cut_off(self, key):
+        """Of an image of 50x80, 3 columns on the left, 13 on the right, 4 rows above and 10 below."""
+        stock, frugal = (trained(mode='whole', keep_logits=keep) for keep in (True, False))
+        canvas, metas = torch.randn(1, 3, 64, 96), {'ori_shape': (50, 80), key: (3, 13, 4, 10)}
+        expected, got = (
+            model(canvas, [SegDataSample(metainfo=metas)], mode='predict')[0].pred_sem_seg.data
+            for model in (stock, frugal)
+        )
+        assert got.shape == (1, 50, 80) and torch.equal(got, expected)
+        assert len(got.unique()) > 1
 
     def test_without_metas(self):
         (result,) = trained(mode='whole', keep_logits=False)(torch.randn(1, 3, 50, 70), mode='predict')

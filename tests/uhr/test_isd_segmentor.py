@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
+from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch.nn.modules.batchnorm import _BatchNorm
 from toy import HEADS, NUM_CLASSES, SIZE, auxiliary_head_cfg, batch, build, head_cfg, losses, spread_weights
@@ -82,6 +83,8 @@ class TestInputs:
     def test_area(self, factor):
         blocks = self.CANVAS.numpy().reshape(1, 3, 64 // factor, factor, 96 // factor, factor)
         np.testing.assert_allclose(self.inputs(scale_factor=factor)[0], blocks.mean((3, 5)), atol=1e-6)
+        alone = build(isd_cfg(scale_factor=factor)).network_input(self.CANVAS)
+        np.testing.assert_allclose(alone, blocks.mean((3, 5)), atol=1e-6)
 
     def test_nearest_is_interpolates_default(self):
         reduced = self.inputs(scale_factor=4, deep_input='nearest')[0]
@@ -279,9 +282,25 @@ class TestSizes:
         wide = F.pad(canvas, (0, 14, 0, 7), mode='replicate')
         assert torch.equal(model(canvas), model(wide)[..., :41, :50])
 
+    def test_border_of_labels_is_void(self):
+        model = build(isd_cfg())
+        data = model.data_preprocessor(batch((49, 65)), True)
+        expected = model(**data, mode='loss')
+        border = (0, 15, 0, 15)  # to 64x80
+        data['inputs'] = F.pad(data['inputs'], border, mode='replicate')
+        for sample in data['data_samples']:
+            label = F.pad(sample.gt_sem_seg.data, border, value=255)
+            del sample.gt_sem_seg
+            sample.gt_sem_seg = PixelData(data=label)
+        torch.testing.assert_close(model(**data, mode='loss'), expected)
+
     def test_grids_of_both_networks_coincide(self):
         model = build(isd_cfg(scale_factor=4)).eval()
         assert model.multiple == 32
+        assert [build(isd_cfg(scale_factor=factor)).multiple for factor in (2, 3)] == [16, 48]
+        default = isd_cfg()
+        del default['scale_factor']
+        assert build(default).scale_factor == 4
         deep, shallow = model.extract_feat(torch.randn(1, 3, 360 // 4, 480 // 4))  # 96x128 padded
         assert [feat.shape[2:] for feat in shallow] == [(12, 16), (6, 8)]
         assert deep[-1].shape[2:] == (3, 4)

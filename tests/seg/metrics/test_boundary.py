@@ -8,7 +8,7 @@ import torch
 from mmengine.registry import METRICS
 
 import dsrl_mm.seg  # noqa: F401  (registers)
-from dsrl_mm.seg.metrics.boundary import boundary_counts
+from dsrl_mm.seg.metrics.boundary import boundary_counts, boundary_scores
 
 CLASSES = ('road', 'pole', 'rider')
 
@@ -71,13 +71,14 @@ def test_tolerance_of_what_was_published():
     assert METRICS.build(dict(type='BoundaryMetric', _scope_='mmseg')).tolerance == 0.0075
 
 
-def test_unknown_ids_are_named():
-    metric = METRICS.build(dict(type='BoundaryMetric', _scope_='mmseg'))
+@pytest.mark.parametrize('ignore_index', [255, 9])
+def test_unknown_ids_are_named(ignore_index):
+    metric = METRICS.build(dict(type='BoundaryMetric', ignore_index=ignore_index, _scope_='mmseg'))
     metric.dataset_meta = dict(classes=CLASSES)
     label = halves(20)
-    label[0, :3] = 7, 3, 255
+    label[0, :3] = 264 - ignore_index, 3, ignore_index
     sample = {key: dict(data=torch.from_numpy(label)[None]) for key in ('pred_sem_seg', 'gt_sem_seg')}
-    with pytest.raises(ValueError, match=r'^labels/x.png: holds the class ids \[3, 7\], but there are 3 classes'):
+    with pytest.raises(ValueError, match=rf'^labels/x.png: holds the class ids \[3, {264 - ignore_index}\], but'):
         metric.process({}, [dict(sample, seg_map_path='labels/x.png')])
 
 
@@ -114,6 +115,8 @@ def test_a_class_only_predicted_and_one_only_true_score_0():
     scores = score([(prediction, truth)], pixels=2)
     assert scores['BF.pole'] == scores['BF.rider'] == scores['BIoU.rider'] == 0
     assert scores['BF.road'] == 100
+    # Of a boundary all of which is near unlabeled pixels, none is counted; it can still be matched.
+    assert boundary_scores(np.array([[0, 0, 5, 5, 0, 4], [5, 5, 0, 0, 0, 4]]))['BF'].tolist() == [0, 0]
 
 
 def test_ignored_ground_neither_rewards_nor_punishes():
@@ -183,7 +186,7 @@ def test_random_masks_against_all_pairs(seed):
     assert boundary_counts(prediction, truth, 3, tolerance).tolist() == slow_counts(prediction, truth, 3, tolerance)
 
 
-@pytest.mark.parametrize('tolerance', [0, 5])
+@pytest.mark.parametrize('tolerance', [0, 1, 5])
 def test_tolerance_is_a_share(tolerance):
     with pytest.raises(ValueError, match=f"share of the image's diagonal, got {tolerance}"):
         METRICS.build(dict(type='BoundaryMetric', tolerance=tolerance, _scope_='mmseg'))

@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from mmengine.registry import METRICS
+from PIL import Image
 
 import dsrl_mm.seg  # noqa: F401  (registers)
 
@@ -27,10 +29,10 @@ def test_classes_by_hand():
 def measured(**options):
     """Two images in one row. Truth: 0 0 0 1 1 2; prediction: 0 1 0 1 2 2.
 
-    IoU: class 0: 2 / 3; class 1: 1 / 3; class 2: 1 / 2.
+    IoU: class 0: 2 / 3; class 1: 1 / 3; class 2: 1 / 2. Class 3 is nowhere, and in no mean.
     """
     metric = METRICS.build(dict(type='ClassIoUMetric', _scope_='mmseg', iou_metrics=['mIoU', 'mFscore'], **options))
-    metric.dataset_meta = dict(classes=('unknown', 'pole', 'rider'))
+    metric.dataset_meta = dict(classes=('unknown', 'pole', 'rider', 'none'))
     truth, prediction = (torch.tensor([row]) for row in ([0, 0, 0, 1, 1, 2], [0, 1, 0, 1, 2, 2]))
     metric.process({}, [dict(pred_sem_seg=dict(data=prediction), gt_sem_seg=dict(data=truth))])
     return metric.evaluate(1)
@@ -51,7 +53,24 @@ def test_one_class_alone():
     assert measured(left_out=('unknown', 'pole'))['mIoU'] == 50
 
 
-@pytest.mark.parametrize('left_out', [('void',), ('unknown', 'pole', 'rider')])
+@pytest.mark.parametrize('left_out', [('void',), ('unknown', 'pole', 'rider', 'none')])
 def test_what_can_be_left_out(left_out):
     with pytest.raises(ValueError, match='must be some, not all, of the classes'):
         measured(left_out=left_out)
+
+
+def test_masks_keep_the_folders_of_their_images(tmp_path):
+    options = dict(image_root='/data/images', output_dir=str(tmp_path), format_only=True)
+    metric = METRICS.build(dict(type='ClassIoUMetric', _scope_='mmseg', **options))
+    metric.dataset_meta = dict(classes=('all',))
+    for name in ('images/a/x', 'images/b/x', 'images/y', 'other/z'):
+        mask = torch.full((1, 2, 3), ord(name[-1]))
+        metric.process({}, [dict(pred_sem_seg=dict(data=mask), img_path=f'/data/{name}.png')])
+    found = {file.relative_to(tmp_path).as_posix(): np.asarray(Image.open(file)) for file in tmp_path.rglob('*.png')}
+    assert sorted(found) == ['a/x.png', 'b/x.png', 'other/z.png', 'y.png']
+    assert all((mask == ord(name[-5])).all() for name, mask in found.items())
+    assert metric.evaluate(4) == {}
+
+
+def test_the_root_of_the_images_alone_writes_nothing():
+    assert measured(image_root='/data/images') == pytest.approx(measured(), nan_ok=True)

@@ -79,7 +79,7 @@ def test_unlabeled_pixels():
 
 
 def test_gray_values():
-    gray = torch.tensor(100 + 100 * halves(10)) / 255.0
+    gray = torch.tensor(128 + halves(10)) / 255.0
     sample = dict(seg_logits=dict(data=gray[None]), gt_sem_seg=dict(data=torch.from_numpy(halves(10))[None]))
     sample['pred_sem_seg'] = dict(data=(gray > 0.3)[None])  # by MMSegmentation's threshold: object everywhere
     for saliency, expected in ((True, 100), (False, 50)):

@@ -94,5 +94,7 @@ def test_heads_of_two_channels():
 def test_what_is_no_mask():
     with pytest.raises(ValueError, match=r'holds the ids \[7\], but SODMetric needs 0, 1 and 255'):
         score(([[0, 0]], np.array([[0, 7]])))
+    with pytest.raises(ValueError, match=r'holds the ids \[255\], but SODMetric needs 0, 1 and 9'):
+        score(([[0, 0]], np.array([[9, 255]])), ignore_index=9)
     with pytest.raises(ValueError, match='all pixels are ignored'):
         score(([[0, 0]], np.array([[255, 255]])))

@@ -50,6 +50,9 @@ def test_class_ids_are_masks_without_the_unlabeled_pixels():
     torch.testing.assert_close(BCEIoULoss()(logits, void), BCEIoULoss()(logits, mask, weight=valid))
     torch.testing.assert_close(BCEIoULoss()(logits, ids), BCEIoULoss()(logits, mask))
     assert BCEIoULoss()(logits, void) != BCEIoULoss()(logits, ids)
+    weight = torch.rand(2, 3, 4)
+    weighted = BCEIoULoss()(logits, mask, weight=valid * weight[:, None])
+    torch.testing.assert_close(BCEIoULoss()(logits, void, weight=weight), weighted)
     void_is_background = BCEIoULoss()(logits, void, ignore_index=None)
     torch.testing.assert_close(void_is_background, BCEIoULoss()(logits, mask * valid))
 
@@ -85,10 +88,11 @@ def naive_ssim(p: Tensor, m: Tensor, window: int, sigma: float) -> Tensor:
     return loss.mean()
 
 
-def test_ssim_is_its_definition():
+@pytest.mark.parametrize('options', [dict(window=3, sigma=0.8), {}])
+def test_ssim_is_its_definition(options):
     p, m = torch.rand(1, 1, 5, 6), torch.rand(1, 1, 5, 6)
-    found = ssim_loss(p, m, torch.ones_like(p), window=3, sigma=0.8)
-    torch.testing.assert_close(found, naive_ssim(p[0, 0], m[0, 0], 3, 0.8), rtol=1e-4, atol=1e-5)
+    expected = naive_ssim(p[0, 0], m[0, 0], **dict(window=11, sigma=1.5) | options)
+    torch.testing.assert_close(ssim_loss(p, m, torch.ones_like(p), **options), expected, rtol=1e-4, atol=1e-5)
     assert ssim_loss(p, p, torch.ones_like(p)).abs() < 1e-5
 
 
@@ -108,8 +112,8 @@ def test_attention_guided_loss_by_hand():
     weights = [1 + 0.75 / 2] + 3 * [1 + 0.25 / 2]
     loss = attention_guided_loss(cam, mask, cnn, transformer, torch.ones_like(mask))
     torch.testing.assert_close(loss, tensor(math.log(2) * sum(weights) / 4))
-    # Without the second position, one pair is left.
-    loss = attention_guided_loss(cam, mask, cnn, transformer, image([1.0, 0.0]))
+    # Without the second position, one pair is left, of whatever weight.
+    loss = attention_guided_loss(cam, mask, cnn, transformer, image([0.5, 0.0]))
     torch.testing.assert_close(loss, tensor(math.log(2) * 1.375))
 
 
@@ -124,7 +128,10 @@ def test_both_encoders_errors_weigh_the_attention():
 
 def test_attention_alone_learns_of_the_attention_guided_loss():
     cam, cnn, transformer = (torch.randn(1, 1, *size, requires_grad=True) for size in ((4, 4), (2, 2), (2, 2)))
-    AttentionGuidedLoss(0.5)(cam, torch.rand(1, 1, 2, 2), cnn, transformer, torch.ones(1, 1, 2, 2)).backward()
+    args = cam, torch.rand(1, 1, 2, 2), cnn, transformer, torch.ones(1, 1, 2, 2)
+    loss = AttentionGuidedLoss(0.5)(*args)
+    loss.backward()
+    assert loss == 0.5 * attention_guided_loss(*args)
     assert cam.grad.any() and cnn.grad is None and transformer.grad is None
 
 
