@@ -45,10 +45,13 @@ def build(models: Iterable[Shown], out: Path) -> None:
 
     Raises:
         FileNotFoundError: if the runtime was not installed.
+        FileExistsError: if the folder holds something else.
     """
     runtime = HERE / 'node_modules/onnxruntime-web/dist'
     if not runtime.is_dir():
         raise FileNotFoundError(f'{runtime} is missing. Type: npm ci --prefix {HERE}')
+    if out.exists() and any(out.iterdir()) and not (out / 'app.js').exists():
+        raise FileExistsError(f'{out} holds other files: name a folder that is empty or missing')
     shutil.copytree(HERE / 'page', out, dirs_exist_ok=True)
     for name, copy in RUNTIME.items():
         shutil.copy(runtime / name, out / copy)

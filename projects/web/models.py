@@ -124,24 +124,23 @@ def _export_rebuilt(trained: Trained, file: Path) -> None:
         raise RuntimeError(f'{file.name} differs from PyTorch by {difference} of 255')
 
 
-def _export(shown: Shown, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Export a model; return what it shares with those it can be compared with, and its own entry."""
+def _export(shown: Shown, file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Export a model to a file; return what it shares with those it can be compared with, and its own entry."""
     trained = shown.trained
     network = Network(build_deploy_model(trained.cfg, trained.checkpoint))
     channels, *size = task_of(trained.cfg).network_input(trained.cfg)
     dataset = read_dataset_meta(trained.cfg, trained.checkpoint)
     if not network.segments or channels != 3 or not dataset.get('classes'):
         raise ValueError(f'{shown.network}, {shown.name}: the page shows models that label color images with classes')
-    stem = re.sub(r'\W+', '_', f'{shown.network} {shown.name}'.lower()).strip('_')
-    files = dict(file=folder / f'{stem}.onnx')
+    files = dict(file=file)
     with TemporaryDirectory() as made:
         options = ExportOptions(['onnx'], argmax=True)
-        (file,) = export_files(deploy_config(trained.cfg), network.model, dataset, Path(made), options)
-        shutil.move(file, files['file'])
+        (written,) = export_files(deploy_config(trained.cfg), network.model, dataset, Path(made), options)
+        shutil.move(written, file)
     if trained.rebuilds:
-        files['rebuilt'] = folder / f'{stem}_rebuilt.onnx'
+        files['rebuilt'] = file.with_stem(f'{file.stem}_rebuilt')
         _export_rebuilt(trained, files['rebuilt'])
-    meta = load_runtime(files['file']).meta
+    meta = load_runtime(file).meta
     fill = network.mean.flatten().expand(3).round().int().tolist()  # training pads with this, which is normalized to 0
     shared = dict(
         network=shown.network,
@@ -150,7 +149,7 @@ def _export(shown: Shown, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]
         classes=[dict(name=name, color=color) for name, color in zip(meta['classes'], meta['palette'])],
     )
     own = dict(name=shown.name, role=_role(trained), input=size) | dict(shown.facts)
-    paths = {key: dict(path=f'{folder.name}/{file.name}', bytes=file.stat().st_size) for key, file in files.items()}
+    paths = {key: dict(path=f'{one.parent.name}/{one.name}', bytes=one.stat().st_size) for key, one in files.items()}
     return shared, own | paths
 
 
@@ -172,8 +171,9 @@ def export(models: Iterable[Shown], folder: Path) -> list[dict[str, Any]]:
         RuntimeError: if a file does not compute what PyTorch does.
     """
     groups = []
-    for shown in models:
-        shared, own = _export(shown, folder)
+    for number, shown in enumerate(models):
+        print(f'{shown.network}, {shown.name}:', flush=True)
+        shared, own = _export(shown, folder / f'{number}.onnx')
         group = next((group for group in groups if group.items() >= shared.items()), None)
         if group is None:
             groups.append(group := dict(shared, models=[]))

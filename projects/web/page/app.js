@@ -32,11 +32,13 @@ const filesOf = ({ models }) => models.flatMap(({ file, rebuilt }) => (rebuilt ?
 
 /** Groups that were or are being loaded, and when they are done. */
 const loads = new Map();
+const arrived = new Set(); // paths of the files that the worker has
 
-/** Download a group's files, and whatever else is needed first. */
-function load(target, first = []) {
+/** Download what is missing of the runtime and a group's files. */
+function load(target) {
   if (!loads.has(target)) {
-    const done = loadFiles(target, [...first, ...filesOf(target)]);
+    const files = [manifest.runtime, ...filesOf(target)];
+    const done = loadFiles(target, files.filter(({ path }) => !arrived.has(path)));
     done.catch(() => loads.delete(target)); // to try again when it is needed
     loads.set(target, done);
   }
@@ -59,6 +61,7 @@ async function loadFiles(target, files) {
       const bytes = await download(path, report);
       if (path === manifest.runtime.path) await engine.do('start', { wasm: bytes }, [bytes]);
       else await engine.do('store', { path, bytes }, [bytes]);
+      arrived.add(path);
     }
   } finally {
     progress.hidden = true;
@@ -127,21 +130,17 @@ function show() {
   say(`${picture.name}. Pixels that differ from ${labelOf(reference.model)}: ${found.join(', ') || 'no other model'}.`);
 }
 
-/** Take a picture, unless the browser cannot read it. */
+/** Take a picture, which may still be on its way, unless the browser cannot read it. */
 async function pick(name, blob) {
   asked = true;
   try {
-    await engine.do('read', { blob });
-  } catch {
-    complain(`${name} is no picture that this browser can read. Choose a PNG, JPEG or WebP file.`);
+    if (!await engine.do('read', { blob: await blob })) throw new Error('choose a PNG, JPEG or WebP file');
+  } catch (error) {
+    complain(`${name} cannot be read: ${error.message}`);
     return;
   }
   picked = name;
   await run();
-}
-
-async function pickExample({ name, blob }) {
-  await pick(name, await blob);
 }
 
 function offerExamples() {
@@ -150,7 +149,7 @@ function offerExamples() {
     const image = Object.assign(new Image(), { src: example.path, alt: example.name });
     const button = Object.assign(document.createElement('button'), { type: 'button' });
     button.append(image);
-    button.addEventListener('click', () => pickExample(example));
+    button.addEventListener('click', () => pick(example.name, example.blob));
     return button;
   }));
 }
@@ -179,10 +178,10 @@ async function main() {
   byId('network').replaceChildren(...manifest.groups.map(({ network }) => new Option(network)));
   [group] = manifest.groups;
   offerExamples();
-  const first = load(group, [manifest.runtime]);
+  const first = load(group);
   listen();
   await first;
-  if (!asked) await pickExample(manifest.examples[0]);
+  if (!asked) await pick(manifest.examples[0].name, manifest.examples[0].blob);
   for (const other of manifest.groups) await load(other);
   for (const { blob } of manifest.examples) await blob;
   byId('offline').hidden = false;

@@ -78,11 +78,15 @@ const tasks = {
     }
   },
 
-  /** Read a picture, or throw and keep the old one. */
+  /** Read a picture, or keep the old one; return whether it can be read. */
   async read({ blob }) {
-    const old = bitmap;
-    bitmap = await createImageBitmap(blob, { colorSpaceConversion: 'none' }); // OpenCV ignores color profiles, too
-    old?.close();
+    // OpenCV ignores color profiles, too.
+    const read = await createImageBitmap(blob, { colorSpaceConversion: 'none' }).catch(() => null);
+    if (read) {
+      bitmap?.close();
+      bitmap = read;
+    }
+    return read !== null;
   },
 
   /** Put the picture on a canvas whose rest is filled; return its R, G, B as the models see it. */

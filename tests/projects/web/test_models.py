@@ -47,9 +47,11 @@ def test_models_are_grouped_by_what_they_share_and_ordered_by_role(monkeypatch, 
     made = {
         'a': (dict(network='N', canvas=[4, 6]), dict(name='a', role='full size')),
         'b': (dict(network='N', canvas=[4, 6]), dict(name='b', role='baseline')),
-        'c': (dict(network='N', canvas=[8, 8]), dict(name='c', role='DSRL')),
+        'b+': (dict(network='N', canvas=[8, 8]), dict(name='b+', role='DSRL')),
     }
-    monkeypatch.setattr(models, '_export', lambda shown, folder: made[shown])
-    groups = models.export('abc', tmp_path)
-    assert [[model['name'] for model in group['models']] for group in groups] == [['b', 'a'], ['c']]
+    files = []
+    monkeypatch.setattr(models, '_export', lambda shown, file: files.append(file) or made[shown.name])
+    groups = models.export([models.Shown('N', name, None) for name in made], tmp_path)
+    assert files == [tmp_path / f'{number}.onnx' for number in range(3)]  # names would be equal without their signs
+    assert [[model['name'] for model in group['models']] for group in groups] == [['b', 'a'], ['b+']]
     assert [group['canvas'] for group in groups] == [[4, 6], [8, 8]]

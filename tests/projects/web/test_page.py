@@ -144,8 +144,8 @@ def test_masks_are_those_of_onnxruntime(page, site, size):
     picture = street(size)
     choose(page, picture, f'{size}.png')
     masks = []
-    for title, file in (('Baseline', 'dabnet_baseline'), ('DSRL: SSSR early + SISR', 'dabnet_sssr_early_sisr')):
-        runtime = load_runtime(site / f'models/{file}.onnx')
+    for number, title in enumerate(('Baseline', 'DSRL: SSSR early + SISR')):
+        runtime = load_runtime(site / f'models/{number}.onnx')
         canvas, (height, width) = canvas_of(picture, (360, 480), [124, 116, 104])
         assert (pixels(page, 'Picture') == canvas[:height, :width]).all()
         masks.append(runtime(canvas[None])[0, :height, :width])
@@ -188,7 +188,7 @@ def test_the_rebuilt_image_is_the_models(page, site):
     picture = street((96, 128))
     choose(page, picture, 'small.png')
     canvas, _ = canvas_of(picture, TOY, [0, 0, 0])
-    expected = load_runtime(site / 'models/toy_dsrl_rebuilt.onnx')(canvas[None])[0]
+    expected = load_runtime(site / 'models/2_rebuilt.onnx')(canvas[None])[0]
     assert np.abs(pixels(page, 'Rebuilt by DSRL').astype(int) - expected).max() <= 1
     assert np.ptp(expected) > 100
 
@@ -199,11 +199,42 @@ def test_a_file_that_is_no_picture_gets_a_message_and_changes_nothing(page):
     before = pixels(page, 'Baseline')
     choose(page, b'Not a picture.', 'notes.png')
     alert = page.get_by_role('alert')
-    assert 'notes.png is no picture that this browser can read' in alert.inner_text()
+    assert alert.inner_text() == 'notes.png cannot be read: choose a PNG, JPEG or WebP file'
     assert 'before.png' in page.get_by_role('status').inner_text()
     assert (pixels(page, 'Baseline') == before).all()
     choose(page, street((360, 480)), 'after.png')
     assert alert.inner_text() == ''
+
+
+@pytest.mark.parametrize('size', [(1, 1), (2000, 10), (10, 2000)], ids=['a pixel', 'tall', 'wide'])
+def test_cards_of_any_picture_fit_the_window(page, size):
+    choose_network(page, 'Toy')
+    choose(page, np.zeros((*size, 3), np.uint8), f'{size}.png')
+    for canvas in page.locator('canvas').all():
+        assert canvas.bounding_box()['height'] < 900
+    boxes = [page.locator(f'#{side}-canvas').bounding_box() for side in ('left', 'right')]
+    assert boxes[0] == boxes[1]
+
+
+def test_a_page_whose_runtime_did_not_arrive_asks_for_it_again(browser, server):
+    page = browser.new_page()
+    page.set_default_timeout(120_000)  # ms
+    page.route('**/ort.wasm', lambda route: route.abort(), times=1)
+    page.goto(server.url)
+    page.get_by_role('alert').filter(has_text='Not everything could be loaded: Failed to fetch').wait_for()
+    choose(page, street((36, 48)), 'again.png')
+    assert 'again.png. Pixels that differ' in page.get_by_role('status').inner_text()
+    page.close()
+
+
+def test_a_worker_that_does_not_start_is_told_from_a_bad_picture(browser, server):
+    page = browser.new_page()
+    page.route('**/resize.js', lambda route: route.abort())
+    page.goto(server.url)
+    page.get_by_role('alert').filter(has_text='Not everything could be loaded: the worker did not start').wait_for()
+    page.set_input_files('#file', dict(name='a.png', mimeType='image/png', buffer=b''))
+    page.get_by_role('alert').filter(has_text='a.png cannot be read: the worker did not start').wait_for()
+    page.close()
 
 
 def test_the_page_goes_on_without_a_network(page):
@@ -288,3 +319,11 @@ def test_the_command_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(build, 'HERE', tmp_path)
     with pytest.raises(FileNotFoundError, match='npm ci --prefix'):
         build.build([], tmp_path / 'site')
+
+
+def test_a_folder_of_other_files_is_left_alone(tmp_path):
+    (tmp_path / 'models').mkdir()
+    (tmp_path / 'models/mine.pth').touch()
+    with pytest.raises(FileExistsError, match='holds other files: name a folder that is empty or missing'):
+        build.build([], tmp_path)
+    assert (tmp_path / 'models/mine.pth').exists()
