@@ -216,14 +216,7 @@ def _prepare(args: argparse.Namespace) -> tuple[list[Source], Inferencer]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Predict images, folders, videos and cameras.
-
-    Returns:
-        int: the exit status: 0, or 1 if a source was skipped.
-
-    Raises:
-        FileNotFoundError, ImportError, ValueError: if the command line names what cannot be predicted.
-    """
+    """Predict images, folders, videos and cameras; return the exit status, 1 if a source was skipped."""
     args = _parse(argv)
     sources, inferencer = _prepare(args)
     report, start = _Report(args.strict), time.perf_counter()

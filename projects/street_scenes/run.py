@@ -14,6 +14,7 @@ import torch
 from mmengine.config import Config
 
 from dsrl_mm.apis.compare import Trained, compare_models, quiet, to_markdown
+from dsrl_mm.engine.arguments import positive
 
 from .painter import THIN_CLASSES
 from .scenes import write_scenes
@@ -31,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     """Train a baseline and DSRL on generated street scenes and compare them."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument('--out', default='demo_out', type=Path, help='folder for data, logs, table and picture')
-    parser.add_argument('--iters', type=int, default=800, help='training iterations of each model')
+    parser.add_argument('--iters', type=positive, default=800, help='training iterations of each model')
     parser.add_argument('--seed', type=int, default=0, help='of the trainings')
     args = parser.parse_args(argv)
     quiet()
