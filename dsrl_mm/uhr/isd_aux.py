@@ -93,7 +93,7 @@ class ISDSRDecoder(BaseModule):
                 f'sr_aux.sr.out_channels={target.shape[1]}.'
             )
         image = F.interpolate(image.float(), size, mode='bilinear', align_corners=False)
-        return {'loss_sisr': self.loss_weight * F.mse_loss(image, target.float())}
+        return {'loss_sisr': self.loss_weight * F.mse_loss(image, target)}
 
 
 class ISDAux(BaseModule):

@@ -33,10 +33,12 @@ def test_one_weight_per_class():
         build(head_cfg('FCNHead', sampler=dict(SAMPLER, weights=WEIGHTS[1:])))
 
 
-def test_weights_by_the_name_of_a_data_set():
-    head = build(head_cfg('FCNHead', num_classes=11, sampler=dict(SAMPLER, weights='CamVidDataset')))
-    label = torch.tensor([[[[2, 0]]]])  # pole, sky
-    torch.testing.assert_close(head.sampler.sample(None, label), torch.tensor([[[2.28, 0.98]]]))
+@pytest.mark.parametrize('ignore_index', [255, 1])
+def test_weights_by_the_name_of_a_data_set(ignore_index):
+    sampler = dict(SAMPLER, weights='CamVidDataset')
+    head = build(head_cfg('FCNHead', num_classes=11, sampler=sampler, ignore_index=ignore_index))
+    label = torch.tensor([[[[2, 0, ignore_index]]]])  # pole, sky
+    torch.testing.assert_close(head.sampler.sample(None, label), torch.tensor([[[2.28, 0.98, 0]]]))
 
 
 @pytest.mark.parametrize(

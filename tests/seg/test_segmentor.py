@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmcv.transforms import Compose
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 from mmengine.structures import PixelData
@@ -30,6 +31,8 @@ from toy import (
     spread_weights,
     sr_aux_cfg,
 )
+
+from dsrl_mm.seg.task import SegTask
 
 GN = dict(type='GN', num_groups=2)
 MIT = dict(
@@ -139,6 +142,12 @@ class TestModes:
     def test_scale_factor_is_an_integer_that_leaves_something_to_super_resolve(self, dsrl, factor, least):
         with pytest.raises(ValueError, match=f'scale_factor must be an integer of at least {least}'):
             build(model_cfg(dsrl) | dict(scale_factor=factor))
+
+    def test_scale_factor_is_2_by_default_as_the_task_says(self):
+        cfg = model_cfg()
+        del cfg['scale_factor']
+        assert build(cfg).scale_factor == 2
+        assert SegTask().network_input(Config(dict(model=cfg, crop_size=(16, 24)))) == (3, 8, 12)
 
 
 @pytest.mark.parametrize('old', ['lr_input', 'lr_labels'])
@@ -342,8 +351,9 @@ class TestSizes:
         expected = F.interpolate(model(normalize(data['inputs'][0])), (90, 100), mode='bilinear')
         assert torch.equal(model.val_step(data)[0].seg_logits.data, expected[0])
 
-    def test_without_samples(self):
-        model = trained(model_cfg())
+    @pytest.mark.parametrize('low_res_input', [False, True])
+    def test_without_samples(self, low_res_input):
+        model = trained(model_cfg(low_res_input=low_res_input))
         image = normalize(batch((47, 63), n=1)['inputs'][0])
         result = model(image, mode='predict')[0]
         assert torch.equal(result.seg_logits.data, model(image)[0])
@@ -499,7 +509,10 @@ class TestTrainingOnlyParts:
         model = build(model_cfg(data_preprocessor=preprocessor_cfg(size=(48, 96))))
         seen = []
         model.sr_aux.fa.register_forward_pre_hook(lambda _, feats: seen.extend(feats))
-        losses(model, batch((48, 64)))
+        data = batch((48, 64))
+        for sample in data['data_samples']:  # of files twice as large
+            sample.set_metainfo(dict(ori_shape=(96, 128)))
+        losses(model, data)
         assert len(seen) == 2
         for feat in seen:
             width = feat.shape[-1] * 64 // 96
@@ -533,13 +546,15 @@ class TestLRInput:
         torch.testing.assert_close(ours, logits_of(canvas.test_step(large)))
         assert torch.equal(frames(frames.data_preprocessor(self.frames(size))['inputs']), ours)
 
-    def test_metas_are_the_canvas_s_and_the_callers_samples_are_left_alone(self):
+    @pytest.mark.parametrize('key', ['img_padding_size', 'padding_size'])
+    def test_metas_are_the_canvas_s_and_the_callers_samples_are_left_alone(self, key):
         # A 30x41 file, resized to 24x32, padded to 32x32 by the preprocessor.
         preprocessor = preprocessor_cfg(test_cfg=dict(size_divisor=16))
         _, model = self.pair(data_preprocessor=preprocessor)
         data = self.frames(n=1)
         data['data_samples'][0].set_metainfo(dict(ori_shape=(30, 41), img_shape=(24, 32)))
         padded = model.data_preprocessor(data)
+        padded['data_samples'][0].set_metainfo({key: padded['data_samples'][0].pop('img_padding_size')})
         first, second = (model(**padded, mode='predict')[0] for _ in range(2))
         assert (first.ori_shape, first.img_shape, first.pad_shape) == ((60, 82), (48, 64), (64, 64))
         assert first.img_path == '0.png' and 'gt_sem_seg' in first
@@ -579,10 +594,11 @@ class TestRebuiltImage:
             conv.bias.fill_(value)
         return model
 
-    @pytest.mark.parametrize('size', [SIZE, (47, 61)])
-    def test_has_the_units_and_channel_order_of_the_file(self, size):
-        # 0.5 means half a standard deviation above the mean: RGB (150, 135, 120), and files are BGR.
-        image = self.model(0.5).test_step(batch(size, n=1))[0].sr_img.data
+    @pytest.mark.parametrize(('size', 'swap'), [(SIZE, 'bgr_to_rgb'), ((47, 61), 'bgr_to_rgb'), (SIZE, 'rgb_to_bgr')])
+    def test_has_the_units_and_channel_order_of_the_file(self, size, swap):
+        # 0.5 means half a standard deviation above the mean: (150, 135, 120), in the other order than the file's.
+        preprocessor = preprocessor_cfg(bgr_to_rgb=False) | {swap: True}
+        image = self.model(0.5, data_preprocessor=preprocessor).test_step(batch(size, n=1))[0].sr_img.data
         assert image.shape == (3, *size)
         torch.testing.assert_close(image, torch.tensor([120.0, 135.0, 150.0]).view(3, 1, 1).expand_as(image))
 
@@ -667,6 +683,13 @@ class TestErrors:
         model.backbone.stem.append(layer)
         with pytest.raises(ValueError, match='Images of 2x2 pixels are too small for this network'):
             losses(model, batch((2, 2)))
+
+    def test_a_network_of_multiples(self):
+        head = head_cfg('FCNHead', in_channels=4, in_index=4)
+        model = build(model_cfg(dsrl=False, head=head) | dict(backbone=dict(type='UNet', base_channels=4)))
+        message = r'reads 25x32 of images of 50x64 pixels .* multiples of 16: sides of images must be multiples of 32\.'
+        with pytest.raises(ValueError, match=message):
+            losses(model, batch((50, 64)))
 
     @pytest.mark.parametrize('head', ['PSPHead', 'DepthwiseSeparableASPPHead'])
     def test_batch_norm_on_one_pixel_of_one_image(self, head):

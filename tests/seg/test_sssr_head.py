@@ -22,6 +22,8 @@ from toy import (
     spread_weights,
 )
 
+from dsrl_mm.seg.head_wrapper import check_wrappable
+
 UPSAMPLERS = [
     dict(type='DeconvUpsampler', channels=8),
     dict(type='DeconvUpsampler', channels=8, factors=(2, 2)),
@@ -125,6 +127,7 @@ class TestResidual:
         base, _, residual = head.parts(inputs)
         assert torch.equal(head.upsampler.predict(hidden), residual)
         assert hidden.shape == (2, 8, 6, 8)
+        assert hidden.requires_grad and logits.requires_grad  # it teaches what it compares
         assert torch.equal(logits, F.interpolate(base, (6, 8), mode='bilinear') + residual)
 
     def test_reads_features_before_dropout(self):
@@ -242,6 +245,11 @@ class TestRefuses:
         assert reason in str(error.value)
         assert 'model.decode_head.decode_head' in str(error.value)
 
+    @pytest.mark.parametrize('step', ['cls_seg', 'loss', 'loss_by_feat', 'predict', 'predict_by_feat'])
+    def test_steps_that_it_takes_over(self, step):
+        with pytest.raises(TypeError, match=f'SSSRHead cannot wrap Own: it has a {step} of its own'):
+            check_wrappable(type('Own', (FCNHead,), {step: lambda self: None}))
+
     def test_cascades(self):
         with pytest.raises(TypeError, match='SSSRHead cannot wrap Sequential: it is no BaseDecodeHead'):
             MODELS.build(dict(type='SSSRHead', decode_head=[head_cfg('FCNHead'), head_cfg('OCRHead', ocr_channels=8)]))
@@ -268,6 +276,10 @@ class TestStockCheckpoint:
         assert all(name.startswith('upsampler.') for name in result.missing_keys)
         for name, tensor in stock.state_dict().items():
             assert torch.equal(head.decode_head.state_dict()[name], tensor), name
+
+    def test_a_checkpoint_of_other_parts_is_no_stock_heads(self, log):
+        MODELS.build(sssr_cfg()).adopt_stock_checkpoint({'backbone.weight': torch.zeros(1)}, 'decode_head.')
+        assert log == []
 
     def test_a_checkpoint_of_its_own_is_taken_as_it_is(self):
         head, twin = (spread_weights(MODELS.build(sssr_cfg()), seed) for seed in (0, 1))
@@ -315,6 +327,7 @@ class TestSkip:
         ('index', 'channels', 'message'),
         [
             (4, CHANNELS[0], 'the head is given 4 feature maps'),
+            (-5, CHANNELS[0], 'the head is given 4 feature maps'),
             (0, CHANNELS[0] + 1, f'in_channels={CHANNELS[0] + 1}. asks for features that do not exist'),
             (1, CHANNELS[1], r'enlarge the features to \(6, 8\), but the early feature map is \(3, 4\)'),
         ],

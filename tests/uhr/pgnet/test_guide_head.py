@@ -48,3 +48,10 @@ def test_losses_are_those_of_the_mask_on_the_attentions_grid(ignore_index):
 def test_options():
     assert any(isinstance(layer, nn.GroupNorm) for layer in head(norm_cfg=GN).cam.modules())
     assert head().threshold == 0.5
+
+
+def test_weights_start_as_the_authors():
+    module = build(dict(type='AttentionGuideHead'))
+    module.init_weights()
+    assert module.cnn_seg.weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.1)  # Kaiming, of a normal
+    assert not module.cnn_seg.bias.any()
