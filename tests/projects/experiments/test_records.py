@@ -40,16 +40,17 @@ def test_logs_of_several_sessions(tmp_path):
 
     assert read_log(tmp_path).index[-1] == 0
     trained = [
-        dict(loss=float(step), **{'sr.loss_fa': 0.5}, time=step / 10, data_time=0.1, step=step) for step in (1, 2, 3)
+        dict(loss=step / 10, **{'sr.loss_fa': 0.5}, time=step / 100, data_time=0.1, step=step) for step in (10, 20, 30)
     ]
-    write('20260101', *trained, dict(mIoU=40.0, step=3))
-    write('20260102', dict(loss=7.0, time=0.2, step=3), dict(mIoU=45.0, step=3), rest='{"loss": 1.0, "st')
+    for session, time in (('20260103', 0.2), ('20260101', 9.0), ('20260102', 8.0)):  # in no order
+        write(session, dict(loss=35 * time, time=time, step=30), dict(mIoU=45.0, step=30), rest='{"loss": 1.0, "st')
+    write('20260100', *trained, dict(mIoU=40.0, step=30))
     log = read_log(tmp_path)
-    assert log.index[-1] == 3 and log.loc[3, 'loss'] == 7.0 and log.memory.isna().all()
+    assert log.index[-1] == 30 and log.loc[30, 'loss'] == 7.0 and log.memory.isna().all()
     told = course(log, points=2)
-    assert told['curve'] == [(3, 45.0)]
-    assert told['losses'] == {'iteration': [1, 3], 'loss': [1.0, 7.0], 'sr.loss_fa': [0.5, 0.5]}
-    assert told['train_seconds'] == pytest.approx(3 * 0.2)
+    assert told['curve'] == [(30, 45.0)]
+    assert told['losses'] == {'iteration': [10, 30], 'loss': [1.0, 7.0], 'sr.loss_fa': [0.5, 0.5]}
+    assert told['train_seconds'] == pytest.approx(30 * 0.2)
     append(tmp_path / 'x.jsonl', told)  # JSON can hold it
     assert course(read_log(tmp_path / 'short'))['losses'] == {'iteration': [], 'loss': []}  # nothing was logged
 

@@ -5,7 +5,8 @@ import pytest
 from mmcv.transforms import BaseTransform
 from mmengine.config import Config
 from mmengine.fileio import BaseStorageBackend, register_backend
-from mmseg.registry import TRANSFORMS
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS, TRANSFORMS
 from PIL import Image, ImageFile
 from toy import auxiliary_head_cfg, head_cfg, model_cfg
 from toy_data import write_camvid, write_config
@@ -17,6 +18,7 @@ from dsrl_mm.seg.task import SegTask
 
 ORIENTATION = 0x0112  # the EXIF tag
 SAMPLER = dict(type='DefaultSampler', shuffle=False)
+CE = dict(type='CrossEntropyLoss')
 
 
 @pytest.fixture
@@ -52,9 +54,10 @@ def test_sizes_must_agree(pair):
 
 def test_a_photo_taken_upright_has_the_size_it_is_shown_with(pair):
     exif = Image.Exif()
-    exif[ORIENTATION] = 6
-    Image.new('RGB', (8, 12)).save(pair[0], exif=exif)
-    check_pair(*pair)
+    for turned in (5, 6, 7, 8):
+        exif[ORIENTATION] = turned
+        Image.new('RGB', (8, 12)).save(pair[0], exif=exif)
+        check_pair(*pair)
     exif[ORIENTATION] = 3
     Image.new('RGB', (8, 12)).save(pair[0], exif=exif)
     with pytest.raises(ValueError, match='is 8x12. Labels must'):
@@ -197,13 +200,16 @@ class ColorsToIds(BaseTransform):
         return results
 
 
-def test_color_labels_pass_if_a_transform_makes_them_ids(tmp_path):
+@pytest.mark.parametrize('nested', [False, True])
+def test_color_labels_pass_if_a_transform_makes_them_ids(tmp_path, nested):
     write_camvid(tmp_path, train=1, val=1)
-    Image.new('RGB', (64, 48), 'blue').save(tmp_path / 'labels/train/train_0.png')
+    Image.new('RGB', (64, 48), (255, 0, 99)).save(tmp_path / 'labels/train/train_0.png')
     cfg = config(tmp_path)
     with pytest.raises(ValueError, match='train_0.png is a color image'):
         check_data(cfg, ('train',))
-    cfg.train_dataloader.dataset.pipeline.insert(2, dict(type='ColorsToIds'))
+    step = dict(type='ColorsToIds')
+    step = dict(type='RandomApply', transforms=[step], prob=1.0) if nested else step
+    cfg.train_dataloader.dataset.pipeline.insert(2, step)
     check_data(cfg, ('train',))
 
 
@@ -213,8 +219,15 @@ def test_sizes_may_differ_if_the_pipeline_makes_them_equal(tmp_path):
     cfg = config(tmp_path)
     with pytest.raises(ValueError, match='is 32x24 pixels, but its image'):
         check_data(cfg, ('train',))
-    cfg.train_dataloader.dataset.pipeline.insert(2, dict(type='Resize', scale=(64, 48), keep_ratio=False))
+    resize = dict(type='Resize', scale=(32, 48), keep_ratio=False)
+    cfg.train_dataloader.dataset.pipeline.insert(2, resize)
     check_data(cfg, ('train',))
+    # Evaluated labels have the size of the file, whatever the network reads.
+    load, annotations, *_, pack = cfg.train_dataloader.dataset.pipeline
+    resize['scale'] = (32, 24)
+    cfg.val_dataloader = dict(dataset=dict(cfg.train_dataloader.dataset, pipeline=[load, resize, annotations, pack]))
+    with pytest.raises(ValueError, match='is 32x24 pixels, but its image'):
+        check_data(cfg, ('val',))
 
 
 @register_backend('files_of_a_dict')
@@ -261,15 +274,20 @@ def test_images_left_out_are_counted(tmp_path, log):
     (folder / 'train_0.png').rename(folder / 'train_0.PNG')
     (folder / 'train_1.png').unlink()
     (folder / 'train_1.png').symlink_to('gone.png')
+    (tmp_path / 'more').mkdir()
+    (tmp_path / 'more/x.tif').touch()
+    (folder / 'link').symlink_to(tmp_path / 'more')
     check_data(config(tmp_path), ('train',))
-    assert any('2 image files are left out, such as' in line and 'train_0.PNG' in line for line in log)
+    assert any('3 image files are left out, such as' in line and f'{folder}/' in line for line in log)
 
 
 def test_images_of_more_bits_than_are_loaded_are_reported(tmp_path, log):
-    write_camvid(tmp_path, train=1, val=1)
-    Image.fromarray((np.arange(48 * 64) + 1000).astype(np.uint16).reshape(48, 64)).save(
-        tmp_path / 'images/train/train_0.png'
-    )
+    file = write_camvid(tmp_path, train=1, val=1) / 'images/train/train_0.png'
+    values = np.arange(48 * 64).reshape(48, 64)
+    Image.fromarray((20 * values).astype(np.uint16)).save(file)  # up to 61420
+    check_data(config(tmp_path), ('train',))
+    assert not any('16-bit' in line for line in log)
+    Image.fromarray((values + 1000).astype(np.uint16)).save(file)
     check_data(config(tmp_path), ('train',))
     # 1000 // 256 = 3 to 4071 // 256 = 15
     assert any('16-bit values up to 4071, but is loaded with 8 bits: 13 gray levels remain' in line for line in log)
@@ -301,17 +319,33 @@ def test_classes_are_no_string(tmp_path):
     cfg.train_dataloader.dataset.metainfo = dict(classes='water')
     with pytest.raises(ValueError, match=r"the string 'water', which counts as 5 classes.*\('water',\)"):
         check_data(cfg, ('train',))
+    (tmp_path / 'names.txt').write_text('\n'.join('abcdefghijk'))
+    names = dict(type='BaseSegDataset', img_suffix='.png', metainfo=dict(classes=str(tmp_path / 'names.txt')))
+    cfg.train_dataloader.dataset.update(names)
+    check_data(cfg, ('train',))
 
 
-@pytest.mark.parametrize('sigmoid', [False, True])
-def test_one_channel_needs_a_sigmoid(tmp_path, sigmoid):
+@MODELS.register_module()
+class OwnHead(BaseModule):
+    """A head of another kind, whose loss nobody knows."""
+
+
+@pytest.mark.parametrize(
+    ('head', 'classes', 'passes'),
+    [
+        (head_cfg('FCNHead', num_classes=2, out_channels=1, loss_decode=CE), 'ab', False),
+        (head_cfg('FCNHead', num_classes=2, out_channels=1, loss_decode=CE | dict(use_sigmoid=True)), 'ab', True),
+        (head_cfg('FCNHead', num_classes=1), 'a', False),
+        (dict(type='OwnHead', num_classes=1), 'a', True),
+    ],
+    ids=['softmax', 'sigmoid', 'one class', 'own'],
+)
+def test_one_channel_needs_a_sigmoid(tmp_path, head, classes, passes):
     data = write_camvid(tmp_path, train=1, val=1)
     Image.fromarray(np.arange(48 * 64).reshape(48, 64).astype(np.uint8) % 2).save(data / 'labels/train/train_0.png')
-    loss = dict(type='CrossEntropyLoss', use_sigmoid=sigmoid)
-    head = head_cfg('FCNHead', num_classes=2, out_channels=1, loss_decode=loss)
     cfg = config(data, decode_head=head)
-    cfg.train_dataloader.dataset.update(type='BaseSegDataset', img_suffix='.png', metainfo=dict(classes=('a', 'b')))
-    if sigmoid:
+    cfg.train_dataloader.dataset.update(type='BaseSegDataset', img_suffix='.png', metainfo=dict(classes=[*classes]))
+    if passes:
         check_data(cfg, ('train',))
     else:
         with pytest.raises(ValueError, match='model.decode_head has one output channel.*use_sigmoid=True'):

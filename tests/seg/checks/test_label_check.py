@@ -55,6 +55,22 @@ def test_another_shape_is_refused(runner, shape):
         check(runner, data)
 
 
+def test_one_channel_tells_two_classes():
+    loss = dict(type='CrossEntropyLoss', use_sigmoid=True)
+    runner = SimpleNamespace(model=build(model_cfg(False, head_cfg('FCNHead', num_classes=1, loss_decode=loss))))
+    check(runner, batch(classes=2))
+    with pytest.raises(ValueError, match=r'holds the class ids \[2\]'):
+        check(runner, batch(classes=3))
+
+
+def test_sizes_may_differ_within_what_they_are_padded_to(runner):
+    tall, wide = batch((48, 40), n=1), batch((40, 64), n=1)
+    check(runner, {key: tall[key] + wide[key] for key in tall})
+    wider = batch((40, 65), n=1)
+    with pytest.raises(ValueError, match=r'differ in size, also padded to .*size=\(48, 64\).* is 65x48'):
+        check(runner, {key: tall[key] + wider[key] for key in tall})
+
+
 def start(void: int, auxiliary: int, padding: int) -> None:
     model = build(
         model_cfg(
@@ -119,6 +135,7 @@ def test_masks_painted_in_0_and_255_are_recognized(log):
     [
         ([0, 1, 2], ('a', 'b'), ', or reduce_zero_label=True where 0 means unlabeled.'),
         ([0, 1, 3], ('a', 'b'), 'num_classes.'),
+        ([1, 1, 2], ('a', 'b'), 'num_classes.'),  # nothing is 0
         ([0, 1], ('a',), "the background is a class, too, as in classes=('background', 'object')."),
     ],
 )
@@ -130,7 +147,19 @@ def test_a_remedy_does_no_harm(labels, classes, remedy):
 
 def test_ids_may_be_negative_and_large(log):
     sampled([-1, 0, 1, 2**40], ignored=(-1, 2**40))
-    assert log == ['train: of the pixels of 1 labels, 50.0% are void']
+    sampled([1, 0, 1, 2**40], ignored=(2**40,))
+    assert log == [f'train: of the pixels of 1 labels, {void}% are void' for void in (50.0, 25.0)]
+
+
+@pytest.mark.parametrize(('classes', 'lacking'), [('abcdefghijk', 'k'), ('abcdefghijkl', 'k and 1 more')])
+def test_ten_classes_are_named(log, classes, lacking):
+    sampled([0], classes=tuple(classes))
+    assert log[0].endswith(f'no pixel is of class b, c, d, e, f, g, h, i, j, {lacking}')
+
+
+def test_a_class_that_is_ignored_is_lacking(log):
+    sampled([0, 1], ignored=(1,))
+    assert log == ['train: of the pixels of 1 labels, 50.0% are void, and no pixel is of class object']
 
 
 @pytest.mark.parametrize('hook', ['val', 'test'])
@@ -138,11 +167,15 @@ def test_evaluated_labels_are_checked(hook):
     evaluator = SimpleNamespace(metrics=[SimpleNamespace(ignore_index=7)], dataset_meta=dict(classes=('a', 'b')))
     runner = SimpleNamespace(**{f'{hook}_evaluator': evaluator})
     sample = batch()['data_samples'][0]
-    sample.gt_sem_seg = PixelData(data=torch.tensor([[[0, 1, 7]]]))
+    sample.gt_sem_seg = PixelData(data=torch.tensor([[[0, 7, 7]]]))
     sample.set_metainfo(dict(seg_map_path='labels/0.png'))
     check = getattr(LabelCheckHook(), f'before_{hook}_iter')
     check(runner, 0, dict(data_samples=[sample]))
     check(runner, 0, dict(data_samples=[[sample, sample]]))  # test-time augmentation
     sample.gt_sem_seg.data[0, 0, 2] = 255
-    with pytest.raises(ValueError, match=r'^labels/0.png: holds the class ids \[255\].* and ignores 7'):
-        check(runner, 0, dict(data_samples=[sample]))
+    for samples in ([sample], [[sample, sample]]):
+        with pytest.raises(ValueError, match=r'^labels/0.png: holds the class ids \[255\].* and ignores 7'):
+            check(runner, 0, dict(data_samples=samples))
+    evaluator.metrics = [SimpleNamespace()]  # which ignores nothing itself
+    sample.gt_sem_seg.data[0, 0, 1] = 255
+    check(runner, 0, dict(data_samples=[sample]))
