@@ -57,6 +57,8 @@ class TestStartsAtTheStockHead:
         inner = (slice(None), slice(None), slice(0, 1 - factor), slice(0, 1 - factor))
         torch.testing.assert_close(got[inner], expected[inner], rtol=0, atol=1e-3)
         assert got.shape == expected.shape
+        ones = torch.ones_like(plane(coarse))
+        torch.testing.assert_close(head.enlarge(ones), torch.ones_like(expected))  # the border is repeated
 
     @pytest.mark.parametrize('upsampler', UPSAMPLERS, ids=str)
     def test_residual_is_zero_also_after_init_weights(self, upsampler):
@@ -127,6 +129,7 @@ class TestIsAStockHead:
         target = torch.stack([sample.gt_fields.heatmaps for sample in data['data_samples']])
         assert got['loss_kpt'] == torch.nn.functional.mse_loss(heatmaps, target)
         assert set(got) == {'loss_kpt', 'acc_pose'}
+        assert hidden.requires_grad and heatmaps.requires_grad  # FA teaches what it compares
         assert hidden.shape == (2, 6, 32, 16) and heatmaps.shape == (2, KEYPOINTS, 32, 16)
         assert head.loss(features, data['data_samples'], {}) == got
 
