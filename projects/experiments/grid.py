@@ -53,6 +53,17 @@ class Grid:
             raise ValueError(f'rows must have different ids, got {[row.id for row in self.rows]}')
 
 
+class _Loader(yaml.SafeLoader):
+    """Loader that refuses a key given twice, such as the title of a copied row. YAML would keep the last one."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        keys = [key.value for key, _ in node.value]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise ValueError(f'{twice[0]!r} is given twice')
+        return node
+
+
 def load_grid(path: str | Path) -> Grid:
     """Read a grid from a YAML file, whose keys are those of :class:`Grid`; ``rows`` maps titles to :class:`Row`.
 
@@ -61,7 +72,7 @@ def load_grid(path: str | Path) -> Grid:
     """
     where = path
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
+        values = yaml.load(Path(path).read_text(encoding='utf-8'), _Loader)
         rows = values.get('rows') if isinstance(values, dict) else None
         if not rows or not isinstance(rows, dict):
             raise ValueError(f'rows must map titles to mappings, got {rows!r}')

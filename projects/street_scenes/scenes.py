@@ -56,9 +56,8 @@ def _place_traffic(painter: Painter, side: int, kerb: float) -> list[_Thing]:
     for z in cyclists:
         x, turn = side * (kerb - 2.65), rng.choice((-1, 1)) * rng.uniform(0.1, 0.5)
         things.append((z, partial(street.paint_rider, painter, x, z, turn)))
-    for z in np.arange(
-        rng.uniform(7, 13), 65, 6.2
-    ):  # parked, but not next to a cyclist, whose depth could not be ordered
+    # Parked, but not next to a cyclist, whose depth could not be ordered.
+    for z in np.arange(rng.uniform(7, 13), 65, 6.2):
         if rng.random() < share and not ((cyclists > z) & (cyclists < z + 5.2)).any():
             things.append((z, partial(street.paint_car, painter, side * (kerb - 1.1), z, oncoming)))
     for z in np.cumsum(rng.uniform(8, 30, 3)) + 6:

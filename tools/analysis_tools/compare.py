@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from dsrl_mm.apis.compare import add_models, compare_models, quiet, read_models, to_markdown
-from dsrl_mm.engine.arguments import run
+from dsrl_mm.engine.arguments import positive, run
 
 __all__ = ['main']
 
@@ -14,7 +14,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     add_models(parser)
     parser.add_argument('--out', default='work_dirs/comparison', help='folder for the table and the picture')
-    parser.add_argument('--pictures', type=int, default=3, help='rows of the picture')
+    parser.add_argument('--pictures', type=positive, default=3, help='rows of the picture')
     args = parser.parse_args(argv)
     quiet()
     print('\n' + to_markdown(compare_models(read_models(args), args.out, args.pictures)))

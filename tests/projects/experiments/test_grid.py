@@ -53,6 +53,7 @@ def test_mistakes_are_named(tmp_path, keys, message):
         (b'- a', 'rows must map titles to mappings, got None'),
         (b'rows: {}', 'rows must map titles to mappings, got {}'),
         (b'rows: {a: ', '(?s:.)* line 1, column 11'),
+        (b'rows: {a: {id: b}, a: {id: c}}', "'a' is given twice"),
         (b'\xff\x00', "'utf-8' codec can't decode"),
     ],
 )
