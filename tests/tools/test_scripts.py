@@ -18,7 +18,9 @@ def test_says_how_it_is_used(script, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(sys, 'argv', [str(script), '--help'])
     with suppress(SystemExit):
         runpy.run_path(str(script), run_name='__main__')
-    assert f'usage: {script.name}' in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f'usage: {script.name}' in told
+    assert not {'Args:', 'Returns:', 'Raises:'} & {*told.split()}  # which are for those who read the code
 
 
 @pytest.mark.parametrize('script', SCRIPTS, ids=lambda path: path.stem)

@@ -111,12 +111,13 @@ def test_what_only_a_real_training_finds_comes_before_any(call, monkeypatch):
 
 
 def test_unknown_rows_and_seeds_are_refused(call, begun, capsys):
-    for options in (('--only', 'c'), ('--seeds', '5')):
+    for options in (('--only', 'c'), ('--seeds', '5'), ('--jobs', '0')):
         with pytest.raises(SystemExit):
             call(*options)
     errors = capsys.readouterr().err
     assert "the grid has no {'c'}; it has seeds [0, 1] and rows ['a', 'a', 'b', 'b']" in errors
     assert 'the grid has no {5}; ' in errors
+    assert '--jobs: 0 is less than 1' in errors
 
 
 def test_a_run_that_was_begun_with_another_config_is_refused(call, tmp_path, begun):
