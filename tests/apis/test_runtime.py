@@ -6,7 +6,7 @@ import torch
 import toy
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from toy import batch, build, model_cfg, preprocessor_cfg, spread_weights
+from toy import batch, build, head_cfg, model_cfg, preprocessor_cfg, spread_weights
 from uhr.toy_isd import isd_cfg
 
 from dsrl_mm.apis import ExportOptions, Runtime, load_runtime, save_deploy
@@ -22,6 +22,7 @@ class TestRefusals:
         [
             ({}, np.zeros((1, 3, 24, 32)), r'\(B, C, H, W\) of 3 channels and type float32, not .* of float64'),
             ({}, np.zeros((1, 1, 24, 32), np.float32), 'of 3 channels'),
+            ({}, np.zeros((1, 3, 24, 32, 1), np.float32), r'not \(1, 3, 24, 32, 1\) of float32'),
             (dict(input='uint8'), np.zeros((1, 3, 24, 32), np.uint8), r'\(B, H, W, C\) of 3 channels'),
             ({}, np.zeros((2, 3, 24, 32), np.float32), 'one image at a time, not 2.*--dynamic'),
             ({}, np.zeros((1, 3, 24, 33), np.float32), '24x32 pixels .*, not 24x33'),
@@ -122,6 +123,21 @@ class TestInPlaceOfTheModel:
         use_runtime(other, of_network(Network(model), META | dict(size=list(toy.SIZE), batch=None)))
         assert torch.equal(other.test_step(batch())[0].pred_sem_seg.data, expected)
         assert len(expected.unique()) > 1
+
+    def test_files_read_the_bytes_of_the_image(self):
+        model, seen = build(model_cfg(dsrl=False, head='FCNHead')).eval(), []
+        meta = META | dict(input='uint8', size=list(toy.SIZE), output='mask')
+        use_runtime(model, Runtime(meta, lambda images: seen.append(images) or images[..., 0] % 5))
+        model.test_step(batch(n=1))
+        image = batch(n=1)['inputs'][0].flip(0).permute(1, 2, 0)  # R, G, B
+        assert torch.equal(torch.from_numpy(seen[0][0]), image)
+
+    def test_masks_of_one_channel(self):
+        loss = dict(type='CrossEntropyLoss', use_sigmoid=True)
+        model = build(model_cfg(False, head_cfg('FCNHead', num_classes=2, out_channels=1, loss_decode=loss))).eval()
+        mask = torch.randint(2, (1, *toy.SIZE))
+        use_runtime(model, Runtime(META | dict(size=list(toy.SIZE), output='mask'), lambda _: mask.numpy()))
+        assert torch.equal(model.test_step(batch(n=1))[0].pred_sem_seg.data.long(), mask)
 
     def test_of_another_number_of_classes(self):
         model = build(model_cfg(dsrl=False, head='FCNHead')).eval()

@@ -41,6 +41,8 @@ def test_backend_writes_what_it_is_given(tmp_path):
     backend.put(b'second', str(tmp_path / 'new' / 'folder' / 'x.pth'))
     assert backend.get(tmp_path / 'new' / 'folder' / 'x.pth') == b'second'
     assert [path.name for path in tmp_path.rglob('*.*')] == ['x.pth']
+    (tmp_path / 'plain').touch()
+    assert (tmp_path / 'new/folder/x.pth').stat().st_mode == (tmp_path / 'plain').stat().st_mode  # others may read it
 
 
 def test_backend_writes_into_the_current_folder(tmp_path, monkeypatch):
@@ -250,9 +252,10 @@ def test_backend_can_be_chosen(tmp_path, writes, request):
     assert SafeCheckpointHook().backend_args == dict(backend='AtomicLocalBackend')
 
 
-def test_a_full_disk_names_the_folder(tmp_path, monkeypatch):
+@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_names_the_folder(tmp_path, monkeypatch, number):
     def full(fd):
-        raise OSError(errno.ENOSPC, 'No space left on device')
+        raise OSError(number, 'No space left on device')
 
     monkeypatch.setattr(os, 'fsync', full)
     with pytest.raises(OSError, match=rf'{tmp_path}: x\.pth \(0 MiB\) was not written'):
@@ -307,20 +310,22 @@ def save(file, iteration, **meta):
 def test_the_newest_checkpoint_is_resumed_whatever_the_note_says(tmp_path, note):
     if note is not None:
         (tmp_path / 'last_checkpoint').write_text(note)
-    for name in ('iter_8.pth', 'iter_12.pth', 'best_mIoU_iter_16.pth'):
+    others = ('best_mIoU_iter_16.pth', 'iter_16_pth', 'iter_16.pth.a1b2.partial', 'epoch_16.pth')
+    for name in ('iter_8.pth', 'iter_12.pth', *others):
         save(tmp_path / name, 1)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     assert last_checkpoint(config(tmp_path)) == tmp_path / 'iter_12.pth'
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before  # other processes look, too
 
 
-def test_the_newest_that_can_be_read_is_resumed(tmp_path):
+def test_the_newest_that_can_be_read_is_resumed(tmp_path, log):
     assert last_checkpoint(config(tmp_path)) is None
     for iteration in (8, 12, 16):
-        save(tmp_path / f'iter_{iteration}.pth', iteration)
+        save(tmp_path / f'iter_{iteration}.pth', iteration, time='20260101_000000')
     (tmp_path / 'iter_12.pth').write_bytes(b'')
     (tmp_path / 'iter_16.pth').write_bytes((tmp_path / 'iter_16.pth').read_bytes()[:-1])
     assert last_checkpoint(config(tmp_path)) == tmp_path / 'iter_8.pth'
+    assert [number for line in log for number in ('12', '16') if f'iter_{number}.pth' in line] == ['16', '12']
     (tmp_path / 'iter_8.pth').write_bytes(b'')
     with pytest.raises(ValueError, match='none of the 3 checkpoints .* can be read, such as iter_16.pth'):
         last_checkpoint(config(tmp_path))
@@ -343,6 +348,14 @@ def test_checkpoints_of_an_earlier_training_in_the_same_folder_are_not_resumed(t
     for iteration, time in ((8, '20260102_000000'), (12, '20260101_235959'), (4, '20260101_000000')):
         save(tmp_path / f'iter_{iteration}.pth', iteration, time=time)  # in MMEngine's form
     assert last_checkpoint(config(tmp_path)) == tmp_path / 'iter_8.pth'
+
+
+def test_checkpoints_of_epochs_hold_all_gradients(tmp_path):
+    for epoch in (1, 2):
+        save(tmp_path / f'epoch_{epoch}.pth', 5 * epoch)
+    cfg = config(tmp_path, accumulative_counts=4)
+    cfg.default_hooks.checkpoint = {}  # MMEngine counts epochs by default
+    assert last_checkpoint(cfg) == tmp_path / 'epoch_2.pth'
 
 
 def test_remote_storage_is_not_searched_for_checkpoints(tmp_path):
