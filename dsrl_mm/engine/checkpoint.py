@@ -173,7 +173,7 @@ class SafeCheckpointHook(CheckpointHook):
         if counts == 1:
             return super().every_n_train_iters(runner, n, start)
         reached = [(number - start) // n for number in (iterations, iterations - counts)] if n > 0 else [0, 0]
-        return iterations % counts == 0 and iterations >= start + n and reached[0] > reached[1]
+        return iterations % counts == 0 and iterations >= start and reached[0] > reached[1]
 
     def before_train(self, runner) -> None:
         """Remove what a kill left: files that were being written, and checkpoints beyond ``max_keep_ckpts``."""

@@ -58,6 +58,13 @@ def test_canvases_of_the_files_size(inferencer, trained, eager, argmax):
         assert found.draw(image, prediction).shape == (48, 64, 3)
 
 
+def test_entrance_is_the_files(inferencer, trained):
+    inferencer(*trained, size=(48, 64))
+    exported.ExportedPredictor('deploy.pt2', 'canvas')
+    with pytest.raises(ValueError, match="deploy.pt2 was exported for the entrance 'canvas', not 'low-res'"):
+        exported.ExportedPredictor('deploy.pt2', 'low-res')
+
+
 def test_without_names_and_colors(inferencer, trained, tmp_path):
     torch.save(torch.load(trained[1], weights_only=True)['state_dict'], tmp_path / 'bare.pth')
     found = inferencer(trained[0], tmp_path / 'bare.pth', size=(48, 64))

@@ -7,6 +7,7 @@ import shutil
 import signal
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -289,6 +290,23 @@ def test_accumulated_gradients_are_used_before_a_checkpoint(tmp_path, request):
     toy.optim_wrapper['accumulative_counts'] = 3
     toy.train()
     assert checkpoints(tmp_path) == {'iter_3.pth': 3, 'iter_6.pth': 6, 'iter_8.pth': 8}  # the last is the result
+
+
+@pytest.mark.parametrize(
+    ('counts', 'interval', 'start', 'expected'),
+    [
+        (1, 7, 0, [7, 14]),
+        (3, 7, 0, [9, 15]),  # the first multiples of 3 from 7 and 14 on
+        (3, 2, 0, [3, 6, 9, 12, 15]),
+        (3, 4, 9, [9, 15]),  # from 9 and 13 on, none before save_begin=9
+        (3, 7, 5, [6, 12]),
+        (3, -1, 0, []),
+    ],
+)
+def test_a_checkpoint_is_due_once_gradients_are_used(counts, interval, start, expected):
+    hook, wrapper = SafeCheckpointHook(), SimpleNamespace(_accumulative_counts=counts)
+    runners = [SimpleNamespace(optim_wrapper=wrapper, iter=i) for i in range(16)]
+    assert [runner.iter + 1 for runner in runners if hook.every_n_train_iters(runner, interval, start)] == expected
 
 
 def config(folder, accumulative_counts=1, **hook):

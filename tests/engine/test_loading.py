@@ -184,6 +184,16 @@ class TestAnotherArchitecture:
         with pytest.raises(ValueError, match=message):
             load_checkpoint(model, str(tmp_path / 'vit.pth'))
 
+    def test_without_any_tensor_of_the_model(self):
+        with pytest.raises(ValueError, match=r'belongs to another architecture.*0 are in it only \(none\)'):
+            build(with_backbone('R18')).load_state_dict({'weight': torch.zeros(1)}, strict=False)
+
+    def test_a_head_alone_is_none(self):
+        model, other = build(with_backbone('R18')), build(with_backbone('R18'), seed=1)
+        weights = {name: value for name, value in other.state_dict().items() if name.startswith('decode_head.')}
+        model.load_state_dict(weights, strict=False)
+        assert torch.equal(model.decode_head.conv_seg.weight, weights['decode_head.conv_seg.weight'])
+
     def test_a_backbone_short_of_a_stage_is_none(self, tmp_path, log):
         cfg = model_cfg(dsrl=False, head=head_cfg('FCNHead', in_channels=32, in_index=2))
         three = dict(num_stages=3, strides=(1, 2, 1), dilations=(1, 1, 2), out_indices=(0, 1, 2))
@@ -314,6 +324,13 @@ class TestClasses:
     def test_another_order_is_refused(self):
         with pytest.raises(ValueError, match=r"a\.pth was trained on the classes \['road', 'pole', 'rider'\], but .*"):
             check_classes(self.META, ['rider', 'pole', 'road'], 'a.pth')
+
+    def test_the_hook_asks_the_test_set(self):
+        model, dataset = build(model_cfg()), SimpleNamespace(metainfo=dict(classes=('pole', 'road', 'rider')))
+        loop = SimpleNamespace(dataloader=SimpleNamespace(dataset=dataset))
+        runner = SimpleNamespace(model=model, _load_from='a.pth', _test_loop=loop)
+        with pytest.raises(ValueError, match=r"a\.pth was trained on the classes \['road', 'pole', 'rider'\]"):
+            CompleteCheckpointHook().after_load_checkpoint(runner, dict(state_dict=model.state_dict(), meta=self.META))
 
     @pytest.mark.parametrize('classes', [None, ['road', 'pole', 'rider'], ['Straße', 'Mast', 'Radfahrer'], ['road']])
     def test_others_pass(self, classes):

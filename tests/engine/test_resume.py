@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from mmengine.dataset import DefaultSampler
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 from torch.utils.data import DataLoader
 
@@ -29,6 +30,21 @@ def test_augmentations_differ_between_processes_whose_workers_do_not_know_their_
     second = iterator('InfiniteSampler')
     monkeypatch.undo()  # as in a worker that is not forked
     assert next(second) != next(iterator('InfiniteSampler'))
+
+
+def test_order_is_the_wrapped_samplers_and_only_one_pass_begins_late():
+    dataset = Augmented()
+    stock = DefaultSampler(dataset, shuffle=True, seed=0)
+    sampler = ResumableSampler(dataset, dict(type='DefaultSampler', shuffle=True), seed=0)
+    orders = []
+    for epoch in (0, 1):
+        for each in (stock, sampler):
+            each.set_epoch(epoch)
+        orders.append(list(stock))
+        sampler.begin_at(3)
+        for start in (3, 0):
+            assert list(sampler) == [(epoch, i, orders[-1][i]) for i in range(start, 5)]
+    assert orders[0] != orders[1]
 
 
 @pytest.mark.parametrize('sampler', ['InfiniteSampler', 'DefaultSampler'])
