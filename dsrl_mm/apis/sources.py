@@ -71,7 +71,7 @@ def find_sources(source: str | int) -> list[Source]:
     if text.isdecimal() and not Path(text).exists():
         return [Source(int(text), Path(f'camera{text}'), True)]
     if '://' in text:
-        return [Source(text, Path(Path(text).stem or 'stream'), True)]
+        return [Source(text, Path(Path(text).stem), True)]
     path = Path(text)
     if path.is_file():
         return [Source(text, Path(path.stem), path.suffix.lower() not in _IMAGES)]

@@ -14,6 +14,7 @@ def drawn(prediction, opacity=0.5, size=(1, 2)):
 def test_classes_are_blended_with_the_image():
     mask = np.array([[0, 1]], np.uint8)
     assert drawn(Prediction(mask)).tolist() == [[[50, 50, 50], [70, 50, 150]]]  # B, G, R
+    assert (draw_prediction(np.full((1, 2, 3), 100, np.uint8), Prediction(mask), META) == drawn(Prediction(mask))).all()
     assert drawn(Prediction(mask), 0).tolist() == [[[100] * 3] * 2]
     assert drawn(Prediction(mask), 1).tolist() == [[[0, 0, 0], [40, 0, 200]]]
 
@@ -46,8 +47,8 @@ def test_an_object_that_is_the_only_class():
 
 
 def test_keypoints_and_their_links():
-    meta = dict(palette=[[255, 0, 0], [0, 255, 0], [0, 0, 255]], skeleton_links=[(0, 1), (1, 2)])
-    points = np.array([[[5, 20, 0.9], [35, 20, 0.8], [20, 35, 0.1]]], np.float32)
+    meta = dict(palette=[[255, 0, 0], [0, 255, 0], [0, 0, 255]], skeleton_links=[(0, 1), (1, 2), (2, 0)])
+    points = np.array([[[5, 20, 0.9], [35, 20, 0.3], [20, 35, 0.2]]], np.float32)
     image = np.zeros((40, 40, 3), np.uint8)
     picture = draw_prediction(image, Prediction(keypoints=points), meta)
     assert picture[20, 5].tolist() == [0, 0, 255]
@@ -60,6 +61,7 @@ def test_keypoints_and_their_links():
 def test_any_image_becomes_a_picture():
     bands = np.arange(16, dtype=np.uint8).reshape(2, 2, 4)
     assert (to_picture(bands) == bands[..., :3]).all()
+    assert (to_picture(bands[..., 1:3]) == bands[..., 1:2]).all()  # of two bands, the first
     gray = np.array([[0, 1000], [2000, 4000]], np.uint16)
     assert to_picture(gray)[..., 0].tolist() == [[0, 64], [128, 255]]
     assert to_picture(gray).shape == (2, 2, 3)

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from dsrl_mm.apis import sources
 from dsrl_mm.apis.sources import Source, check_whole, count_frames, find_sources, read_video
 
 
@@ -15,8 +16,8 @@ def folder(tmp_path):
     return tmp_path / 'in'
 
 
-def names(sources):
-    return [source.name.as_posix() for source in sources]
+def names(found):
+    return [source.name.as_posix() for source in found]
 
 
 class TestFinding:
@@ -41,6 +42,7 @@ class TestFinding:
 
     def test_one_file(self, folder):
         assert find_sources(folder / 'b.png') == [Source(str(folder / 'b.png'), Path('b'), False)]
+        assert not find_sources(folder / 'a.JPG')[0].is_video
         assert find_sources(folder / 'notes.txt')[0].is_video  # whatever OpenCV says of it
 
     @pytest.mark.parametrize('source', [0, '0'])
@@ -107,7 +109,7 @@ class TestVideo:
         assert [frame.index for frame in frames] == [0, 1, 2, 3, 4]
         assert [round(frame.image.mean() / 50) for frame in frames] == [0, 1, 2, 3, 4]
         assert {frame.fps for frame in frames} == {10}
-        assert frames[3].name == Path('v/000003')
+        assert [frames[i].name for i in (0, 3)] == [Path('v/000000'), Path('v/000003')]
         assert count_frames(video) == 5
 
     def test_stride(self, video):
@@ -115,6 +117,13 @@ class TestVideo:
         assert [frame.index for frame in frames] == [0, 2, 4]
         assert [round(frame.image.mean() / 50) for frame in frames] == [0, 2, 4]
         assert count_frames(video, 2) == 3
+
+    def test_headers_may_estimate(self, video, monkeypatch):
+        monkeypatch.setattr(sources, 'count_frames', lambda _: 5.5)
+        assert len(list(read_video(video))) == 5
+        monkeypatch.setattr(sources, 'count_frames', lambda _: 6)
+        with pytest.raises(ValueError, match='it ends after 5 of the 6 frames'):
+            list(read_video(video))
 
     def test_truncated(self, tmp_path):
         file, rng = tmp_path / 'v.avi', np.random.default_rng(0)
