@@ -31,7 +31,7 @@ def test_options_are_for_every_config(tmp_path, monkeypatch, capsys):
 def test_models_of_the_zoo_keep_their_options(monkeypatch):
     found = {}
     monkeypatch.setattr(tool, 'compare_models', lambda entries, *_: found.update(entries) or {'a': {'mIoU': 50.0}})
-    names = {'small': 'dabnet_camvid_90x120_baseline', 'DSRL': 'dabnet_camvid_early_sssr'}
+    names = {'small': 'dabnet_camvid_baseline_90x120', 'DSRL': 'dabnet_camvid_early_sssr'}
     tool.main([arg for name, model in names.items() for arg in ('--model', name, model)])
     assert [found[name].cfg.model.scale_factor for name in names] == [4, 2]
     assert found['DSRL'].cfg.model.sr_aux is None
