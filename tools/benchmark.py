@@ -80,7 +80,8 @@ def build_runtimes(
     for name in names:
         if name in ('eager', 'compiled'):
             network = Network(model)
-            runtimes[name] = of_network(torch.compile(network) if name == 'compiled' else network, meta)
+            # Not dynamic: a second model's size would else be compiled as a symbol, which takes many minutes.
+            runtimes[name] = of_network(torch.compile(network, dynamic=False) if name == 'compiled' else network, meta)
             continue
         format_, precision = RUNTIMES[name]
         options = ExportOptions([format_], meta['size'], precision=precision, image_dir=calib_dir)
