@@ -65,7 +65,10 @@ class _ByRuntime(Trained):
 def build_runtimes(
     trained: Trained, names: Sequence[str], folder: Path, size: tuple[int, int] | None, calib_dir: Path | None
 ) -> dict[str, Runtime]:
-    """Build a model's runtimes; each takes normalized images of one size and gives logits."""
+    """Build a model's runtimes; each takes normalized images of one size and gives logits.
+
+    A runtime whose file does not compute what PyTorch does, as int8 may, is left out.
+    """
     cfg, low_res = trained.cfg, task_of(trained.cfg).reads_frames(trained.cfg)
     model = build_deploy_model(cfg, trained.checkpoint, low_res)
     meta = dict(
@@ -85,7 +88,11 @@ def build_runtimes(
             continue
         format_, precision = RUNTIMES[name]
         options = ExportOptions([format_], meta['size'], precision=precision, image_dir=calib_dir)
-        files = save_deploy(cfg, trained.checkpoint, folder, low_res, export=options)
+        try:
+            files = save_deploy(cfg, trained.checkpoint, folder, low_res, export=options)
+        except RuntimeError as error:  # hours of other models would be lost
+            print(f'{folder.name}: {name} is left out. {error}')
+            continue
         runtimes[name] = load_runtime(next(file for file in files if file.suffix == FORMATS[format_]))
     return runtimes
 

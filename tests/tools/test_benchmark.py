@@ -29,6 +29,21 @@ def test_accuracy_is_the_checkpoints(tmp_path):
     assert (tmp_path / 'out/benchmark.png').stat().st_size
 
 
+def test_a_runtime_whose_file_is_refused_is_left_out(tmp_path, monkeypatch, capsys):
+    config = toy_data.write_config(tmp_path, toy_data.write_camvid(tmp_path / 'camvid'))
+    checkpoint = tmp_path / 'trained.pth'
+    torch.save(toy.build(read_config(config).model.to_dict()).state_dict(), checkpoint)
+
+    def refuse(*_, **__):
+        raise RuntimeError('The file does not compute what PyTorch does.')
+
+    monkeypatch.setattr(tool, 'save_deploy', refuse)
+    options = ['--runtimes', 'onnx', 'eager', '--repeats', '1', '--size', '24', '32', '--out', str(tmp_path / 'out')]
+    tool.main(['--model', 'DSRL', str(config), str(checkpoint), *options])
+    assert [row['runtime'] for row in json.loads((tmp_path / 'out/benchmark.json').read_text())] == ['eager']
+    assert 'DSRL: onnx is left out. The file does not compute' in capsys.readouterr().out
+
+
 def test_every_runtime_is_given_an_image_of_its_size():
     shapes = {}
 
