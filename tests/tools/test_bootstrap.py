@@ -53,14 +53,14 @@ class Labels(list):
     metainfo = dict(classes=('a', 'b'))
 
 
-@pytest.mark.parametrize('reduced', [False, True])
-def test_pixels_that_are_ignored_and_ids_that_were_reduced(tmp_path, reduced):
+@pytest.mark.parametrize(('reduced', 'root'), [(False, '/images'), (True, '/images'), (False, None)])
+def test_pixels_that_are_ignored_and_ids_that_were_reduced(tmp_path, reduced, root):
     """Truth: 0 0 1 ignored; prediction: 0 1 1 1. Intersections 1 and 1, unions 2 and 2."""
     prediction, truth = EDGES
     sample = SegDataSample(gt_sem_seg=PixelData(data=torch.from_numpy(truth)[None]))
     sample.set_metainfo(dict(img_path='/images/x.jpg', reduce_zero_label=reduced))
     Image.fromarray((prediction + reduced).astype(np.uint8)).save(tmp_path / 'x.png')
-    (found,) = _all_counts(Labels([dict(data_samples=sample)]), '/images', tmp_path, 7)
+    (found,) = _all_counts(Labels([dict(data_samples=sample)]), root, tmp_path, 7)
     assert found[:, :2].tolist() == [[1, 2], [1, 2]]
     assert found[:, 2:].tolist() == boundary_counts(prediction, truth, 2, 0.0075 * 17**0.5, 7).tolist()
 

@@ -33,13 +33,15 @@ def _counts(mask: np.ndarray, truth: np.ndarray, classes: int, ignore_index: int
     return np.concatenate([areas, boundary_counts(mask, truth, classes, tolerance, ignore_index)], 1)
 
 
-def _all_counts(dataset: BaseDataset, images: str, folder: Path, ignore_index: int) -> np.ndarray:
+def _all_counts(dataset: BaseDataset, images: str | None, folder: Path, ignore_index: int) -> np.ndarray:
     """Count the pixels of all images of a folder, whose masks are in another, by the same names: (N, K, 8)."""
     counts = []
     for sample in track(dataset, f'Counting {folder}'):
         sample = sample['data_samples']
         truth = sample.gt_sem_seg.data[0].numpy()
-        file = folder / Path(os.path.relpath(sample.img_path, images)).with_suffix('.png')
+        # As the writer of masks names them.
+        name = os.path.relpath(sample.img_path, images) if images else os.path.basename(sample.img_path)
+        file = folder / Path(name).with_suffix('.png')
         if not file.exists():
             raise FileNotFoundError(f'{file} is missing. Write the masks of this data set: tools/test.py ... --out DIR')
         mask = np.asarray(Image.open(file)).astype(int) - bool(sample.get('reduce_zero_label', False))
