@@ -1,0 +1,16 @@
+# ISDNet on 360x480 of CamVid. Its deep network, DeepLabV3+ with EfficientNet-Lite0, reads 90x120. Starts from ImageNet
+# weights that a package carries, and trains on a CPU.
+_base_ = [
+    '../_base_/models/isdnet_efficientnet_lite0.py',
+    '../_base_/datasets/camvid.py',
+    '../_base_/schedules/adamw_camvid_60e.py',
+    '../_base_/short_runtime.py',
+]
+custom_imports = dict(imports=['dsrl_mm.uhr'])
+model = dict(
+    channels_last=True,  # a quarter faster on CPUs
+    data_preprocessor=dict(size={{_base_.crop_size}}),
+    decode_head=dict(
+        decode_head=dict(num_classes=11, sampler=dict(type='ClassWeightSampler', weights='CamVidDataset'))
+    ),
+)
