@@ -7,7 +7,7 @@ _base_ = [
 ]
 model = dict(
     channels_last=True,  # a tenth faster on CPUs
-    data_preprocessor=dict(size={{_base_.crop_size}}),
+    data_preprocessor=dict(size={{_base_.crop_size}}, test_cfg=dict(size={{_base_.crop_size}})),
     decode_head=dict(
         decode_head=dict(
             num_classes=11, sampler=dict(_delete_=True, type='ClassWeightSampler', weights='CamVidDataset')

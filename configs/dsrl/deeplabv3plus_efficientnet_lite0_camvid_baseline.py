@@ -9,6 +9,6 @@ _base_ = [
 model = dict(
     low_res_labels=True,
     channels_last=True,  # a quarter faster on CPUs
-    data_preprocessor=dict(size={{_base_.crop_size}}),
+    data_preprocessor=dict(size={{_base_.crop_size}}, test_cfg=dict(size={{_base_.crop_size}})),
     decode_head=dict(num_classes=11, sampler=dict(type='ClassWeightSampler', weights='CamVidDataset')),
 )

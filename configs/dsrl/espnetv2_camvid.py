@@ -6,6 +6,6 @@ _base_ = [
     '../_base_/short_runtime.py',
 ]
 model = dict(
-    data_preprocessor=dict(size={{_base_.crop_size}}),
+    data_preprocessor=dict(size={{_base_.crop_size}}, test_cfg=dict(size={{_base_.crop_size}})),
     decode_head=dict(decode_head=dict(num_classes=11)),
 )

@@ -7,6 +7,6 @@ _base_ = [
 ]
 model = dict(
     low_res_labels=True,
-    data_preprocessor=dict(size={{_base_.crop_size}}),
+    data_preprocessor=dict(size={{_base_.crop_size}}, test_cfg=dict(size={{_base_.crop_size}})),
     decode_head=dict(num_classes=11),
 )

@@ -14,7 +14,7 @@ _base_.model.decode_head[0].update(
 )
 _base_.model.decode_head[1].update(in_channels=[64], channels=64, num_classes=11)
 model = dict(
-    data_preprocessor=dict(size={{_base_.crop_size}}),
+    data_preprocessor=dict(size={{_base_.crop_size}}, test_cfg=dict(size={{_base_.crop_size}})),
     backbone=dict(stem_channels=32, base_channels=32, init_cfg=None),
     neck=dict(in_channels=[32, 64, 128, 256], out_channels=64),
     decode_head=_base_.model.decode_head,

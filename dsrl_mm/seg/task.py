@@ -129,8 +129,10 @@ class SegTask(Task):
 def _read_frames(cfg: Config) -> None:
     """Turn a config for canvases into one for low-resolution frames."""
     cfg.model.test_cfg = dict(mode='whole')
-    # Preprocessors that pad test images to the canvas would pad the frames to it, too.
-    (cfg.model.get('data_preprocessor', {}).get('test_cfg') or {}).pop('size', None)
+    # A preprocessor that pads test images to the canvas pads frames to what the network reads of it.
+    padding = cfg.model.get('data_preprocessor', {}).get('test_cfg') or {}
+    if 'size' in padding:
+        padding.size = tuple(-(-side // _scale_factor(cfg)) for side in padding.size)
     pipeline = _inference_pipeline(cfg)
     # The data sets hold canvases, so there is nothing to train or test on.
     for key in [key for key in cfg if key.startswith(('train_', 'val_', 'test_', 'tta_'))]:

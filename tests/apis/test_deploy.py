@@ -53,20 +53,21 @@ class TestConfig:
         deployed = deploy_config(cfg, low_res_input=True).model
         assert deployed.low_res_input is True and deployed.test_cfg == dict(mode='whole')
 
-    def test_frames_are_not_resized_to_the_canvas(self, run, tmp_path):
+    @pytest.mark.parametrize('frame', [FRAME, (16, 30)])
+    def test_frames_are_padded_to_what_is_read_of_the_canvas(self, run, tmp_path, frame):
         cfg, path, _ = run
         resize = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(64, 48)), dict(type='PackSegInputs')]
         cfg.test_pipeline = cfg.tta_pipeline = resize
         cfg.test_dataloader = dict(dataset=dict(pipeline=resize))
         cfg.test_evaluator = cfg.test_cfg = dict()
-        cfg.model.data_preprocessor.test_cfg = dict(size=(48, 64))  # as configs have that pad CamVid to 368x480
+        cfg.model.data_preprocessor.test_cfg = dict(size=(48, 64))  # as CamVid's configs have
         save_deploy(cfg, path, tmp_path, low_res_input=True)
         model = init_model(str(tmp_path / 'deploy.py'), str(tmp_path / 'deploy.pth'), device='cpu')
         read = []
         model.backbone.register_forward_pre_hook(lambda _, args: read.append(args[0].shape[-2:]))
-        mask = inference_model(model, np.zeros((*FRAME, 3), np.uint8)).pred_sem_seg.data
+        mask = inference_model(model, np.zeros((*frame, 3), np.uint8)).pred_sem_seg.data
         assert read == [FRAME]
-        assert mask.shape == (1, 2 * FRAME[0], 2 * FRAME[1])
+        assert mask.shape == (1, 2 * frame[0], 2 * frame[1])
 
     def test_frames_are_loaded_as_canvases_were(self, run):
         cfg, _, _ = run
