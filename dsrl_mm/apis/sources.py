@@ -4,7 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from glob import glob, has_magic
+from glob import escape, glob, has_magic
 from itertools import count, takewhile
 from mimetypes import guess_type
 from pathlib import Path
@@ -59,9 +59,9 @@ def find_sources(source: str | int) -> list[Source]:
     """Find images and videos; a line on stderr counts the files of a folder that seem to be some and are left out.
 
     Args:
-        source (str | int): an image, a video, an address of a stream, a folder (subfolders count), a glob, where ``**``
-            stands for any folders, or a camera's number. Names are relative to the folder, or to what precedes the
-            first wildcard.
+        source (str | int): an image, a video, an address of a stream, a folder (subfolders and links to folders count,
+            hidden files do not), a glob, where ``**`` stands for any folders, or a camera's number. Names are relative
+            to the folder, or to what precedes the first wildcard.
 
     Raises:
         FileNotFoundError: if there is no such file, or none that is an image or a video.
@@ -76,11 +76,10 @@ def find_sources(source: str | int) -> list[Source]:
     if path.is_file():
         return [Source(text, Path(path.stem), path.suffix.lower() not in _IMAGES)]
     if path.is_dir():
-        root, files = path, path.rglob('*')
+        root, pattern = path, f'{escape(text)}/**'
     else:
-        root = Path(*takewhile(lambda part: not has_magic(part), path.parts))
-        files = map(Path, glob(text, recursive=True))
-    found = sorted(file for file in files if file.is_file())
+        root, pattern = Path(*takewhile(lambda part: not has_magic(part), path.parts)), text
+    found = sorted(file for file in map(Path, glob(pattern, recursive=True)) if file.is_file())
     files = [file for file in found if file.suffix.lower() in _IMAGES | _VIDEOS]
     suffixes = Counter(file.suffix.lower() for file in found)
     if others := {suffix: suffixes[suffix] for suffix in suffixes.keys() - _IMAGES - _VIDEOS if _is_picture(suffix)}:
@@ -133,19 +132,20 @@ def count_frames(source: Source, stride: int = 1) -> int | None:
 
 
 def read_video(source: Source, stride: int = 1) -> Iterator[Frame]:
-    """Read every ``stride``-th frame of a video, a stream or a camera.
+    """Read every ``stride``-th frame of a video, a stream or a camera, but those that cannot be decoded.
 
     Raises:
         ValueError: if OpenCV reads no frame, or, after those that it reads, if many are missing.
     """
     video = cv2.VideoCapture(source.path)
     try:
-        fps = video.get(cv2.CAP_PROP_FPS) or None
+        fps = video.get(cv2.CAP_PROP_FPS)
+        fps = fps if fps > 0 else None  # OpenCV 4 says 0 if it does not know, OpenCV 5 says -1
         for index in count():
             if not video.grab():
                 break
-            if index % stride == 0:
-                yield Frame(source, video.retrieve()[1], index, fps)
+            if index % stride == 0 and (image := video.retrieve()[1]) is not None:  # as cameras' first ones may be
+                yield Frame(source, image, index, fps)
     finally:
         video.release()
     if index == 0:

@@ -31,7 +31,7 @@ class WebM:
     def write(self, picture: np.ndarray) -> None:
         """Add a frame, bytes (H, W, 3), B G R."""
         if self.video.write(picture) is False:  # OpenCV 4 does not say
-            raise OSError(f'OpenCV cannot write {self.file}. Is the disk full?')
+            raise OSError(f'OpenCV cannot write {self.file}. Is the disk full, or did the size of the frames change?')
 
     def close(self) -> None:
         """End the video."""
@@ -55,8 +55,10 @@ class MP4:
     def __init__(self, file: Path, fps: float, size: tuple[int, int]):
         self.av = optional('av', 'video')
         self.container = self.av.open(str(file), 'w', options=dict(movflags='faststart'))
-        # 1001 is the denominator of television's rates, such as 30000 / 1001.
-        self.stream = self.container.add_stream('h264', Fraction(fps).limit_denominator(1001))
+        # 1001 is the denominator of television's rates, such as 30000 / 1001. Without the color space of OpenCV's
+        # conversion, players would take that of HDTV for large frames.
+        rate, options = Fraction(fps).limit_denominator(1001), dict(colorspace='smpte170m')
+        self.stream = self.container.add_stream('h264', rate, options=options)
         self.stream.width, self.stream.height = (side // 2 * 2 for side in size)
         self.stream.pix_fmt = 'yuv420p'
 

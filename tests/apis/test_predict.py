@@ -184,13 +184,13 @@ class TestVideos:
 
     def test_a_camera_until_it_is_interrupted(self, run, monkeypatch, tmp_path):
         class Camera:
-            left = 3
+            left = 4
 
             def __init__(self, path):
                 assert path == 0
 
             def get(self, _):
-                return 0.0
+                return -1.0  # unknown
 
             def grab(self):
                 self.left -= 1
@@ -199,7 +199,7 @@ class TestVideos:
                 return True
 
             def retrieve(self):
-                return True, np.zeros((48, 64, 3), np.uint8)
+                return (False, None) if self.left == 3 else (True, np.zeros((48, 64, 3), np.uint8))
 
             def release(self):
                 pass
@@ -249,14 +249,17 @@ class TestOtherTasks:
 def test_h264_takes_odd_sides_and_any_speed(tmp_path, fps):
     av = pytest.importorskip('av')
     video = CODECS['h264'](tmp_path / 'a.mp4', fps, (65, 49))
-    for gray in (50, 200):
-        video.write(np.full((49, 65, 3), gray, np.uint8))
+    colors = np.array([(50, 90, 200), (200, 60, 30)])
+    for color in colors:
+        video.write(np.full((49, 65, 3), color, np.uint8))
     video.close()
     with av.open(str(tmp_path / 'a.mp4')) as container:
         frames = [frame.to_ndarray(format='bgr24') for frame in container.decode(video=0)]
-        assert float(container.streams.video[0].average_rate) == pytest.approx(fps, rel=1e-4)
+        stream = container.streams.video[0]
+        assert float(stream.average_rate) == pytest.approx(fps, rel=1e-4)
+        assert stream.codec_context.colorspace == 6  # SMPTE 170M, the matrix of BT.601
     assert [frame.shape for frame in frames] == [(48, 64, 3)] * 2
-    assert [frame.mean() for frame in frames] == pytest.approx([50, 200], abs=3)
+    assert np.array([frame.mean((0, 1)) for frame in frames]) == pytest.approx(colors, abs=3)
 
 
 def test_a_full_disk_leaves_no_part_of_an_image(run, images, tmp_path, monkeypatch):

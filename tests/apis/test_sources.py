@@ -27,6 +27,14 @@ class TestFinding:
         assert [source.is_video for source in found] == [False, False, True, False]
         assert found[3].path == str(folder / 'deep/er/b.png')
 
+    def test_links_to_folders_count_and_hidden_files_do_not(self, folder):
+        for name in ('._b.png', '.thumbnails/b.png'):  # as macOS and browsers of files leave them
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).touch()
+        (folder / 'link').symlink_to('deep/er')
+        folder = folder.rename(folder.with_name('[in]'))
+        assert names(find_sources(folder)) == ['a', 'b', 'deep/clip', 'deep/er/b', 'link/b']
+
     def test_a_glob_keeps_the_folders_from_its_first_wildcard(self, folder):
         assert names(find_sources(f'{folder}/*/er/*.png')) == ['deep/er/b']
         assert names(find_sources(f'{folder}/**/*.png')) == ['b', 'deep/er/b']
@@ -51,7 +59,8 @@ class TestFinding:
         assert str(find_sources(source)[0]) == 'camera 0'
 
     def test_a_stream(self):
-        assert find_sources('rtsp://host/street.sdp') == [Source('rtsp://host/street.sdp', Path('street'), True)]
+        (stream,) = find_sources('rtsp://host/street.sdp')
+        assert stream == Source('rtsp://host/street.sdp', Path('street'), True) and stream.is_live
 
     def test_results_of_one_name(self, folder):
         (folder / 'b.bmp').touch()
@@ -59,6 +68,8 @@ class TestFinding:
             find_sources(folder)
 
     def test_images_in_a_folder_of_a_videos_name(self, folder):
+        (folder / 'deep.png').touch()
+        assert len(find_sources(folder)) == 5  # images have no folder of frames
         (folder / 'deep/er.webm').touch()
         with pytest.raises(ValueError, match=r'er/b.png and of the frames of .*er.webm would lie in one folder'):
             find_sources(folder)
