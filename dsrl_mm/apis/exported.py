@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..compat import prepare
 from .export import peaks
 from .predictors import Prediction, imread, mask_dtype
 from .runtime import Runtime, load_runtime
@@ -34,6 +35,7 @@ class ExportedPredictor:
             raise ValueError(f'{file} was exported for the entrance {self.meta["entrance"]!r}, not {entrance!r}')
         self.crop = None
         if self.meta['task'] == 'pose':
+            prepare('mmpose')
             from mmengine.dataset import Compose
             from mmpose.datasets.transforms import GetBBoxCenterScale, TopdownAffine
 

@@ -1,4 +1,5 @@
 import json
+import sys
 
 import cv2
 import numpy as np
@@ -180,6 +181,21 @@ def test_a_real_file(trained, tmp_path):
     assert (Inferencer(file)(picture(FRAME)).mask == expected).mean() > 0.999
     with pytest.raises(ValueError, match="exported for the entrance 'low-res', not 'canvas'"):
         Inferencer(file, entrance='canvas')
+
+
+def test_images_are_loaded_with_the_files_channels(inferencer, trained, tmp_path):
+    found = inferencer(*trained, size=(48, 64))
+    for channels, shape in ((3, (6, 8, 3)), (1, (6, 8))):
+        found.predictor.meta['channels'] = channels
+        cv2.imwrite(str(tmp_path / 'gray.png'), np.zeros((6, 8), np.uint8))
+        assert found.load(tmp_path / 'gray.png').shape == shape
+
+
+def test_poses_without_mmpose(monkeypatch):
+    monkeypatch.setattr(exported, 'load_runtime', lambda file: Runtime(dict(task='pose', entrance='canvas'), None))
+    monkeypatch.setitem(sys.modules, 'mmpose', None)
+    with pytest.raises(ImportError, match='needs mmpose, which is not installed. Type'):
+        exported.ExportedPredictor('deploy.onnx', 'auto')
 
 
 def test_runs_on_the_cpu_only():
