@@ -12,7 +12,7 @@ from mmengine.config import Config
 from torch import Tensor
 
 from ..engine.arguments import OptionsAction
-from ..engine.config import evaluate, parse_config
+from ..engine.config import read_config
 from ..engine.folders import written_together
 from ..engine.loading import read_state_dict
 from ..engine.optional import optional
@@ -69,20 +69,19 @@ def save_hub(
         ValueError: if the license is not known, and as :func:`~dsrl_mm.apis.build_deploy_model`.
     """
     safetensors = optional('safetensors.torch', 'hub')
-    entry, options = {}, dict(cfg_options or {})
+    entry, options = {}, {}
     if checkpoint is None:
         entry = model_zoo().get(str(model), {})
-        model, checkpoint, of_model = find_model(model)
-        options = of_model | options
-    license = license or (_RESEARCH_ONLY if entry else None)
-    if license is None or (license['license'] == 'other' and not {'license_name', 'license_link'} <= license.keys()):
+        model, checkpoint, options = find_model(model)
+        if entry.get('Weights') != checkpoint:  # a folder of that name
+            entry = {}
+    license = license or (_RESEARCH_ONLY if entry else {})
+    if license.get('license', 'other') == 'other' and not _RESEARCH_ONLY.keys() <= license.keys():
         raise ValueError(
             f'{checkpoint}: name the license of the weights, such as --license apache-2.0; --license other also needs '
             '--license-name and --license-link. It depends on the data that they were trained on.'
         )
-    cfg = parse_config(model, use_environment_variables=False)
-    cfg.merge_from_dict(options)
-    evaluate(cfg)
+    cfg = read_config(model, options | dict(cfg_options or {}), use_environment_variables=False)
     low_res_input = low_res_input or cfg.model.get('low_res_input', False)
     names = build_deploy_model(cfg, checkpoint, low_res_input).state_dict().keys()
     dataset_meta = read_dataset_meta(cfg, checkpoint)
@@ -92,9 +91,9 @@ def save_hub(
     tensors = {name: _alone(value) for name, value in read_state_dict(checkpoint).items() if name in names}
     metadata = dict(format='pt', dataset_meta=json.dumps(dataset_meta, default=lambda array: array.tolist()))
     out_dir = Path(out_dir)
-    text, readme = _card(out_dir.resolve().name, entry, license, deployed, dataset_meta), out_dir / 'README.md'
-    old = readme.read_text(encoding='utf-8') if readme.is_file() else text
-    if card is None and old != text:
+    new, readme = _card(out_dir.resolve().name, entry, license, deployed, dataset_meta).encode(), out_dir / 'README.md'
+    old = readme.read_bytes() if readme.is_file() else new
+    if card is None and old != new:
         raise FileExistsError(
             f'{readme} is not the card that would be written: it was edited, or is of another model. Nothing was '
             'written. Choose by --card keep or --card replace.'
@@ -103,7 +102,7 @@ def save_hub(
         files = [folder / name for name in ('config.py', 'model.safetensors', 'README.md')]
         deployed.dump(files[0])
         safetensors.save_file(tensors, files[1], metadata)
-        files[2].write_text(old if card == 'keep' else text, encoding='utf-8')
+        files[2].write_bytes(old if card == 'keep' else new)
     return [out_dir / file.name for file in files]
 
 
@@ -131,7 +130,7 @@ def _card(
     head = dict(license) | dict(
         library_name='dsrl_mm',
         pipeline_tag=task,
-        tags=['dsrl', 'low-resolution', 'mmpose' if pose else 'mmsegmentation', *(part.lower() for part in network)],
+        tags=['dsrl', 'mmpose' if pose else 'mmsegmentation', *(part.lower() for part in network)],
     )
     scores = [
         (result['Dataset'], result['Split'], *score)
@@ -179,7 +178,7 @@ _CARD = """---
 
 # {name}
 
-{what} from low-resolution images, a model of the Python package dsrl_mm.
+{what} with a model of the Python package dsrl_mm.
 
 | | |
 |---|---|
@@ -190,7 +189,7 @@ _CARD = """---
 ```python
 from dsrl_mm.apis import Inferencer
 
-inferencer = Inferencer('{name}')  # this folder
+inferencer = Inferencer({name!r})  # this folder
 prediction = inferencer('image.png').{result}
 ```
 
@@ -203,7 +202,7 @@ The license of the weights is {license}. The license of dsrl_mm, Apache-2.0, doe
 """
 
 _ZOO_NOTES = """
-The method is that of [{Title}]({URL}). dsrl_mm's page on its model zoo says how the model was measured.
+dsrl_mm implements [{Title}]({URL}). Its page on the model zoo says how the model was measured.
 """
 
 
@@ -224,7 +223,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
     args = parser.parse_args(argv)
     names = ('license', 'license_name', 'license_link')
-    license = {name: getattr(args, name) for name in names if getattr(args, name)} if args.license else None
+    license = {name: getattr(args, name) for name in names if getattr(args, name)}
     for file in save_hub(
         args.model,
         args.out_dir,

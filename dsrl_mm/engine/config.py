@@ -20,18 +20,19 @@ _ALSO_READ = inspect.signature(FlexibleRunner.__init__).parameters.keys() | {
 }
 
 
-def read_config(path: str | Path, options: Mapping | None = None, check: bool = False) -> Config:
+def read_config(path: str | Path, options: Mapping | None = None, check: bool = False, **parse: bool) -> Config:
     """Read a config file, override it, and evaluate its expressions.
 
     Args:
         path (str | Path): the config file.
         options (Mapping, optional): overrides by dotted key, as ``--cfg-options`` gives them. Defaults to None.
         check (bool): whether to refuse misspelled keys of the file. Defaults to False.
+        **parse (bool): of :func:`parse_config`.
 
     Raises:
         ValueError: as :func:`parse_config`, or for an option or a key that nothing reads.
     """
-    cfg = parse_config(path)
+    cfg = parse_config(path, **parse)
     cfg.merge_from_dict(options or {})
     if _is_known_code(cfg):
         if check:

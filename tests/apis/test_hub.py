@@ -142,32 +142,58 @@ class TestCard:
         assert Config.fromfile(folder / 'config.py').test_dataloader.dataset.data_root == '/home/you'
 
     def test_of_ones_own_model(self, trained, tmp_path):
-        main([str(trained[0]), str(tmp_path / 'mine'), '--checkpoint', str(trained[1]), '--license', 'mit'])
-        text = (tmp_path / 'mine/README.md').read_text()
-        assert text.startswith('---\nlicense: mit\n') and '# mine\n' in text and 'model-index' not in text
+        folder = tmp_path / "Ada's"
+        main([str(trained[0]), str(folder), '--checkpoint', str(trained[1]), '--license', 'mit'])
+        text = (folder / 'README.md').read_text()
+        assert text.startswith('---\nlicense: mit\n') and "# Ada's\n" in text and 'model-index' not in text
         assert f'| Classes | {", ".join(CLASSES)} |' in text and 'The license of the weights is mit.' in text
-        assert Inferencer(tmp_path / 'mine', device='cpu').meta == dict(classes=list(CLASSES), palette=PALETTE)
+        assert 'Inferencer("Ada\'s")' in text
+        assert Inferencer(folder, device='cpu').meta == dict(classes=list(CLASSES), palette=PALETTE)
+
+    def test_of_ones_own_model_in_a_folder_of_a_zoo_models_name(self, trained, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        save_hub(trained[0], 'dabnet_camvid_early', trained[1], license=FREE)
+        with pytest.raises(ValueError, match='name the license of the weights'):
+            save_hub('dabnet_camvid_early', 'hub')
+        save_hub('dabnet_camvid_early', 'hub', license=FREE)
+        assert 'mIoU' not in (tmp_path / 'hub/README.md').read_text()
+
+    def test_of_frames_and_of_options_over_the_zoos(self, tmp_path):
+        options = {'model.scale_factor': 4}  # and not 1
+        files = save_hub('dabnet_camvid_baseline_full_size', tmp_path, low_res_input=True, cfg_options=options)
+        assert '| Image size | 90x120 (height x width) |\n| Network input | 90x120 |' in files[2].read_text()
 
     def test_that_somebody_edited(self, trained, tmp_path):
         def write(card=None):
             save_hub(trained[0], tmp_path, trained[1], license=FREE, card=card)
-            return (tmp_path / 'README.md').read_text()
+            return (tmp_path / 'README.md').read_bytes()
 
         first = write()
         assert write() == first  # which nobody edited
-        (tmp_path / 'README.md').write_text('mine')
+        mine = 'mine: naïve\r\n'.encode('latin-1')
+        (tmp_path / 'README.md').write_bytes(mine)
         (tmp_path / 'model.safetensors').write_text('old')
         with pytest.raises(FileExistsError, match='README.md is not the card .* --card keep or --card replace'):
             write()
-        assert [(tmp_path / name).read_text() for name in ('README.md', 'model.safetensors')] == ['mine', 'old']
-        assert write('keep') == 'mine' and read_state_dict(tmp_path / 'model.safetensors')
+        assert [(tmp_path / name).read_bytes() for name in ('README.md', 'model.safetensors')] == [mine, b'old']
+        assert write('keep') == mine and read_state_dict(tmp_path / 'model.safetensors')
         assert write('replace') == first
 
 
-@pytest.mark.parametrize('license', [None, dict(license='other'), dict(license='other', license_name='mine')])
+@pytest.mark.parametrize(
+    'license', [None, dict(license='other'), dict(license='other', license_name='mine'), dict(license_name='mine')]
+)
 def test_a_license_is_needed(trained, tmp_path, license):
     with pytest.raises(ValueError, match=r'toy\.pth: name the license of the weights'):
         save_hub(trained[0], tmp_path / 'hub', trained[1], license=license)
+    assert not (tmp_path / 'hub').exists()
+
+
+def test_what_would_be_left_out_is_refused(trained, tmp_path):
+    with pytest.raises(ValueError, match='name the license'):
+        main(['dabnet_camvid_early', str(tmp_path / 'hub'), '--license-name', 'mine'])
+    with pytest.raises(ValueError, match='--cfg-options crop_sizes: nothing reads it'):
+        save_hub(trained[0], tmp_path / 'hub', trained[1], license=FREE, cfg_options=dict(crop_sizes=9))
     assert not (tmp_path / 'hub').exists()
 
 
