@@ -33,8 +33,14 @@ def _call(tool: str, *arguments: object, log: Path) -> float:
     with log.open('a') as out:  # in a session of its own: Ctrl+C reaches it through stop()
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=env, start_new_session=True)
     _running.add(process)
-    _, status, usage = os.wait4(process.pid, 0)
-    _running.remove(process)
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    except BaseException:  # Ctrl+C in a rehearsal, whose folder is then removed
+        process.terminate()
+        process.wait()
+        raise
+    finally:
+        _running.remove(process)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         end = '\n'.join(log.read_text(errors='replace').splitlines()[-15:])
@@ -59,8 +65,8 @@ def device_name() -> str:
 
 def _commit() -> str:
     """Return the commit, with a '+' if files that training reads differ from it; empty outside git."""
-    commands = (['rev-parse', 'HEAD'], ['status', '--porcelain', 'configs', 'dsrl_mm', 'tools'])
-    head, changes = (subprocess.run(['git', '-C', ROOT, *command], capture_output=True).stdout for command in commands)
+    commands = 'git rev-parse HEAD', 'git status --porcelain configs dsrl_mm tools'  # by a shell: git may be missing
+    head, changes = (subprocess.run(line, shell=True, cwd=ROOT, capture_output=True).stdout for line in commands)
     return head.decode().strip() + '+' * bool(changes)
 
 
@@ -110,7 +116,8 @@ class Run:
             append(notes, dict(commit=_commit(), versions=versions, device=device_name()))
             seed = f'randomness.seed={self.seed}'
             memory = _call('train.py', self.config, '--work-dir', train, '--resume', '--cfg-options', seed, log=log)
-            append(notes, dict(peak_memory_mib=read_log(train).memory.fillna(memory).max()))  # a GPU's is in the log
+            peak = max(read_log(train).memory.dropna(), default=memory)  # a GPU's is in the log
+            append(notes, dict(peak_memory_mib=peak))
         tested_by = _commit()
         sr = ['--sr-metrics'] * bool((read_text(self.text)['model'].get('sr_aux') or {}).get('head'))
         out = ('--work-dir', self.folder / 'test', '--out', self.folder / 'masks')

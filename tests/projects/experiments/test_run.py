@@ -1,9 +1,13 @@
 """Runs as processes, with stand-ins for the tools."""
 
 import os
+import re
 import resource
 import runpy
+import signal
+import subprocess
 import sys
+import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -58,14 +62,39 @@ def test_trains_tests_and_records(do, tmp_path):
     assert 1 < end['peak_memory_mib'] < max(1000, own + 1)
     assert (folder / 'log.txt').read_text() == "['--resume', '--cfg-options', 'randomness.seed=7'] 1\n"
 
-    # Without a record, the checkpoint is tested again, but not trained.
+    # Without a record, the checkpoint is tested again, but not trained. The last test counts.
     file.unlink()
+    (folder / 'test/0').mkdir()
+    (folder / 'test/0/0.json').write_text('{}')
     assert do('a', seeds=[7]) == []
     assert read_records(file.parent)['a', 7] == run and notes(tmp_path) == ['start a', 'end a']
     # Without the checkpoint, another session trains.
     (folder / 'train/iter_2.pth').unlink()
     do('a', seeds=[7])
     assert len(read_records(file.parent)['a', 7]['sessions']) == 4
+
+
+def test_memory_of_a_gpu(do, tmp_path):
+    do('gpu')
+    assert read_records(tmp_path / 'records')['gpu', 0]['sessions'][1]['peak_memory_mib'] == 0.5
+
+
+def test_commit(monkeypatch, tmp_path):
+    def git(*words):
+        subprocess.run(['git', '-c', 'user.name=a', '-c', 'user.email=a', '-C', tmp_path, *words], check=True)
+
+    monkeypatch.setattr(module, 'ROOT', tmp_path)
+    assert module._commit() == ''
+    git('init', '-q')
+    git('commit', '-qm', 'a', '--allow-empty')
+    (tmp_path / 'notes').touch()  # which no training reads
+    head = module._commit()
+    assert re.fullmatch('[0-9a-f]{40}', head)
+    (tmp_path / 'tools').mkdir()
+    (tmp_path / 'tools/train.py').touch()
+    assert module._commit() == f'{head}+'
+    monkeypatch.setenv('PATH', str(tmp_path))
+    assert module._commit() == ''  # without git
 
 
 def test_images_are_only_compared_where_there_are_some(do, tmp_path):
@@ -100,6 +129,8 @@ def test_in_order_and_no_more_at_a_time_than_allowed(tmp_path):
 def start(root: Path, *words: str) -> None:
     """What a new process does as ``python -m projects.experiments WORDS``, with the tools of another folder."""
     os.chdir(ROOT)
+    os.setsid()  # as a shell gives a command a group of processes of its own
+    tempfile.tempdir = str(root)
     module.ROOT, module.preflight, sys.argv = root, lambda *_: None, ['', *words]
     runpy.run_module('projects.experiments', run_name='__main__')
 
@@ -112,26 +143,27 @@ def noted(root: Path, word: str, count: int) -> None:
         time.sleep(0.05)
 
 
-def start_and_terminate(root: Path, *ids: str, waiting: int) -> None:
-    """Start a grid with rows of given ids in a process, and end it by SIGTERM once a number of trainings wait."""
+def start_and_stop(root: Path, *ids: str, waiting: int, by: signal.Signals) -> int:
+    """Start a grid with rows of given ids, and stop its group once a number of trainings wait; gives the status."""
     rows = {id_: dict(id=id_, config='configs/dsrl/dabnet_camvid_baseline.py') for id_ in ids}
     grid = write_grid(root, rows, seeds=[0])
     options = ('--work-dir', str(root / 'work'), '--out', str(root / 'records'))
     runner = start_process(start, write_tools(root), str(grid), *options)
     noted(root, 'wait ', waiting)
-    runner.terminate()
+    os.killpg(runner.pid, by)
     runner.join(60)
-    assert runner.exitcode == 143
+    return runner.exitcode
 
 
-def test_sigterm_stops_the_rehearsal(tmp_path):
-    start_and_terminate(tmp_path, 'a', 'rehearses', 'b', waiting=1)
+def test_ctrl_c_stops_the_rehearsal(tmp_path):
+    assert start_and_stop(tmp_path, 'a', 'rehearses', 'b', waiting=1, by=signal.SIGINT) == 1
     noted(tmp_path, 'stop rehearses', 1)
     assert notes(tmp_path)[-2:] == ['wait rehearses', 'stop rehearses']
+    assert [*tmp_path.glob('tmp*')] == []  # its folder
 
 
 def test_sigterm_stops_the_trainings(tmp_path):
-    start_and_terminate(tmp_path, 'waits1', 'waits2', 'c', waiting=2)
+    assert start_and_stop(tmp_path, 'waits1', 'waits2', 'c', waiting=2, by=signal.SIGTERM) == 143
     assert notes(tmp_path)[:3] == ['rehearse waits1', 'end waits1', 'rehearse waits2']
     assert sorted(notes(tmp_path)[-2:]) == ['stop waits1', 'stop waits2'] and 'start c' not in notes(tmp_path)
     assert not (tmp_path / 'records').exists()
