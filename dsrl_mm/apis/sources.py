@@ -76,7 +76,7 @@ def find_sources(source: str | int) -> list[Source]:
     if path.is_file():
         return [Source(text, Path(path.stem), path.suffix.lower() not in _IMAGES)]
     if path.is_dir():
-        root, pattern = path, f'{escape(text)}/**'
+        root, pattern = path, str(Path(escape(text), '**'))
     else:
         root, pattern = Path(*takewhile(lambda part: not has_magic(part), path.parts)), text
     found = sorted(file for file in map(Path, glob(pattern, recursive=True)) if file.is_file())

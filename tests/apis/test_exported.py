@@ -73,13 +73,43 @@ def test_without_names_and_colors(inferencer, trained, tmp_path):
     assert found.draw(picture(), found(picture())).shape == (48, 64, 3)
 
 
-def test_more_than_a_byte_of_classes(monkeypatch):
+@pytest.fixture
+def of_function(monkeypatch):
+    """An Inferencer of a file that computes logits of gray images by a function."""
+
+    def of_function(function, **meta):
+        own = dict(task='segmentation', entrance='canvas', output='logits', input='float32', batch=None, channels=1)
+        meta = own | dict(mean=[0.0], std=[1.0], order='BGR', threshold=0.8) | meta
+        monkeypatch.setattr(exported, 'load_runtime', lambda file: Runtime(meta, function))
+        return Inferencer('deploy.onnx')
+
+    return of_function
+
+
+def test_more_than_a_byte_of_classes(of_function):
     logits = np.zeros((1, 300, 2, 2), np.float32)
     logits[:, 256] = 1
-    meta = dict(task='segmentation', entrance='canvas', channels=1, mean=[0.0], std=[1.0], order='BGR', output='logits')
-    meta |= dict(input='float32', batch=1, size=[2, 2])
-    monkeypatch.setattr(exported, 'load_runtime', lambda file: Runtime(meta, lambda _: logits))
-    assert Inferencer('deploy.onnx')(np.zeros((2, 2), np.uint8)).mask.tolist() == [[256, 256]] * 2
+    found = of_function(lambda _: logits, size=[2, 2])
+    assert found(np.zeros((2, 2), np.uint8)).mask.tolist() == [[256, 256]] * 2
+
+
+def test_threshold_is_the_files(of_function):
+    found = of_function(lambda images: images, size=[1, 2])(np.array([[1, 2]], np.uint8))
+    assert found.probability == pytest.approx(np.array([[0.731, 0.881]]), abs=1e-3) and found.mask.tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize(
+    ('sizes', 'expected'),
+    [
+        (dict(size=[2, 1]), [[2], [2]]),  # means
+        (dict(size=None, multiple=4), [[1, 3, 3, 3]] * 4),  # copies of the border
+    ],
+)
+def test_what_a_file_sees_of_other_sizes(of_function, sizes, expected):
+    seen = []
+    found = of_function(lambda images: seen.append(images) or images, **sizes)
+    assert found(np.array([[1, 3], [1, 3]], np.uint8)).mask.shape == (2, 2)
+    assert seen[0][0, 0].tolist() == expected
 
 
 @pytest.mark.parametrize('argmax', [False, True])

@@ -258,6 +258,8 @@ def test_h264_takes_odd_sides_and_any_speed(tmp_path, fps):
         stream = container.streams.video[0]
         assert float(stream.average_rate) == pytest.approx(fps, rel=1e-4)
         assert stream.codec_context.colorspace == 6  # SMPTE 170M, the matrix of BT.601
+    content = (tmp_path / 'a.mp4').read_bytes()
+    assert content.index(b'moov') < content.index(b'mdat')  # to play while it loads
     assert [frame.shape for frame in frames] == [(48, 64, 3)] * 2
     assert np.array([frame.mean((0, 1)) for frame in frames]) == pytest.approx(colors, abs=3)
 

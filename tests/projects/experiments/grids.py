@@ -24,6 +24,7 @@ if ('rehearses' if rehearsal else 'waits') in config.stem:
         note(f'stop {config.stem}')
         sys.exit(143)
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, lambda *_: note('interrupted'))
     note(f'wait {config.stem}')
     time.sleep(60)
 log = work_dir / '1/vis_data/scalars.json'
