@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -44,7 +45,8 @@ def _call(tool: str, *arguments: object, log: Path) -> float:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         end = '\n'.join(log.read_text(errors='replace').splitlines()[-15:])
-        raise RuntimeError(f'{tool} ended with status {process.returncode}. The end of {log}:\n{end}')
+        why = ': killed, perhaps for lack of memory. Try fewer --jobs' * (process.returncode == -signal.SIGKILL)
+        raise RuntimeError(f'{tool} ended with status {process.returncode}{why}. The end of {log}:\n{end}')
     return usage.ru_maxrss / (2**20 if sys.platform == 'darwin' else 2**10)  # bytes; Linux counts KiB
 
 

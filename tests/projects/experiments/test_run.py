@@ -111,6 +111,8 @@ def test_a_failure_stops_no_other_and_is_tried_again(do, tmp_path, capsys):
         assert printed.endswith('no luck\n')
         assert notes(tmp_path).count('start fails') == times and notes(tmp_path).count('start a') == 1
     assert [*read_records(tmp_path / 'records')] == [('a', 0)]
+    assert do('killed') == ['killed-seed0']
+    assert 'status -9: killed, perhaps for lack of memory. Try fewer --jobs. The end' in capsys.readouterr().out
 
 
 def test_in_order_and_no_more_at_a_time_than_allowed(tmp_path):
