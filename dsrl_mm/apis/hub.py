@@ -66,7 +66,8 @@ def save_hub(
     Raises:
         FileExistsError: if there is another ``README.md`` and ``card`` does not say what to do.
         ImportError: if safetensors is not installed.
-        ValueError: if the license is not known, and as :func:`~dsrl_mm.apis.build_deploy_model`.
+        ValueError: if the license is not known, or nothing reads an option; and as
+            :func:`~dsrl_mm.apis.build_deploy_model`.
     """
     safetensors = optional('safetensors.torch', 'hub')
     entry, options = {}, {}
