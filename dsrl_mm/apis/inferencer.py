@@ -145,7 +145,12 @@ class Inferencer:
         Args:
             images (Sequence[np.ndarray]): from :meth:`load`.
             boxes (Sequence, optional): see :meth:`stream`.
+
+        Raises:
+            ValueError: for boxes of more or fewer images.
         """
+        if boxes is not None and len(boxes) != len(images):
+            raise ValueError(f'There are {len(images)} images, but boxes of {len(boxes)}. None is the whole image.')
         return self.predictor(images, boxes)
 
     def stream(

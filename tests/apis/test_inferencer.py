@@ -166,6 +166,10 @@ class TestPose:
         assert none.keypoints.shape == (0, 17, 3)
         assert inferencer.draw(picture(), many).shape == (48, 64, 3)
 
+    def test_boxes_of_other_images_are_refused(self, files):
+        with pytest.raises(ValueError, match='There are 2 images, but boxes of 1'):
+            Inferencer(*files, device='cpu').predict_batch([picture()] * 2, [None])
+
     @pytest.mark.parametrize('kept', [('state_dict', 'meta'), ('state_dict',)])
     def test_names_of_the_checkpoint_or_the_config(self, files, kept):
         saved = torch.load(files[1], weights_only=True)
