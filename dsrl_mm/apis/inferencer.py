@@ -46,10 +46,12 @@ def find_model(model: str | Path) -> tuple[str, str, dict[str, Any]]:
 
     Raises:
         FileNotFoundError: if the folder or the package lacks the weights.
-        ValueError: if it is neither.
+        ValueError: if it is neither, or the folder holds two models.
     """
     path = Path(model)
     if folder := [(path / config, path / weights) for config, weights in _FOLDERS.items() if (path / config).is_file()]:
+        if len(folder) > 1:
+            raise ValueError(f'{model} holds two models: name one by its config and weights, or remove the other')
         found = *map(str, folder[0]), {}
     elif (zoo := model_zoo()).get(str(model)):
         entry = zoo[str(model)]

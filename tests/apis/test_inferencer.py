@@ -214,6 +214,12 @@ class TestFinding:
         with pytest.raises(FileNotFoundError, match='deploy.pth is missing'):
             find_model(tmp_path)
 
+    def test_folder_of_two_models(self, tmp_path):
+        for name in ('deploy.py', 'config.py'):
+            (tmp_path / name).touch()
+        with pytest.raises(ValueError, match='holds two models'):
+            find_model(tmp_path)
+
     def test_options_reach_the_config(self):
         model = Inferencer(
             'dabnet_camvid_early', device='cpu', cfg_options={'model.test_cfg.mode': 'slide'}, entrance='low-res'
