@@ -58,6 +58,8 @@ def find_model(model: str | Path) -> tuple[str, str, dict[str, Any]]:
         found = entry['Config'], entry['Weights'], entry['Metadata'].get('Options', {})
     elif path.suffix == '.py':
         raise ValueError(f'{model} is a config: name its checkpoint, too')
+    elif is_exported(path):
+        raise ValueError(f'{model} is an exported file: name the config that it was exported from first')
     else:
         raise ValueError(
             f'{model} is no folder of tools/deploy.py or tools/misc/to_hub.py, no exported file, and not in the model '

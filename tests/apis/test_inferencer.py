@@ -207,6 +207,10 @@ class TestFinding:
         with pytest.raises(ValueError, match='toy.py is a config: name its checkpoint'):
             find_model(trained[0])
 
+    def test_exported_file_alone(self):
+        with pytest.raises(ValueError, match='deploy.onnx is an exported file: name the config'):
+            find_model('deployed/deploy.onnx')
+
     def test_folders(self, tmp_path):
         with pytest.raises(ValueError, match='is no folder of tools/deploy.py'):
             find_model(tmp_path)
