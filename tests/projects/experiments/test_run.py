@@ -132,6 +132,7 @@ def start(root: Path, *words: str) -> None:
     """What a new process does as ``python -m projects.experiments WORDS``, with the tools of another folder."""
     os.chdir(ROOT)
     os.setsid()  # as a shell gives a command a group of processes of its own
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background commands of a shell ignore it
     tempfile.tempdir = str(root)
     module.ROOT, module.preflight, sys.argv = root, lambda *_: None, ['', *words]
     runpy.run_module('projects.experiments', run_name='__main__')

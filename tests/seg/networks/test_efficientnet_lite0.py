@@ -71,7 +71,9 @@ class TestWeights:
 
         classifier = timm.create_model('tf_efficientnet_lite0').eval()
         classifier.load_state_dict(imagenet_weights())
-        preprocessor = MODELS.build(dict(Config.fromfile(CONFIG).model.data_preprocessor, size=(224, 224)))
+        preprocessor = MODELS.build(
+            dict(Config.fromfile(CONFIG).model.data_preprocessor, size=(224, 224), test_cfg=None)
+        )
         photos = sorted(Path(os.environ['CAMVID_ROOT'], 'images/train').iterdir())[::46]
         images = [torch.from_numpy(mmcv.imresize(mmcv.imread(photo), (224, 224))) for photo in photos]
         data = preprocessor(dict(inputs=[image.permute(2, 0, 1) for image in images], data_samples=None))
