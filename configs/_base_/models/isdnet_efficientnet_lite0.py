@@ -1,6 +1,6 @@
 # ISDNet with DeepLabV3+ on EfficientNet-Lite0 as the deep network, which reads the means of blocks of 4x4 pixels, and a
 # shallow network of half the width.
-# There is no super-resolution branch: it did not pay where it was measured.
+# There is no super-resolution branch: on CWFID, it changed nothing that one seed can tell (docs/results.md).
 _base_ = './deeplabv3plus_efficientnet_lite0.py'
 model = dict(
     type='ISDSegmentor',
