@@ -1,3 +1,4 @@
+import json
 import re
 
 import pytest
@@ -30,9 +31,13 @@ def test_predicts_on_the_canvas_without_what_training_needs(configs, monkeypatch
         assert model(canvas).shape == (1, toy.NUM_CLASSES, 40, 56)
 
 
-def test_table_compares_with_the_first(configs, capsys):
-    benchmark_inference.main([*configs, '--shape', '48', '64', '--repeats', '1'])
-    rows = re.findall(r'\| (\w+) +\| +([\d.]+) \| +([\d.]+) \|', capsys.readouterr().out)
-    (first, one), (second, ratio) = ([float(number) for number in row[1:]] for row in rows)
-    assert [row[0] for row in rows] == ['baseline', 'isd'] and one == 1
-    assert ratio == pytest.approx(second / first, rel=0.1)  # milliseconds are rounded
+def test_table_compares_with_the_first(configs, tmp_path, capsys):
+    benchmark_inference.main([*configs, '--shape', '48', '64', '--repeats', '1', '--json', str(tmp_path / 'rows.json')])
+    first, second = json.loads((tmp_path / 'rows.json').read_text())
+    assert first['of the first'] == 1
+    assert second['of the first'] == second['milliseconds'] / first['milliseconds']
+    shown = re.findall(r'\| (\w+) +\| +([\d.]+) \| +([\d.]+) \|', capsys.readouterr().out)
+    assert shown == [
+        ('baseline', f'{first["milliseconds"]:.1f}', '1.000'),
+        ('isd', f'{second["milliseconds"]:.1f}', f'{second["of the first"]:.3f}'),
+    ]

@@ -1,8 +1,8 @@
 """The benchmark of training steps trains what it times."""
 
+import json
 import re
 
-import pytest
 import torch
 import toy
 import toy_data
@@ -27,11 +27,19 @@ def test_steps_update_the_weights(tmp_path, monkeypatch):
     assert sum(not torch.equal(a, b) for a, b in zip(before, after)) > len(before) / 2
 
 
-def test_table_compares_with_the_first(tmp_path, capsys):
-    files = [toy_data.write_config(tmp_path / name, tmp_path, crop_size=toy.SIZE) for name in 'ab']
-    step_benchmark.main([*map(str, files), '--repeats', '1'])
+def test_table_compares_with_the_first(tmp_path, capsys, monkeypatch):
+    files = [str(toy_data.write_config(tmp_path / name, tmp_path, crop_size=toy.SIZE)) for name in 'ab']
+    timed = {files[0]: [2.0, 2.5, 4.0], files[1]: [5.0, 3.5, 3.0]}
+    monkeypatch.setattr(step_benchmark, 'time_in_turn', lambda steps, repeats: {name: timed[name] for name in steps})
+    step_benchmark.main([*files, '--json', str(tmp_path / 'steps.json')])
     rows = re.findall(r'toy\.py +\| +([\d.]+) +\| +([\d.]+) +\| +([\d.]+) \|', capsys.readouterr().out)
-    assert len(rows) == 2
-    (first, _, one), (second, _, ratio) = ([float(number) for number in row] for row in rows)
-    assert one == 1
-    assert ratio == pytest.approx(second / first, rel=0.05)
+    assert rows == [('2.500', '2.000', '1.000'), ('3.500', '2.000', '1.400')]
+    assert [row['ratio'] for row in json.loads((tmp_path / 'steps.json').read_text())] == [1, 1.4]
+
+
+def test_configs_are_timed(tmp_path, capsys):
+    files = [str(toy_data.write_config(tmp_path / name, tmp_path, crop_size=toy.SIZE)) for name in 'ab']
+    step_benchmark.main([*files, '--repeats', '1', '--json', str(tmp_path / 'steps.json')])
+    first, second = json.loads((tmp_path / 'steps.json').read_text())
+    assert min(first['s per step'], second['s per step']) > 0
+    assert second['ratio'] == second['s per step'] / first['s per step']
