@@ -54,13 +54,17 @@ def _note_differences(row: Row, amp: bool, then: str) -> None:
 
 def _execute(runs: Sequence[Run], jobs: int) -> list[str]:
     """Execute runs in order, and name those that failed. A failed run stops no other; all end with this function."""
+
+    def trained() -> int:
+        return sum(read_log(run.folder / 'train').index[-1] for run in runs)
+
     pool, failed = ThreadPoolExecutor(jobs), []
     left = {pool.submit(run.execute): run for run in runs}
     try:
-        with tqdm(total=sum(run.iterations for run in runs), smoothing=0.05) as bar:
+        with tqdm(total=sum(run.iterations for run in runs), initial=trained(), smoothing=0.05) as bar:
             while left:
                 finished, _ = wait(left, timeout=30, return_when=FIRST_COMPLETED)
-                bar.update(sum(read_log(run.folder / 'train').index[-1] for run in runs) - bar.n)
+                bar.update(trained() - bar.n)
                 for future in finished:
                     name = left.pop(future).folder.name
                     if error := future.exception():

@@ -54,11 +54,13 @@ def read_costs(folder: Path, grid: str) -> dict[str, dict]:
 def read_log(work_dir: Path) -> pd.DataFrame:
     """Read MMEngine's log of all sessions in a work dir, which may be written right now, by iteration.
 
-    An iteration that a later session repeated counts once, as that session logged it.
+    An iteration that a later session repeated counts once, as that session logged it. What the last session, which
+    resumed from an earlier checkpoint, has yet to repeat is left out: the last row says where the training is.
     """
     texts = (file.read_text() for file in sorted(work_dir.glob('*/vis_data/scalars.json')))
     lines = [json.loads(line) for text in texts for line in text.split('\n')[:-1]]  # the last one is not complete
-    log = pd.DataFrame(lines or [dict(step=0)]).groupby('step').last()
+    log = pd.DataFrame(lines or [dict(step=0)])
+    log = log[log.step <= log.step.iloc[-1]].groupby('step').last()
     return log.reindex(columns=[*dict.fromkeys([*log, 'loss', 'time', 'memory', 'mIoU'])])
 
 

@@ -52,6 +52,8 @@ def test_logs_of_several_sessions(tmp_path):
     assert told['losses'] == {'iteration': [10, 30], 'loss': [1.0, 7.0], 'sr.loss_fa': [0.5, 0.5]}
     assert told['train_seconds'] == pytest.approx(30 * 0.2)
     append(tmp_path / 'x.jsonl', told)  # JSON can hold it
+    write('20260104', dict(loss=0.7, time=0.2, step=20))  # resumed from iteration 10
+    assert read_log(tmp_path).loss.to_dict() == {10: 1.0, 20: 0.7}
     assert course(read_log(tmp_path / 'short'))['losses'] == {'iteration': [], 'loss': []}  # nothing was logged
 
 
