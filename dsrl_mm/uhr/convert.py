@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..core import check_scale_factor
-from ..engine.config import evaluate, input_channels
+from ..engine.config import evaluate, input_channels, type_name
 from ..seg.conversion import (
     Probe,
     apply,
@@ -78,7 +78,12 @@ def _convert(cfg: Config, scale_factor: int, sr: bool) -> tuple[Config, str | No
     stock = evaluated.model
     check_convertible(stock, 'ISDHead')
     norm_cfg, channels = map_norm(stock.decode_head, _LEAST_CHANNELS), input_channels(stock.backbone)
-    shallow = dict(type='STDCShallow', norm_cfg=norm_cfg)
+    shallow, fusion = (
+        dict(type='STDCShallow', norm_cfg=norm_cfg),
+        dict(type='RelationAwareFusion', channels=128, groups=16),
+    )
+    if type_name(norm_cfg) in ('IN', 'IN2d'):  # which cannot normalize pooled features, a single value per channel
+        fusion['pool_norm_cfg'] = dict(type='GN', num_groups=1)
     if channels == 3:
         shallow['init_cfg'] = dict(type='Pretrained', checkpoint=_STDC)
     difference = dict(
@@ -89,7 +94,7 @@ def _convert(cfg: Config, scale_factor: int, sr: bool) -> tuple[Config, str | No
         decode_head=dict(
             type='ISDHead',
             decode_head={},
-            fusion=dict(type='RelationAwareFusion', channels=128, groups=16),
+            fusion=fusion,
             norm_cfg=norm_cfg,
         ),
     )

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
+from torch.utils.flop_counter import FlopCounterMode
 from toy import batch, losses, shrink
 
 import dsrl_mm.uhr  # noqa: F401  (registers)
@@ -24,6 +25,7 @@ ROOT = Path(__file__).parents[2] / 'configs'
 CONFIGS = sorted(path.stem for path in (ROOT / 'isdnet').glob('*.py'))
 #: That of isdnet_r18_cityscapes.
 OF_ONE_NETWORK = ('isdnet_r18_deepglobe', 'isdnet_r18_inria_aerial')
+GUIDE = (ROOT.parent / 'docs/user_guides/isdnet.md').read_text()
 CANVAS = (128, 160)  # the least for SegFormer
 ISD_LOSSES = {f'{name}.loss_ce' for name in ('deep', 'deep_16', 'deep_8')} | {'sr.loss_sisr', 'sr.loss_structure'}
 
@@ -154,6 +156,25 @@ class TestCountsOfThePaper:
         assert round(complexity.flops / 1e9, 1) == 165.0
         assert round((complexity.flops + classifier + blurs) / 1e9, 1) == 165.8
 
+    def test_each_line_of_the_guide(self):
+        model = self.model().eval()
+        with torch.device('meta'), torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model(torch.zeros(1, 3, 1024, 2048))
+        operations = {
+            name.partition('.')[2]: sum(ops.values()) / 1e9 for name, ops in counter.get_flop_counts().items()
+        }
+        head = model.decode_head
+        parts = {
+            'ResNet-18': ('backbone', model.backbone),
+            'ASPP': ('decode_head.decode_head', head.decode_head),
+            'Shallow network': ('shallow', model.shallow),
+            'RAF at 1/16': ('decode_head.fuse_16', head.fuse_16),
+            'RAF at 1/8': ('decode_head.fuse_8', head.fuse_8),
+        }
+        for name, (path, module) in parts.items():
+            params = sum(p.numel() for key, p in module.named_parameters() if 'conv_seg' not in key)
+            assert f'| {name} | {params:,} | {operations[path]:.2f} |' in GUIDE
+
     def test_super_resolution_branch(self):
         assert sum(p.numel() for p in self.model().sr_aux.sr.parameters()) == 258_883
 
@@ -162,13 +183,14 @@ class TestDocumentedAblations:
     """The options that the guide gives for the rows of the paper's tables."""
 
     ROWS = re.findall(
-        r'^\| (ADD|CW|one relation|baseline|\+ SR|\+ SR \+ SD) \| `(model[^`]*)`',
-        (ROOT.parent / 'docs/user_guides/isdnet.md').read_text(),
+        r'^\| (ADD|CW|one relation|baseline|\+ SR|\+ SR \+ SD|\+ SR \+ SD \+ H) \| `(model[^`]*)`',
+        GUIDE,
         re.M,
     )
 
     def test_are_found(self):
-        assert [row for row, _ in self.ROWS] == ['ADD', 'CW', 'one relation', 'baseline', '+ SR', '+ SR + SD']
+        table_6, table_7 = ['ADD', 'CW', 'one relation'], ['baseline', '+ SR', '+ SR + SD', '+ SR + SD + H']
+        assert [row for row, _ in self.ROWS] == table_6 + table_7
 
     @pytest.mark.parametrize(('row', 'options'), ROWS)
     def test_are_options_of_a_shipped_config(self, row, options):
@@ -181,3 +203,4 @@ class TestDocumentedAblations:
         parts = (model.pyramid.levels > 0, aux.sr is not None, aux.structure is not None)
         expected = {'baseline': (False,) * 3, '+ SR': (False, True, False), '+ SR + SD': (False, True, True)}
         assert parts == expected.get(row, (True,) * 3)
+        assert aux.sr is None or aux.sr.target == ('image' if '+' in row else 'frequencies')

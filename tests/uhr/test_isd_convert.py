@@ -77,6 +77,14 @@ def test_groups_divide_the_shallow_networks_channels():
     assert to_isd(cfg).model.shallow.norm_cfg == dict(type='GN', num_groups=16)
 
 
+def test_instance_norm_is_not_of_pooled_features():
+    cfg = stock_cfg(decode_head=toy.head_cfg('FCNHead') | dict(norm_cfg=dict(type='IN')))
+    converted = to_isd(cfg).model
+    assert converted.decode_head.fusion.pool_norm_cfg == dict(type='GN', num_groups=1)
+    model = MODELS.build(without_pretrained(converted))
+    assert 'decode.loss_ce' in toy.losses(model, toy.batch(n=1))
+
+
 class TestLightNetworks:
     def test_are_warned_of(self, log, tmp_path):
         (tmp_path / 'toy.py').write_text(stock_cfg().pretty_text)

@@ -137,13 +137,13 @@ class _Frame(NamedTuple):
 def _find_frames(release: Path) -> list[_Frame]:
     """Find all frames of the release with their labels, and check names and file headers."""
     for folder in (release / FRAMES, release / LABELS):
-        if not any(folder.glob('*.png')):
+        if not any(folder.glob('[!.]*.png')):
             raise FileNotFoundError(
                 f'{folder} {"holds no PNG files" if folder.is_dir() else "does not exist"}. Unpack {FRAMES}.zip and '
                 f'{LABELS}.zip into folders of these names in {release}.'
             )
-    names = {path.stem for path in (release / FRAMES).glob('*.png')}
-    labeled = {path.stem.removesuffix('_L') for path in (release / LABELS).glob('*_L.png')}
+    names = {path.stem for path in (release / FRAMES).glob('[!.]*.png')}
+    labeled = {path.stem.removesuffix('_L') for path in (release / LABELS).glob('[!.]*_L.png')}
     check_names(labeled, names, f'{release / LABELS}, labels NAME_L.png', f'Unpack {LABELS}.zip again.')
     check_names(names, labeled, f'{release / FRAMES}, frames NAME.png', f'Unpack {FRAMES}.zip again.')
     if strange := sorted(name for name in names if split_of(name) is None):

@@ -97,7 +97,7 @@ def convert(
         for name in names_of(split)
     ]
     for folder in ('images', 'gt'):
-        found = (path.stem for path in (release / folder).glob('*.tif'))
+        found = (path.stem for path in (release / folder).glob('[!.]*.tif'))
         remedy = 'Point the command at the unpacked AerialImageDataset/train folder.'
         check_names(found, (pair.image.stem for pair in pairs), f'{release / folder}, NAME.tif', remedy)
     check_all(lambda pair: check_pair_size(pair.image, pair.label, SIZE), pairs)

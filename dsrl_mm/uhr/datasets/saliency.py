@@ -11,13 +11,13 @@ _SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 
 def files_by_stem(folder: str | Path) -> dict[str, str]:
-    """Return the image files directly in a folder by their names without suffix, sorted.
+    """Return the image files directly in a folder by their names without suffix, sorted; hidden files are left out.
 
     Raises:
         FileNotFoundError: if there are none.
         ValueError: if two differ only in the suffix.
     """
-    paths = sorted(path for path in Path(folder).glob('*') if path.suffix.lower() in _SUFFIXES)
+    paths = sorted(path for path in Path(folder).glob('[!.]*') if path.suffix.lower() in _SUFFIXES)
     if not paths:
         raise FileNotFoundError(f'{folder} {"holds no images" if Path(folder).is_dir() else "does not exist"}')
     files = {path.stem: str(path) for path in paths}

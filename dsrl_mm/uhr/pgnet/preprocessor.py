@@ -32,7 +32,7 @@ class MultiScalePreProcessor(SegDataPreProcessor):
     """
 
     def __init__(self, sizes: Sequence[int | Sequence[int]], **kwargs):
-        super().__init__(**(dict(size_divisor=1) | kwargs))
+        super().__init__(**(kwargs if kwargs.get('size') else dict(size_divisor=1) | kwargs))
         self.sizes = [(size, size) if isinstance(size, int) else tuple(size) for size in sizes]
         if not self.sizes or min(map(min, self.sizes)) < 1 or any(len(size) != 2 for size in self.sizes):
             raise ValueError(

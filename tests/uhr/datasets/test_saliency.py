@@ -42,6 +42,11 @@ def test_the_root_alone(data_root):
     assert listed(build(data_root, roots='two')) == ['two/image/a.jpg']
 
 
+def test_hidden_files_are_no_images(data_root):
+    (data_root / 'two/image/._a.jpg').write_bytes(b'of macOS')
+    assert listed(build(data_root, roots=['two'])) == ['two/image/a.jpg']
+
+
 def test_images_without_masks(data_root):
     (data_root / 'one/mask/b.png').unlink()
     with pytest.raises(FileNotFoundError, match=r'image/b.png has no mask of its name in .*one/mask; so have 1 of 2'):

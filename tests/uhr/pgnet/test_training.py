@@ -54,6 +54,10 @@ def test_evaluation_resizes_nothing():
     assert preprocessor([16])(batch((24, 32), n=1), False)['inputs'].shape[-2:] == (24, 32)
 
 
+def test_training_batches_are_padded_to_the_stock_size():
+    assert preprocessor([16], size=(32, 48))(batch((24, 32), n=1), True)['inputs'].shape[-2:] == (32, 48)
+
+
 @pytest.mark.parametrize('sizes', [(), (0,), ((16, 16, 3),)])
 def test_bad_sizes_are_refused(sizes):
     with pytest.raises(ValueError, match='sizes lists sides in pixels'):
