@@ -97,7 +97,8 @@ def convert(release: str | Path, out: str | Path, workers: int | None = None) ->
     """
     release, remedy = Path(release), 'Point the command at the unpacked land-train folder.'
     images, labels = (
-        {path.name.removesuffix(suffix) for path in release.glob(f'[!.]*{suffix}')} for suffix in ('_sat.jpg', '_mask.png')
+        {path.name.removesuffix(suffix) for path in release.glob(f'[!.]*{suffix}')}
+        for suffix in ('_sat.jpg', '_mask.png')
     )
     check_names(labels, images, f'{release}, labels ID_mask.png', remedy)
     check_names(images, labels, f'{release}, images ID_sat.jpg', remedy)
