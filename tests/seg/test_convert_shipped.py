@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from math import prod
 from pathlib import Path
@@ -106,21 +106,27 @@ def _weight(model: ConfigDict) -> float:
     return prod(size for size in sizes if isinstance(size, (int, float)))
 
 
-@pytest.fixture(scope='module')
-def walked():
-    """What came of every config, and a converted model of each architecture: the least deep, for a small input."""
+def architectures() -> Iterator[tuple[Config, int]]:
+    """A config of each architecture, the least deep and made narrow, and how many configs have it."""
     if importlib.util.find_spec('mmpretrain'):
         importlib.import_module('mmpretrain.models')
     alike = defaultdict(list)
     for cfg in read(CONFIGS):
         alike[_architecture(cfg.model)].append(cfg)
-    outcomes, models = Counter(), []
     for cfgs in alike.values():
         cfg = min(cfgs, key=lambda cfg: _weight(cfg.model))
         shrink(cfg.model.get('backbone', {}))
         head = cfg.model.decode_head
         if isinstance(head, dict) and _type(head) in ('APCHead', 'ASPPHead', 'UPerHead'):  # the widest
             head.channels = 32
+        yield cfg, len(cfgs)
+
+
+@pytest.fixture(scope='module')
+def walked():
+    """What came of every config, and a converted model of each architecture, for a small input."""
+    outcomes, models = Counter(), []
+    for cfg, count in architectures():
         reason = _reason(cfg.model)
         missing = None if reason else _missing(cfg.model)
         if reason:
@@ -131,8 +137,8 @@ def walked():
                 to_dsrl(cfg)
         else:
             models.append(to_dsrl(cfg).model)
-            outcomes['reads an early feature map'] += len(cfgs) * ('skip' in models[-1].decode_head)
-        outcomes[reason or (f'needs {missing}' if missing else 'converted')] += len(cfgs)
+            outcomes['reads an early feature map'] += count * ('skip' in models[-1].decode_head)
+        outcomes[reason or (f'needs {missing}' if missing else 'converted')] += count
     return outcomes, models
 
 
