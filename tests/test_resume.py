@@ -229,6 +229,16 @@ def test_a_checkpoint_can_be_named(config, tmp_path, uninterrupted):
     [
         ('model = dict(decode_head=dict(decode_head=dict(channels=24)))', 'tensors of the model .* differ'),
         ('optim_wrapper = dict(optimizer=dict(_delete_=True, type="Adam", lr=0.01))', 'another optimizer'),
+        (
+            'optim_wrapper = dict(optimizer=dict(weight_decay=0.1))',
+            'weight_decay .* is 0.1 in the config and 0 in',
+        ),
+        (
+            'optim_wrapper = dict(optimizer=dict(momentum=0.5))',
+            r'momentum .* is 0.5 in the config and 0.9 .*\(parameter group 0',
+        ),
+        ('optim_wrapper = dict(optimizer=dict(lr=0.5))', 'lr of the optimizer is 0.5 in the config'),
+        ('param_scheduler = [dict(type="PolyLR", end=10, by_epoch=False)]', 'has 1 param_scheduler, the checkpoint 0'),
     ],
 )
 def test_what_does_not_fit_is_not_resumed(config, tmp_path, uninterrupted, change, message):
@@ -237,6 +247,22 @@ def test_what_does_not_fit_is_not_resumed(config, tmp_path, uninterrupted, chang
     changed.write_text(f'_base_ = {str(config)!r}\n{change}\n')
     with pytest.raises(ValueError, match=f'--resume: .*{message}'):
         call(cli.train, changed, '--work-dir', tmp_path, '--resume', '--cfg-options', 'train_cfg.max_iters=10')
+
+
+def test_what_optimizers_and_schedules_change_by_themselves_is_resumed(tmp_path):
+    """A momentum that is scheduled, and a group's entry that another version of PyTorch did not write."""
+    schedule = dict(end=4, by_epoch=False)
+    schedulers = [dict(type='PolyLR', **schedule), dict(type='PolyMomentum', eta_min=0.5, **schedule)]
+    config = random_config(tmp_path, 0, param_scheduler=schedulers)
+    call(cli.train, config, '--work-dir', tmp_path, '--cfg-options', 'default_hooks.checkpoint.interval=2')
+    (tmp_path / 'iter_4.pth').unlink()
+    checkpoint = torch.load(tmp_path / 'iter_2.pth', weights_only=False)
+    for group in checkpoint['optimizer']['param_groups']:
+        assert group['momentum'] < 0.9
+        del group['nesterov']
+    torch.save(checkpoint, tmp_path / 'iter_2.pth')
+    call(cli.train, config, '--work-dir', tmp_path, '--resume')
+    assert [entry['iter'] for entry in logged(tmp_path) if 'loss' in entry] == [3, 4]
 
 
 def test_another_schedule_is_not_resumed_in_silence(tmp_path):

@@ -98,6 +98,59 @@ class ResumableSampler:
 
 #: What a scheduler counts; its other attributes are its settings.
 _PROGRESS = ('last_step', '_global_step', '_last_value', 'verbose')
+#: Settings of PyTorch's optimizers. What others adapt while they train is not among them.
+_SETTINGS = ('weight_decay', 'momentum', 'betas', 'dampening', 'nesterov', 'eps', 'amsgrad', 'decoupled_weight_decay')
+
+
+def _param_groups(state: dict) -> list[dict]:
+    """Return the parameter groups in the state of an optimizer, or of several by name."""
+    states = [state] if 'param_groups' in state else state.values()
+    return [group for one in states for group in one['param_groups']]
+
+
+def _schedulers(of: list | dict | None) -> list:
+    """Return the schedulers of an optimizer, or of several by name, or their states."""
+    return [one for part in of.values() for one in part] if isinstance(of, dict) else of or []
+
+
+def _check_optimizer(saved: Sequence[dict], own: Sequence[dict], scheduled: set[str]) -> None:
+    """Check that groups of parameters in a checkpoint have the settings of the config's; those of schedules may differ.
+
+    Raises:
+        ValueError: if they differ.
+    """
+    kinds = [
+        [(len(group['params']), {'betas', 'momentum'} & group.keys()) for group in groups] for groups in (saved, own)
+    ]
+    if kinds[0] != kinds[1]:
+        raise ValueError('the checkpoint was written by another optimizer or paramwise_cfg.')
+    checked = {*_SETTINGS} if scheduled else {*_SETTINGS, 'lr'}
+    if 'momentum' in scheduled:
+        checked -= {'momentum', 'betas'}
+    for i, (old, new) in enumerate(zip(saved, own)):
+        for key in sorted(checked & old.keys() & new.keys()):
+            if np.any(np.not_equal(old[key], new[key])):
+                raise ValueError(
+                    f'{key} of the optimizer is {new[key]} in the config and {old[key]} in the checkpoint (parameter '
+                    f"group {i}), and the training would follow the checkpoint. Resume with the checkpoint's."
+                )
+
+
+def _check_schedulers(saved: Sequence[dict], own: Sequence) -> None:
+    """Check that learning rate schedules in a checkpoint are those of the config.
+
+    Raises:
+        ValueError: if they differ.
+    """
+    if len(saved) != len(own):
+        raise ValueError(f'the config has {len(own)} param_scheduler, the checkpoint {len(saved)}.')
+    for i, (state, scheduler) in enumerate(zip(saved, own)):
+        for key, value in scheduler.state_dict().items():
+            if key not in _PROGRESS and state.get(key) != value:
+                raise ValueError(
+                    f'{key} of param_scheduler.{i} is {value!r} in the config and {state.get(key)!r} in the '
+                    'checkpoint, and the learning rate would follow the checkpoint. Resume with its schedule.'
+                )
 
 
 def _check_fit(runner: Runner, checkpoint: dict) -> None:
@@ -112,21 +165,13 @@ def _check_fit(runner: Runner, checkpoint: dict) -> None:
         raise ValueError(
             f'--resume: {len(others)} tensors of the model and of the checkpoint differ ({modules_of(others)}). {start}'
         )
-    saved, own = checkpoint['optimizer'], runner.optim_wrapper.state_dict()
-    kinds = [
-        [(len(group['params']), *sorted(group.keys() - {'initial_lr'})) for group in state['param_groups']]
-        for state in (saved, own)
-    ]
-    if kinds[0] != kinds[1]:
-        raise ValueError(f'--resume: the checkpoint was written by another optimizer or paramwise_cfg. {start}')
-    schedulers = zip(checkpoint.get('param_schedulers') or (), runner.param_schedulers or ())
-    for i, (state, scheduler) in enumerate(schedulers):
-        for key, value in scheduler.state_dict().items():
-            if key not in _PROGRESS and state.get(key) != value:
-                raise ValueError(
-                    f'--resume: {key} of param_scheduler.{i} is {value!r} in the config and {state.get(key)!r} in the '
-                    f'checkpoint, and the learning rate would follow the checkpoint. Resume with its schedule. {start}'
-                )
+    schedulers = _schedulers(runner.param_schedulers)
+    try:
+        _check_schedulers(_schedulers(checkpoint.get('param_schedulers')), schedulers)
+        groups = map(_param_groups, (checkpoint['optimizer'], runner.optim_wrapper.state_dict()))
+        _check_optimizer(*groups, {scheduler.param_name for scheduler in schedulers})
+    except ValueError as error:
+        raise ValueError(f'--resume: {error} {start}') from None
 
 
 @HOOKS.register_module(force=True)
