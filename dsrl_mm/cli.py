@@ -28,7 +28,7 @@ from dsrl_mm.engine.checkpoint import last_checkpoint
 from dsrl_mm.engine.config import read_config, type_name
 from dsrl_mm.engine.dry_run import dry_run
 from dsrl_mm.engine.fsdp import check_strategy
-from dsrl_mm.engine.loading import check_classes, for_inference
+from dsrl_mm.engine.loading import check_classes, for_inference, unwrapped
 from dsrl_mm.engine.memory import keep_freed_memory
 from dsrl_mm.engine.reader import TrustCheckpoint
 from dsrl_mm.engine.resume import make_resumable, resume_from
@@ -278,7 +278,7 @@ def test(argv: Sequence[str] | None = None) -> dict[str, float]:
         runner = _build_runner(cfg)
         classes = runner.test_loop.dataloader.dataset.metainfo.get('classes')
         check_classes(dict(dataset_meta=exported.meta), classes, args.checkpoint)
-        use_runtime(runner.model, exported)
+        use_runtime(unwrapped(runner.model), exported)
     else:
         cfg.custom_hooks = [*cfg.get('custom_hooks', ()), dict(type='CompleteCheckpointHook')]
         runner = _build_runner(cfg)

@@ -60,6 +60,15 @@ def test_two_processes_test_like_one(config, trained, tmp_path):
     assert {name: metrics[name] for name in reference} == pytest.approx(reference, rel=1e-6)
 
 
+def test_two_processes_test_an_exported_file_like_one(config, trained, tmp_path):
+    call(cli.deploy, config, trained, tmp_path, '--format', 'onnx', '--size', 48, 64)
+    reference = call(cli.test, config, trained, '--work-dir', tmp_path / 'one')
+    options = ('--work-dir', tmp_path / 'two', *LAUNCHED)
+    assert run_two(call, cli.test, config, tmp_path / 'deploy.onnx', *options) == [0, 0]
+    metrics = json.loads(next((tmp_path / 'two').glob('*/*.json')).read_text())
+    assert {name: metrics[name] for name in reference} == pytest.approx(reference, abs=0.05)
+
+
 def test_the_script_starts_the_test_in_as_many_processes(tmp_path, monkeypatch):
     """With a launcher that only says what it is asked for."""
     (tmp_path / 'torchrun').write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
