@@ -90,15 +90,15 @@ def find_sources(source: str | int) -> list[Source]:
     sources = [
         Source(str(file), file.relative_to(root).with_suffix(''), file.suffix.lower() in _VIDEOS) for file in files
     ]
-    names = {one.name: one for one in sources}
+    names = {(one.name, one.is_video): one for one in sources}  # a video's masks lie in a folder of its name
     for one in sources:
-        if names[one.name] is not one:
-            raise ValueError(f'{one} and {names[one.name]} differ only in the suffix. Rename one, or pick by a glob.')
+        if (twin := names[one.name, one.is_video]) is not one:
+            raise ValueError(f'{one} and {twin} differ only in the suffix. Rename one, or pick by a glob.')
         for folder in one.name.parents:
-            if folder in names and names[folder].is_video:
+            if video := names.get((folder, True)):
                 raise ValueError(
-                    f'Masks of {one} and of the frames of {names[folder]} would lie in one folder. Rename one, or pick '
-                    'by a glob.'
+                    f'Masks of {one} and of the frames of {video} would lie in one folder. Rename one, or pick by a '
+                    'glob.'
                 )
     return sources
 

@@ -67,6 +67,10 @@ class TestFinding:
         with pytest.raises(ValueError, match=r'b.bmp and .*b.png differ only in the suffix'):
             find_sources(folder)
 
+    def test_a_video_and_its_thumbnail(self, folder):
+        (folder / 'b.webm').touch()  # masks: b.png, and b/000000.png and so on
+        assert [one.name for one in find_sources(folder)].count(Path('b')) == 2
+
     def test_images_in_a_folder_of_a_videos_name(self, folder):
         (folder / 'deep.png').touch()
         assert len(find_sources(folder)) == 5  # images have no folder of frames
