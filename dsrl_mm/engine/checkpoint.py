@@ -137,12 +137,13 @@ class SafeCheckpointHook(CheckpointHook):
         interval (int): iterations, or epochs, between two checkpoints. Defaults to -1: none but the last.
         by_epoch (bool): whether ``interval`` counts epochs. Defaults to True.
         backend_args (dict, optional): file backend; needed for a work directory on remote storage (S3, ...). Defaults
-            to None: the local disk.
+            to None: the local disk, or what ``out_dir`` is an address of.
         **others: other arguments of the original.
     """
 
     def __init__(self, interval: int = -1, by_epoch: bool = True, *, backend_args: dict | None = None, **others):
-        backend_args = backend_args or dict(backend='AtomicLocalBackend')
+        if backend_args is None and '://' not in str(others.get('out_dir')):
+            backend_args = dict(backend='AtomicLocalBackend')
         super().__init__(interval, by_epoch, backend_args=backend_args, **others)
 
     @contextmanager

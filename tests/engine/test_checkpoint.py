@@ -251,6 +251,7 @@ def test_backend_can_be_chosen(tmp_path, writes, request):
     assert writes == []
     assert checkpoints(tmp_path) == {'iter_2.pth': 2}
     assert SafeCheckpointHook().backend_args == dict(backend='AtomicLocalBackend')
+    assert SafeCheckpointHook(out_dir='s3://mine').backend_args is None  # which MMEngine derives from the address
 
 
 @pytest.mark.parametrize('number', [errno.ENOSPC, errno.EDQUOT])
