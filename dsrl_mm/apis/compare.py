@@ -24,6 +24,7 @@ from ..engine.config import read_config
 from ..engine.loading import load_for_inference, read_state_dict, without_pretrained
 from ..engine.metrics import with_sr_metric
 from ..engine.reader import TrustCheckpoint
+from ..engine.task import evaluators
 from ..engine.timing import time_in_turn
 from .deploy import build_deploy_model
 from .inferencer import find_model
@@ -37,12 +38,17 @@ class Trained:
         config (str | Path | Config): an MMSegmentation config whose model is a
             :class:`~dsrl_mm.seg.DSRLSegmentor`.
         checkpoint (str | Path): the file.
+
+    Raises:
+        ValueError: if the model estimates poses.
     """
 
     def __init__(self, config: str | Path | Config, checkpoint: str | Path):
         self.cfg = config if isinstance(config, Config) else read_config(config)
         self.checkpoint = str(checkpoint)
         init_default_scope(self.cfg.get('default_scope', 'mmseg'))
+        if self.cfg.get('default_scope') == 'mmpose':
+            raise ValueError(f'{self.cfg.filename}: only segmentation models can be compared, not pose estimators')
 
     @cached_property
     def rebuilds(self) -> bool:
@@ -84,9 +90,7 @@ def evaluate(trained: Trained, name: str = 'the model', metrics: Sequence[dict] 
     """
     model = trained.model()
     loader = Runner.build_dataloader(trained.cfg.test_dataloader)
-    if metrics is None:
-        metrics = trained.cfg.test_evaluator
-    metrics = [*(metrics if isinstance(metrics, (list, tuple)) else [metrics])]
+    metrics = [*(evaluators(trained.cfg).values() if metrics is None else metrics)]
     if trained.rebuilds:
         metrics = with_sr_metric(metrics, model.scale_factor)
     evaluator = Evaluator(metrics)

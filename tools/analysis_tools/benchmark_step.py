@@ -23,7 +23,7 @@ from dsrl_mm.apis import task_of
 from dsrl_mm.apis.compare import quiet
 from dsrl_mm.cli import use_amp
 from dsrl_mm.engine.arguments import positive, run
-from dsrl_mm.engine.config import read_config
+from dsrl_mm.engine.config import input_channels, read_config
 from dsrl_mm.engine.loading import without_pretrained
 from dsrl_mm.engine.timing import time_in_turn
 
@@ -65,7 +65,8 @@ def training_step(cfg: Config, channels_last: bool = False) -> Callable[[], None
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     draw = _heatmaps if cfg.default_scope == 'mmpose' else _label
     sizes, samples = zip(*(draw(cfg, model) for _ in range(cfg.train_dataloader.batch_size)))
-    inputs = [torch.randint(256, (3, *size), dtype=torch.uint8) for size in sizes]
+    channels = input_channels(cfg.model.backbone)
+    inputs = [torch.randint(256, (channels, *size), dtype=torch.uint8) for size in sizes]
     return partial(model.train_step, dict(inputs=inputs, data_samples=[*samples]), wrapper)
 
 
