@@ -34,5 +34,5 @@ val_dataloader = dict(
     dataset=dict(dataset, ann_file='{{$COCO_MASKS:data/coco_masks}}/val.txt', pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='ClassIoUMetric', iou_metrics=['mIoU'])
+val_evaluator = [dict(type='ClassIoUMetric', iou_metrics=['mIoU']), dict(type='SODMetric')]
 test_evaluator = val_evaluator

@@ -36,5 +36,5 @@ val_dataloader = dict(
     dataset=dict(dataset, data_prefix=dict(img_path='images/val', seg_map_path='labels/val'), pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='ClassIoUMetric', iou_metrics=['mIoU'])
+val_evaluator = [dict(type='ClassIoUMetric', iou_metrics=['mIoU']), dict(type='SODMetric')]
 test_evaluator = val_evaluator
