@@ -1,5 +1,5 @@
-# ISDNet on 360x480 of CamVid. Its deep network, DeepLabV3+ with EfficientNet-Lite0, reads a quarter of each side. Starts
-# from ImageNet weights that a package carries, and trains on a CPU.
+# ISDNet on 360x480 of CamVid. Its deep network, DeepLabV3+ with EfficientNet-Lite0, reads a quarter of each side. It
+# trains on a CPU, from ImageNet weights that a package carries.
 _base_ = [
     '../_base_/models/isdnet_efficientnet_lite0.py',
     '../_base_/datasets/camvid.py',
