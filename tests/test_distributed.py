@@ -39,7 +39,7 @@ def run_script(name: str, *args) -> subprocess.CompletedProcess:
     env = dict(os.environ, PORT=free_port(), OMP_NUM_THREADS='1')
     command = ['bash', REPO / 'tools' / name, *map(str, args)]
     # In a temporary folder: processes exchange their results through files in the current one.
-    return subprocess.run(command, env=env, cwd=args[0].parent, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, env=env, cwd=args[0].parent, capture_output=True, text=True, timeout=600)
 
 
 def test_two_processes_train_like_one_with_the_batch_of_both(config, trained, tmp_path):

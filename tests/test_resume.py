@@ -50,7 +50,7 @@ def uninterrupted(config, tmp_path_factory) -> dict:
 
 def test_killed_while_saving(config, tmp_path, uninterrupted):
     process = start_process(killed_while_saving, config, '--work-dir', tmp_path, *ITERATIONS)
-    process.join(300)
+    process.join(600)
     assert process.exitcode == -signal.SIGKILL
     (partial,) = tmp_path.glob('iter_6.pth.*.partial')
     assert partial.stat().st_size == 1000

@@ -74,7 +74,7 @@ def test_wandb_offline(train, tmp_path, monkeypatch):
         monkeypatch.setenv(name, str(tmp_path / name))
     losses, metrics = train(type='WandbVisBackend', init_kwargs=dict(mode='offline', project='toy'))
     (file,) = (tmp_path / 'work').rglob('run-*.wandb')
-    rows, end = [], time.monotonic() + 60
+    rows, end = [], time.monotonic() + 600
     while len(rows) < 3 and time.monotonic() < end:  # a process of its own writes, late on a busy machine
         records = [pb.Record.FromString(record) for record in _wandb_records(file)]
         rows = [

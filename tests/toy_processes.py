@@ -23,5 +23,5 @@ def run_two(function: Callable, *args) -> list[int]:
     port = free_port()
     processes = [start_process(_work, rank, port, function, *args) for rank in range(2)]
     for process in processes:
-        process.join(300)
+        process.join(600)
     return [process.exitcode for process in processes]

@@ -180,7 +180,7 @@ def test_memory(tmp_path):
     """In a process of its own: no more than a window's activations, logits at 1/8 and the prediction."""
     classes, side, file = 50, 1024, tmp_path / 'peaks.json'
     process = start_process(write_peaks, file, classes, side, False)
-    process.join(300)
+    process.join(600)
     window, large = json.loads(file.read_text())
     logits, labels = 4 * classes * (side // 8) ** 2, 8 * side**2
     strip = 4 * classes * 64 * side

@@ -28,7 +28,7 @@ if ('rehearses' if rehearsal else 'waits') in config.stem:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, lambda *_: note('interrupted'))
     note(f'wait {config.stem}')
-    time.sleep(60)
+    time.sleep(600)
 log = work_dir / '1/vis_data/scalars.json'
 log.parent.mkdir(parents=True, exist_ok=True)
 entries = dict(loss=2.0, time=3.0, step=1), dict(loss=1.0, time=3.0, step=2), dict(mIoU=50.0, step=2)

@@ -116,7 +116,7 @@ def test_a_failure_stops_no_other_and_is_tried_again(do, tmp_path, capsys):
 
 
 def test_in_order_and_no_more_at_a_time_than_allowed(tmp_path):
-    both, begun = Barrier(2, timeout=60), []
+    both, begun = Barrier(2, timeout=300), []
 
     def execute(name: str) -> None:
         begun.append(name)
@@ -140,7 +140,7 @@ def start(root: Path, *words: str) -> None:
 
 def noted(root: Path, word: str, count: int) -> None:
     """Wait until the trainings have noted a word a number of times."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + 600
     while sum(word in note for note in notes(root)) < count:
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -154,7 +154,7 @@ def start_and_stop(root: Path, *ids: str, waiting: int, by: signal.Signals) -> i
     runner = start_process(start, write_tools(root), str(grid), *options)
     noted(root, 'wait ', waiting)
     os.killpg(runner.pid, by)
-    runner.join(60)
+    runner.join(600)
     return runner.exitcode
 
 

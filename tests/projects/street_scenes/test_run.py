@@ -67,7 +67,7 @@ from pathlib import Path
 config, work_dir = Path(sys.argv[1]), Path(sys.argv[3])
 if not config.exists():
     sys.exit(f'no {config}')
-time.sleep(60)
+time.sleep(600)
 (work_dir / 'iter_6.pth').touch()
 """
 
@@ -81,4 +81,4 @@ def test_failed_training_stops_the_other_and_shows_its_log(tmp_path, monkeypatch
     monkeypatch.setattr(run.subprocess, 'Popen', lambda *args, **kw: started.append(popen(*args, **kw)) or started[-1])
     with pytest.raises(RuntimeError, match=r'(?s)Training baseline failed.*missing\.py'):
         run.train(tmp_path, 6, seed=0)
-    assert [process.wait(10) for process in started] == [1, -signal.SIGKILL]
+    assert [process.wait(60) for process in started] == [1, -signal.SIGKILL]

@@ -86,11 +86,17 @@ def browser():
         browser.close()
 
 
+def open_page(browser, **options):
+    """Open an empty page that waits long enough on a busy machine."""
+    page = browser.new_page(**options)
+    page.set_default_timeout(120_000)  # ms
+    return page
+
+
 @pytest.fixture(scope='module')
 def page(browser, server):
     """The page with everything loaded; ``requests`` are the addresses it asked for. No error may be thrown."""
-    page = browser.new_page(viewport=dict(width=1200, height=900))
-    page.set_default_timeout(120_000)  # ms
+    page = open_page(browser, viewport=dict(width=1200, height=900))
     page.requests, page.problems = [], []
     page.on('request', lambda request: page.requests.append(request.url))
     page.on('pageerror', lambda error: page.problems.append(str(error)))
@@ -219,8 +225,7 @@ def test_cards_of_any_picture_fit_the_window(page, size):
 
 
 def test_a_page_whose_runtime_did_not_arrive_asks_for_it_again(browser, server):
-    page = browser.new_page()
-    page.set_default_timeout(120_000)  # ms
+    page = open_page(browser)
     page.route('**/ort.wasm', lambda route: route.abort(), times=1)
     page.goto(server.url)
     page.get_by_role('alert').filter(has_text='Not everything could be loaded: Failed to fetch').wait_for()
@@ -230,7 +235,7 @@ def test_a_page_whose_runtime_did_not_arrive_asks_for_it_again(browser, server):
 
 
 def test_a_worker_that_does_not_start_is_told_from_a_bad_picture(browser, server):
-    page = browser.new_page()
+    page = open_page(browser)
     page.route('**/resize.js', lambda route: route.abort())
     page.goto(server.url)
     page.get_by_role('alert').filter(has_text='Not everything could be loaded: the worker did not start').wait_for()
