@@ -79,38 +79,18 @@ def test_a_checkpoint_of_weights_alone_is_refused(config, tmp_path, uninterrupte
         call(cli.train, config, '--work-dir', tmp_path, '--resume', tmp_path / 'best_mIoU.pth')
 
 
-def test_goes_on_from_its_own_checkpoint_and_not_from_what_it_started_from(config, tmp_path, uninterrupted):
-    torch.save(uninterrupted, tmp_path / 'start.pth')
-    tuned = tmp_path / 'tuned.py'
-    tuned.write_text(f'_base_ = {str(config)!r}\nload_from = {str(tmp_path / "start.pth")!r}\n')
-    call(cli.train, tuned, '--work-dir', tmp_path / 'work')
-    call(cli.train, tuned, '--work-dir', tmp_path / 'work', '--resume', '--cfg-options', 'train_cfg.max_iters=6')
-    assert [entry['iter'] for entry in logged(tmp_path / 'work') if 'loss' in entry] == [5, 6]
-
-
-@pytest.mark.parametrize('where', ['config', 'option'])
-def test_without_a_checkpoint_of_its_own_starts_from_the_weights_it_shall_start_from(
-    config, tmp_path, uninterrupted, where
-):
+def test_without_a_checkpoint_of_its_own_starts_from_the_weights_it_shall_start_from(config, tmp_path, uninterrupted):
     """And goes on from its own at the second launch: a cluster repeats the same command."""
     start = tmp_path / 'start.pth'
     name = 'backbone.stem.0.weight'
     weights = uninterrupted['state_dict']
     torch.save(dict(uninterrupted, state_dict=weights | {name: weights[name] + 1}), start)
-    tuned = tmp_path / 'tuned.py'
-    tuned.write_text(f'_base_ = {str(config)!r}\n' + (f'load_from = {str(start)!r}\n' if where == 'config' else ''))
-    given = [f'load_from={start}'] if where == 'option' else []
     for iterations, expected in ((4, [1, 2, 3, 4]), (6, [5, 6])):
-        options = ['--cfg-options', f'train_cfg.max_iters={iterations}', *given]
-        call(cli.train, tuned, '--work-dir', tmp_path / 'work', '--resume', *options)
+        options = ['--cfg-options', f'train_cfg.max_iters={iterations}', f'load_from={start}']
+        call(cli.train, config, '--work-dir', tmp_path / 'work', '--resume', *options)
         assert [entry['iter'] for entry in logged(tmp_path / 'work') if 'loss' in entry] == expected
     weight = torch.load(tmp_path / 'work/iter_4.pth', weights_only=False)['state_dict'][name]
     assert weight.mean() > 0.5  # where it started
-
-
-def test_resume_without_a_checkpoint_starts_anew(config, tmp_path):
-    call(cli.train, config, '--work-dir', tmp_path, '--resume', '--cfg-options', 'train_cfg.max_iters=1')
-    assert [entry['iter'] for entry in logged(tmp_path) if 'loss' in entry] == [1]
 
 
 AUGMENTED = [
@@ -159,9 +139,8 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, workers):
     )  # chance it is
 
 
-@pytest.mark.parametrize('workers', [0, 2])
-def test_a_dry_run_changes_no_weight(tmp_path, workers, monkeypatch):
-    config, dry_run = random_config(tmp_path, workers, randomness=dict(seed=1)), mock.Mock(wraps=cli.dry_run)
+def test_a_dry_run_changes_no_weight(tmp_path, monkeypatch):
+    config, dry_run = random_config(tmp_path, 0, randomness=dict(seed=1)), mock.Mock(wraps=cli.dry_run)
     monkeypatch.setattr(cli, 'dry_run', dry_run)
     for checked in (True, False):
         options = ['--cfg-options', 'train_cfg.max_iters=3', f'check_data={checked}', *CHANCE]
@@ -186,7 +165,6 @@ class SigtermHook(Hook):
 @pytest.mark.parametrize(
     ('by_epoch', 'counts', 'at', 'saved'),
     [
-        (False, 1, 3, 3),
         (True, 1, 9, 9),  # of 12, the third of the second epoch
         (False, 2, 1, 2),  # not before the gradients of both iterations are used
     ],
@@ -217,13 +195,6 @@ def test_sigterm_saves_and_ends_and_resumes_as_if_uninterrupted(tmp_path, by_epo
     torch.testing.assert_close(weights(tmp_path / 'cut' / last), weights(tmp_path / 'whole' / last), rtol=0, atol=0)
 
 
-def test_a_checkpoint_can_be_named(config, tmp_path, uninterrupted):
-    torch.save(uninterrupted, tmp_path / 'moved.pth')
-    options = ['--cfg-options', 'train_cfg.max_iters=10']
-    call(cli.train, config, '--work-dir', tmp_path / 'work', '--resume', tmp_path / 'moved.pth', *options)
-    assert [entry['iter'] for entry in logged(tmp_path / 'work') if 'loss' in entry] == [9, 10]
-
-
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
@@ -249,28 +220,22 @@ def test_what_does_not_fit_is_not_resumed(config, tmp_path, uninterrupted, chang
         call(cli.train, changed, '--work-dir', tmp_path, '--resume', '--cfg-options', 'train_cfg.max_iters=10')
 
 
-def test_what_optimizers_and_schedules_change_by_themselves_is_resumed(tmp_path):
-    """A momentum that is scheduled, and a group's entry that another version of PyTorch did not write."""
+def test_a_named_checkpoint_is_resumed_unless_the_schedule_changed(tmp_path):
+    """Even with a momentum that is scheduled, and without a group's entry that another PyTorch did not write."""
     schedule = dict(end=4, by_epoch=False)
     schedulers = [dict(type='PolyLR', **schedule), dict(type='PolyMomentum', eta_min=0.5, **schedule)]
     config = random_config(tmp_path, 0, param_scheduler=schedulers)
-    call(cli.train, config, '--work-dir', tmp_path, '--cfg-options', 'default_hooks.checkpoint.interval=2')
-    (tmp_path / 'iter_4.pth').unlink()
+    call(cli.train, config, '--work-dir', tmp_path)
     checkpoint = torch.load(tmp_path / 'iter_2.pth', weights_only=False)
     for group in checkpoint['optimizer']['param_groups']:
         assert group['momentum'] < 0.9
         del group['nesterov']
     torch.save(checkpoint, tmp_path / 'iter_2.pth')
-    call(cli.train, config, '--work-dir', tmp_path, '--resume')
+    call(cli.train, config, '--work-dir', tmp_path, '--resume', tmp_path / 'iter_2.pth')
     assert [entry['iter'] for entry in logged(tmp_path) if 'loss' in entry] == [3, 4]
-
-
-def test_another_schedule_is_not_resumed_in_silence(tmp_path):
-    config = random_config(tmp_path, 0, param_scheduler=[dict(type='PolyLR', power=0.9, end=4, by_epoch=False)])
-    call(cli.train, config, '--work-dir', tmp_path / 'work')
     longer = ['--cfg-options', 'train_cfg.max_iters=8', 'param_scheduler.0.end=8']
     with pytest.raises(ValueError, match=r'param_scheduler\.0 is 7 in the config and 3 in the checkpoint'):
-        call(cli.train, config, '--work-dir', tmp_path / 'work', '--resume', *longer)
+        call(cli.train, config, '--work-dir', tmp_path, '--resume', *longer)
 
 
 def test_a_work_dir_is_one_trainings_alone(config, tmp_path):
