@@ -128,7 +128,9 @@ def test_without_logits(tmp_path):
     config, checkpoint = write_model(tmp_path, cfg, custom_imports=dict(imports=['dsrl_mm.uhr']))
     expected = Inferencer(config, checkpoint, device='cpu')(picture())
     options = {'model.test_cfg.keep_logits': False}
-    found = Inferencer(config, checkpoint, device='cpu', cfg_options=options)(picture())
+    frugal = Inferencer(config, checkpoint, device='cpu', cfg_options=options)
+    assert frugal.predictor.model.test_cfg.keep_logits is False
+    found = frugal(picture())
     assert np.array_equal(found.mask, expected.mask) and len(np.unique(found.mask)) > 1
 
 
@@ -225,10 +227,9 @@ class TestFinding:
             find_model(tmp_path)
 
     def test_options_reach_the_config(self):
-        model = Inferencer(
-            'dabnet_camvid_early', device='cpu', cfg_options={'model.test_cfg.mode': 'slide'}, entrance='low-res'
-        )
-        assert model.predictor.model.test_cfg.mode == 'whole'  # of frames
+        options = {'model.test_cfg.mode': 'slide'}
+        model = Inferencer('dabnet_camvid_early', device='cpu', cfg_options=options).predictor.model
+        assert model.test_cfg.mode == 'slide'
 
 
 def test_batch_size(trained):

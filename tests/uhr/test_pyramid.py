@@ -44,21 +44,13 @@ def test_by_hand():
 
 
 @pytest.mark.parametrize('size', SIZES)
-@pytest.mark.parametrize('levels', [1, 2])
-def test_reconstructs_the_image_exactly(size, levels):
+def test_every_level_is_reduced_and_every_residual_is_what_that_loses(size):
     x = image(*size)
-    residuals, lows = LaplacianPyramid(levels)(x)
-    assert len(residuals) == levels and len(lows) == levels + 1 and lows[0] is x
-    rebuilt = lows[-1]
-    for residual in reversed(residuals):
-        rebuilt = residual + enlarge_by_two(rebuilt, residual.shape[-2:])
-    assert torch.allclose(rebuilt, x, atol=1e-14)
-
-
-def test_a_constant_image_has_no_high_frequencies():
-    residuals, lows = LaplacianPyramid(3)(torch.full((1, 3, 32, 48), 7.0))
-    assert all(residual.abs().max() < 1e-5 for residual in residuals)
-    assert torch.allclose(lows[-1], torch.full((1, 3, 4, 6), 7.0))
+    residuals, lows = LaplacianPyramid(2)(x)
+    assert len(residuals) == 2 and len(lows) == 3 and lows[0] is x
+    for residual, fine, coarse in zip(residuals, lows, lows[1:]):
+        assert torch.equal(coarse, reduce_by_two(fine))
+        assert torch.equal(residual, fine - enlarge_by_two(coarse, fine.shape[-2:]))
 
 
 def test_high_frequencies_begin_with_the_finest_level():
