@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.model import revert_sync_batchnorm
 from mmseg.registry import MODELS
 from torch import nn
-from toy import NUM_CLASSES, SIZE, batch, build, enlarged, losses, model_cfg, spread_weights
+from toy import NUM_CLASSES, batch, build, losses, model_cfg, spread_weights
 
 from dsrl_mm.engine.complexity import measure_complexity
 from dsrl_mm.seg.conversion import build_for_shapes
@@ -83,9 +82,6 @@ class TestCounts:
         ('width', 'macs', 'params'),
         [
             (0.5, 28.37, 1.24),
-            (1.0, 85.72, 1.67),
-            (1.25, 123.39, 1.96),
-            (1.5, 168.60, 2.31),
             (2.0, 284.80, 3.49),
         ],
     )
@@ -118,26 +114,16 @@ class TestCounts:
         assert round((counted.params + unused_parameters(level_channels(2.0)[:4])) / 1e6, 2) == 0.79
         assert round(counted.params / 1e6, 2) == 0.79
 
-    # Of the DSRL paper: Cityscapes, and the last CamVid's. All are of a head for 20 classes.
-    @pytest.mark.parametrize(
-        ('size', 'gflops'),
-        [
-            ((512, 1024), 5.40),
-            ((448, 896), 4.13),
-            ((368, 480), 1.82),
-        ],
-    )
-    def test_of_the_dsrl_paper(self, size, gflops):
-        counted = measure_complexity(segmentor(10, 20), tuple(2 * side for side in size))
-        assert round((counted.flops + 20 * size[0] // 2 * size[1] // 2) / 1e9, 2) == gflops
+    def test_of_the_dsrl_paper(self):
+        # CamVid's, at 368x480; of a head for 20 classes.
+        counted = measure_complexity(segmentor(10, 20), (2 * 368, 2 * 480))
+        assert round((counted.flops + 20 * 184 * 240) / 1e9, 2) == 1.82
 
-    @pytest.mark.parametrize(('classes', 'size', 'gflops'), [(19, (512, 1024), 5.40), (11, (368, 480), 1.82)])
-    def test_of_the_shipped_base(self, classes, size, gflops):
+    def test_of_the_shipped_base(self):
         root = Path(__file__).parents[3]
         cfg = Config.fromfile(root / 'configs/_base_/models/espnetv2.py').model
-        cfg.decode_head.num_classes = classes
-        counted = measure_complexity(build_for_shapes(cfg, 'meta'), tuple(2 * side for side in size))
-        assert counted.flops / 1e9 == pytest.approx(gflops, rel=0.006)
+        counted = measure_complexity(build_for_shapes(cfg, 'meta'), (1024, 2048))
+        assert counted.flops / 1e9 == pytest.approx(5.40, rel=0.006)
 
 
 def plain_conv(x, conv):
@@ -362,26 +348,15 @@ class TestPyramidPool:
         return EfficientPyramidPool(**dict(in_channels=6, channels=6, norm_cfg=BN, act_cfg=PRELU) | overrides).eval()
 
     @torch.no_grad()
-    @pytest.mark.parametrize('size', [(12, 20), (7, 9), (1, 3)])
     @pytest.mark.parametrize('align_corners', [False, True])
-    def test_scales_of_a_channel_are_merged_with_no_other(self, size, align_corners):
-        pool = spread_weights(self.pool(align_corners=align_corners))
-        pool.project = nn.Identity()
-        x = torch.randn(2, 6, *size)
-        other = x.clone()
-        other[:, 2] += 1
-        differs = (pool(x) != pool(other)).flatten(2).any(2)
-        assert differs.tolist() == [[False, False, True, False, False, False]] * 2
-
-    @torch.no_grad()
-    def test_by_the_authors_steps(self):
+    def test_by_the_authors_steps(self, align_corners):
         # Their scales are concatenated and then shuffled, so that each channel's come together.
-        pool = spread_weights(self.pool(align_corners=True))
+        pool = spread_weights(self.pool(align_corners=align_corners))
         x = torch.randn(1, 6, 20, 30)
         y = pool.project(x)
 
         def resize(y, size):
-            return nn.functional.interpolate(y, size, mode='bilinear', align_corners=True)
+            return nn.functional.interpolate(y, size, mode='bilinear', align_corners=align_corners)
 
         average = nn.functional.adaptive_avg_pool2d
         scales = [
@@ -396,11 +371,6 @@ class TestPyramidPool:
 
 
 class TestHead:
-    @pytest.mark.parametrize('size', [(64, 96), (65, 97), (37, 50)])
-    def test_predicts_on_the_finest_levels_grid(self, size):
-        outs = ESPNetv2(0.5).eval()(torch.randn(1, 3, *size))
-        assert MODELS.build(head_cfg(0.5)).eval()(outs).shape == (1, NUM_CLASSES, ceil(size[0] / 2), ceil(size[1] / 2))
-
     @torch.no_grad()
     @pytest.mark.parametrize('align_corners', [False, True])
     def test_by_the_authors_steps(self, align_corners):
@@ -417,12 +387,6 @@ class TestHead:
         torch.testing.assert_close(
             head(outs), plain_conv(head.pool(x), head.conv_seg) + head.conv_seg.bias.view(-1, 1, 1)
         )
-
-    def test_every_level_counts(self):
-        head = spread_weights(MODELS.build(head_cfg(0.5))).eval()
-        outs = [out.detach().requires_grad_() for out in ESPNetv2(0.5).eval()(torch.randn(1, 3, 64, 96))]
-        head(outs).square().sum().backward()
-        assert all(out.grad.any() for out in outs)
 
     def test_levels_can_be_fewer(self):
         outs = ESPNetv2(0.5).eval()(torch.randn(1, 3, 64, 96))
@@ -442,30 +406,8 @@ class TestHead:
 
 
 class TestSegmentor:
-    @pytest.mark.parametrize('dsrl', [False, True])
-    @pytest.mark.parametrize('norm_cfg', [BN, GN], ids=['BN', 'GN'])
-    def test_training_reaches_every_parameter(self, dsrl, norm_cfg):
-        model = spread_weights(build(network_cfg(dsrl, norm_cfg=norm_cfg)))
+    def test_training_reaches_every_parameter(self):
+        model = spread_weights(build(network_cfg(dsrl=True, norm_cfg=GN)))
         sum(value for name, value in losses(model, batch()).items() if 'loss' in name).backward()
         parameters = dict(model.named_parameters())
         assert not [name for name, p in parameters.items() if p.grad is None or not p.grad.any()]
-
-    @pytest.mark.parametrize('align_corners', [False, True])
-    def test_dsrl_starts_at_the_baseline(self, align_corners):
-        baseline = spread_weights(build(network_cfg(align_corners=align_corners)))
-        dsrl = build(network_cfg(True, align_corners=align_corners), seed=1)
-        missing = dsrl.load_state_dict(baseline.state_dict(), strict=False).missing_keys
-        assert {name.split('.')[0] for name in missing} == {'decode_head', 'sr_aux'}
-        assert all('upsampler' in name for name in missing if name.startswith('decode_head'))
-        inputs = baseline.eval().data_preprocessor(batch((50, 71)))['inputs']
-        expected = enlarged(baseline, inputs)
-        assert expected.std() > 0
-        assert torch.equal(dsrl.eval()(inputs), expected)
-
-    def test_shipped_base_trains(self):
-        cfg = Config.fromfile(Path(__file__).parents[3] / 'configs/_base_/models/espnetv2.py').model
-        cfg.backbone.init_cfg = None
-        cfg.data_preprocessor.size = SIZE
-        model = revert_sync_batchnorm(build(cfg.to_dict()))
-        model.init_weights()
-        assert set(losses(model, batch())) == {'decode.loss_ce', 'decode.acc_seg'}
