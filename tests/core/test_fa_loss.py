@@ -4,9 +4,8 @@ from itertools import combinations
 
 import pytest
 import torch
-from mmengine.registry import MODELS, Registry
 
-from dsrl_mm.core import FALoss, StructureDistillationLoss, affinity_loss
+from dsrl_mm.core import FALoss, StructureDistillationLoss
 from dsrl_mm.core.fa_loss import common_positions
 
 from .naive_affinity import features, loss_and_gradients, naive_affinity_loss, naive_structure_distance, positions
@@ -112,29 +111,21 @@ def test_random_positions_are_the_same_in_both_maps_and_follow_the_seed():
 
 
 @pytest.mark.parametrize('q', [1, 2])
-def test_random_subsets_are_unbiased(q):
-    # Every subset of 3 of 6 positions, one of them with a vector shorter than eps, is equally likely.
-    seg = torch.cat([features(2, 3, 1, 5, dtype=torch.float64, grad=False), torch.full((2, 3, 1, 1), 2e-7)], 3)
-    sr = features(2, 4, 1, 6, seed=1, dtype=torch.float64, grad=False)
-    subsets = [list(subset) for subset in combinations(range(6), 3)]
-    estimates = [affinity_loss(seg[..., i], sr[..., i], q, population=6) for i in subsets]
-    torch.testing.assert_close(torch.stack(estimates).mean(), naive_affinity_loss(seg, sr, q).double())
+@pytest.mark.parametrize('center', [False, True])
+def test_random_positions_are_unbiased(monkeypatch, q, center):
+    # Every pair of 6 positions, one with a vector shorter than eps, is equally likely.
+    seg, sr = (features(2, c, 2, 3, seed=c, dtype=torch.float64, grad=False) for c in (3, 4))
+    seg[..., -1, -1] = 2e-7
+    fa, losses = FALoss(q=q, subsample=2, sampling='random', center=center), []
+    for pair in combinations(range(6), 2):
+        monkeypatch.setattr(torch, 'randperm', lambda *_, pair=pair, **__: torch.tensor(pair))
+        losses.append(fa(seg, sr))
+    torch.testing.assert_close(torch.stack(losses).mean(), FALoss(q=q, subsample=1, center=center)(seg, sr))
 
 
 def test_random_sampling_of_all_positions_is_the_whole_loss():
     seg, sr = features(2, 3, 4, 5), features(2, 3, 4, 5, seed=1)
     torch.testing.assert_close(FALoss(subsample=1, sampling='random')(seg, sr), FALoss(subsample=1)(seg, sr))
-
-
-@pytest.mark.parametrize('center', [False, True])
-def test_random_positions_estimate_the_loss_of_all(center):
-    seg, sr = features(2, 3, 6, 6, grad=False), features(2, 4, 6, 6, seed=1, grad=False)
-    fa = FALoss(subsample=3, sampling='random', center=center)
-    whole = FALoss(subsample=1, center=center)(seg, sr)
-    torch.manual_seed(0)
-    estimates = torch.stack([fa(seg, sr) for _ in range(1000)])
-    error = estimates.std() / 1000**0.5
-    assert abs(estimates.mean() - whole) < 4 * error < 0.1 * whole
 
 
 def test_structure_distillation_by_hand():
@@ -159,11 +150,6 @@ def test_structure_distillation_of_equal_features_is_zero_without_nan():
     loss.backward()
     assert loss < 1e-3
     assert torch.isfinite(feat.grad).all()
-
-
-def test_losses_are_found_from_other_scopes():
-    child = Registry('model', parent=MODELS, scope='made_up')
-    assert isinstance(child.build(dict(type='StructureDistillationLoss')), StructureDistillationLoss)
 
 
 def test_centered_affinities_are_correlations():
@@ -207,9 +193,3 @@ class TestStructureDistillationPerChannel:
         torch.testing.assert_close(loss.detach().double(), expected.detach(), rtol=1e-4, atol=1e-6)
         torch.testing.assert_close(seg.grad.double(), plain.grad, rtol=1e-3, atol=1e-6)
         assert sr.grad is None  # the guide
-
-    def test_does_not_depend_on_the_scale_of_a_channel(self):
-        seg, sr = features(1, 3, 4, 4), features(1, 3, 4, 4, seed=1)
-        loss = StructureDistillationLoss(per_channel=True)
-        scale = torch.tensor([0.5, 2.0, 9.0]).view(1, 3, 1, 1)
-        torch.testing.assert_close(loss(seg * scale, sr), loss(seg, sr))

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from mmengine.model import Sequential, revert_sync_batchnorm
+from mmengine.model import Sequential
 from torch import nn
 from torch.nn.functional import interpolate
 
@@ -142,21 +142,6 @@ def test_loss_is_in_float32_under_autocast():
     assert image.dtype == torch.bfloat16
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, 0.1 * (image.float() - target).square().mean())
-
-
-def test_every_parameter_learns():
-    head = SISRAuxHead(in_channels=(4, 8), in_index=(0, 1), upscale_factor=4, channels=16)
-    image = head(backbone_outputs((4, 8, 8), (8, 4, 4)))[1]
-    head.loss_by_feat(image, REDUCED, torch.randn(2, 3, 32, 32))['loss_sisr'].backward()
-    assert [name for name, p in head.named_parameters() if p.grad is None or not p.grad.any()] == []
-
-
-def test_sync_batch_norm_can_be_reverted_for_a_cpu():
-    head = SISRAuxHead(in_channels=8, upscale_factor=4, norm_cfg=dict(type='SyncBN', requires_grad=True))
-    assert sum(isinstance(m, nn.SyncBatchNorm) for m in head.modules()) == 2
-    head = revert_sync_batchnorm(head)
-    assert not any(isinstance(m, nn.SyncBatchNorm) for m in head.modules())
-    assert head(backbone_outputs((8, 4, 4)))[1].shape == (2, 3, 16, 16)
 
 
 @pytest.mark.parametrize('canvas', [(16, 24), (15, 23)])
