@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from math import prod
 from pathlib import Path
@@ -14,12 +14,11 @@ import pytest
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.model import revert_sync_batchnorm
-from mmengine.structures import PixelData
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
-from toy import shrink
+from toy import batch, shrink
 
 from dsrl_mm.seg import to_dsrl
+from dsrl_mm.uhr import to_isd
 
 ROOT = Path(mmseg.__file__).parent / '.mim' / 'configs'
 CONFIGS = sorted(path for path in ROOT.glob('*/*.py') if '_base_' not in path.parts)
@@ -106,11 +105,12 @@ def _weight(model: ConfigDict) -> float:
     return prod(size for size in sizes if isinstance(size, (int, float)))
 
 
-def architectures() -> Iterator[tuple[Config, int]]:
+@cache
+def architectures() -> list[tuple[Config, int]]:
     """A config of each architecture, the least deep and made narrow, and how many configs have it."""
     if importlib.util.find_spec('mmpretrain'):
         importlib.import_module('mmpretrain.models')
-    alike = defaultdict(list)
+    alike, found = defaultdict(list), []
     for cfg in read(CONFIGS):
         alike[_architecture(cfg.model)].append(cfg)
     for cfgs in alike.values():
@@ -119,7 +119,8 @@ def architectures() -> Iterator[tuple[Config, int]]:
         head = cfg.model.decode_head
         if isinstance(head, dict) and _type(head) in ('APCHead', 'ASPPHead', 'UPerHead'):  # the widest
             head.channels = 32
-        yield cfg, len(cfgs)
+        found.append((cfg, len(cfgs)))
+    return found
 
 
 @pytest.fixture(scope='module')
@@ -151,6 +152,24 @@ def test_every_config_converts_or_is_refused_with_its_reason(walked):
     assert set(REFUSED.values()) <= set(outcomes)
 
 
+def test_every_config_becomes_an_isdnet_or_is_refused_with_its_reason():
+    outcomes = Counter()
+    for cfg, count in architectures():
+        reason = _reason(cfg.model)
+        missing = None if reason else _missing(cfg.model)
+        if reason == REFUSED['DPTHead']:  # which is in the way of SISR alone
+            reason = None
+        if reason or missing:
+            with pytest.raises(TypeError if reason else ImportError, match=reason):
+                to_isd(cfg)
+        else:
+            assert to_isd(cfg).model.type == 'ISDSegmentor', cfg.filename
+        outcomes[reason or (f'needs {missing}' if missing else 'converted')] += count
+    assert outcomes.total() == len(CONFIGS)
+    assert outcomes['converted'] >= 550
+    assert len(outcomes) >= 6
+
+
 def test_one_of_each_backbone_neck_and_head_takes_a_training_step(walked):
     _, models = walked
     tried = set()
@@ -172,15 +191,9 @@ def _training_step(cfg: ConfigDict) -> dict[str, torch.Tensor]:
     if 'img_size' in cfg.backbone:
         cfg.backbone.img_size = (32, 32)
     model = revert_sync_batchnorm(MODELS.build(dict(cfg, data_preprocessor=None)))
-    size = (64, 64)
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(2, cfg.backbone.get('in_channels', 3), *size, generator=generator)
-    samples = []
-    for _ in images:
-        label = torch.randint(model.decode_head.num_classes, (1, *size), generator=generator)
-        metas = dict(img_shape=size, ori_shape=size)
-        samples.append(SegDataSample(gt_sem_seg=PixelData(data=label), metainfo=metas))
-    losses = model(images, samples, mode='loss')
+    data = batch((64, 64), classes=model.decode_head.num_classes)
+    images = torch.randn(2, cfg.backbone.get('in_channels', 3), 64, 64, generator=torch.Generator().manual_seed(0))
+    losses = model(images, data['data_samples'], mode='loss')
     sum(value.sum() for name, value in losses.items() if 'loss' in name).backward()
     upsampler = model.decode_head.upsampler.predict
     assert upsampler.weight.grad.any() and any(p.grad is not None and p.grad.any() for p in model.backbone.parameters())
