@@ -25,15 +25,6 @@ pytestmark = [
 NAMES = ('hrnet_narrow_coco_128x96', 'hrnet_narrow_coco_128x96_baseline')
 
 
-@pytest.fixture(params=NAMES)
-def cfg(request, tmp_path):
-    cfg = Config.fromfile(CONFIGS / f'{request.param}.py')
-    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        loader.update(num_workers=0, persistent_workers=False)
-    cfg.work_dir = str(tmp_path)
-    return cfg
-
-
 def ground_truth_ap(cfg: Config, codec: dict) -> float:
     """AP where every keypoint is drawn on the codec's grid, found on it, and taken back to its image."""
     pipeline = cfg.val_pipeline
@@ -55,10 +46,9 @@ def ground_truth_ap(cfg: Config, codec: dict) -> float:
     return metric.evaluate(len(dataset))['coco/AP']
 
 
-@pytest.mark.parametrize('exact', [dict(type='UDPHeatmap'), dict(type='MSRAHeatmap', unbiased=True)], ids=str)
-def test_ground_truth_has_an_average_precision_of_1(exact):
+def test_ground_truth_has_an_average_precision_of_1():
     cfg = Config.fromfile(CONFIGS / f'{NAMES[0]}.py')
-    assert ground_truth_ap(cfg, dict(cfg.codec, **exact)) == pytest.approx(1, abs=1e-6)
+    assert ground_truth_ap(cfg, dict(cfg.codec, type='UDPHeatmap')) == pytest.approx(1, abs=1e-6)
 
 
 def test_plain_msra_costs_the_finer_grid_less():
@@ -70,10 +60,14 @@ def test_plain_msra_costs_the_finer_grid_less():
     assert coarse < 0.95 < fine < 1
 
 
-def test_trains_and_tests(cfg):
+def test_trains_and_tests(tmp_path):
     """Three iterations, an evaluation with ground-truth boxes, and a test."""
+    cfg = Config.fromfile(CONFIGS / f'{NAMES[0]}.py')
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.update(num_workers=0, persistent_workers=False)
     cfg.merge_from_dict(
         {
+            'work_dir': str(tmp_path),
             'train_cfg.max_iters': 3,
             'train_cfg.val_interval': 3,
             'default_hooks.logger.interval': 1,
@@ -88,4 +82,4 @@ def test_trains_and_tests(cfg):
     moved = {name for name, p in runner.model.named_parameters() if not torch.equal(p, before[name])}
     assert {name.split('.')[0] for name in moved} == {name.split('.')[0] for name in before}
     assert set(runner.test()) >= {'coco/AP', 'coco/AR'}
-    assert list(Path(cfg.work_dir).glob('best_coco_AP_iter_3.pth'))
+    assert (tmp_path / 'best_coco_AP_iter_3.pth').exists()

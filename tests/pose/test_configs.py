@@ -3,15 +3,13 @@
 from pathlib import Path
 
 import mmpose
-import numpy as np
 import pytest
 import torch
 import toy
+import toy_pose
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
-from mmengine.structures import InstanceData, PixelData
-from mmpose.registry import KEYPOINT_CODECS, MODELS, TRANSFORMS
-from mmpose.structures import PoseDataSample
+from mmpose.registry import MODELS, TRANSFORMS
 
 from dsrl_mm.cli import training_config
 
@@ -41,21 +39,6 @@ def model(cfg):
     return model
 
 
-def random_batch(codec: dict) -> dict:
-    """One person, since the networks are as wide as trained ones."""
-    codec, rng = KEYPOINT_CODECS.build(codec), np.random.default_rng(0)
-    keypoints = (rng.uniform(0.2, 0.8, (1, 17, 2)) * codec.input_size).astype(np.float32)
-    encoded = codec.encode(keypoints, np.ones((1, 17), np.float32))
-    size = np.array(codec.input_size)
-    metas = dict(input_size=size, input_center=size / 2, input_scale=size, flip_indices=list(range(17)))
-    sample = PoseDataSample(metainfo=metas)
-    sample.gt_instances = InstanceData(bboxes=np.zeros((1, 4)), bbox_scores=np.ones(1))
-    sample.gt_fields = PixelData(heatmaps=torch.from_numpy(encoded['heatmaps']))
-    sample.gt_instance_labels = InstanceData(keypoint_weights=torch.from_numpy(encoded['keypoint_weights']))
-    image = torch.from_numpy(rng.integers(256, size=(3, *codec.input_size[::-1]), dtype=np.uint8))
-    return dict(inputs=[image], data_samples=[sample])
-
-
 def test_training_step_reaches_every_parameter(cfg, model):
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     optimized = {id(p) for group in wrapper.param_groups for p in group['params']}
@@ -64,7 +47,7 @@ def test_training_step_reaches_every_parameter(cfg, model):
     for parameter in model.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)
-    data = model.data_preprocessor(random_batch(cfg.model.head.decoder), training=True)
+    data = model.data_preprocessor(toy_pose.batch(cfg.model.head.decoder, n=1, keypoints=17), training=True)
     total, logs = model.parse_losses(model(**data, mode='loss'))
     losses = {'loss', 'loss_kpt', 'acc_pose'}
     assert set(logs) == losses | (set() if cfg.filename.endswith('_baseline.py') else {'sr.loss_sisr', 'sr.loss_fa'})
@@ -87,7 +70,7 @@ def test_network_reads_what_the_name_says_and_predicts_on_its_grid(cfg, model):
 
 
 def test_predicts(cfg, model):
-    sample = model.test_step(random_batch(cfg.model.head.decoder))[0]
+    sample = model.test_step(toy_pose.batch(cfg.model.head.decoder, n=1, keypoints=17))[0]
     assert sample.pred_instances.keypoints.shape == (1, 17, 2)
 
 
@@ -138,7 +121,7 @@ def test_ablations_are_options(option, losses):
     cfg = training_config([str(path), '--cfg-options', option])
     assert cfg.model.head == Config.fromfile(path).model.head
     model = MODELS.build(cfg.model)
-    logs = model(**model.data_preprocessor(random_batch(cfg.codec), training=True), mode='loss')
+    logs = model(**model.data_preprocessor(toy_pose.batch(cfg.codec, n=1, keypoints=17), training=True), mode='loss')
     assert {key for key in logs if key.startswith('sr.')} == losses
 
 
@@ -153,5 +136,5 @@ def test_the_documents_config_works_on_a_stock_one(stock, tmp_path):
     toy.shrink(cfg.model.backbone)
     test_codec_is_the_same_everywhere(cfg)
     model = MODELS.build(cfg.model)
-    losses = model(**model.data_preprocessor(random_batch(cfg.codec), training=True), mode='loss')
+    losses = model(**model.data_preprocessor(toy_pose.batch(cfg.codec, n=1, keypoints=17), training=True), mode='loss')
     assert set(losses) == {'loss_kpt', 'acc_pose', 'sr.loss_sisr', 'sr.loss_fa'}
