@@ -1,11 +1,11 @@
 """A hostile, broken or mismatched checkpoint is refused in every entrance, and runs nothing."""
 
-import os
 import shutil
 from types import SimpleNamespace
 
 import pytest
 import torch
+from engine.test_reader import Hostile
 from mmengine.config import Config
 from mmseg.apis import init_model
 from mmseg.registry import MODELS
@@ -17,16 +17,6 @@ from dsrl_mm.apis import save_deploy
 from dsrl_mm.seg import CamVidDataset
 from tools.analysis_tools.compare import main as compare
 from tools.analysis_tools.gradient_shares import main as gradient_shares
-
-
-class Hostile:
-    """Makes a folder when a file that holds it is read as Python objects."""
-
-    def __init__(self, trace):
-        self.trace = trace
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.trace),)
 
 
 @pytest.fixture(scope='module')

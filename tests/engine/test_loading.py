@@ -6,10 +6,9 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.model import MMDistributedDataParallel
-from mmengine.runner import Runner, load_checkpoint, save_checkpoint
+from mmengine.runner import load_checkpoint, save_checkpoint
 from mmseg.models import SegTTAModel
 from torch import nn
-from torch.utils.data import DataLoader
 from toy import HEADS, auxiliary_head_cfg, batch, build, head_cfg, model_cfg, spread_weights
 
 from dsrl_mm.engine.loading import (
@@ -281,41 +280,6 @@ class TestComplete:
 
 def _drop(model, prefix):
     return {name: value for name, value in model.state_dict().items() if not name.startswith(prefix)}
-
-
-def train(work_dir):
-    """Two iterations of a real runner with an EMA of momentum 0.5."""
-    runner = Runner(
-        model=build(model_cfg()),
-        work_dir=str(work_dir),
-        train_dataloader=DataLoader([batch(seed=i) for i in range(2)], collate_fn=lambda data: data[0]),
-        train_cfg=dict(type='IterBasedTrainLoop', max_iters=2),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
-        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1, by_epoch=False)),
-        custom_hooks=[dict(type='EMAHook', momentum=0.5)],
-        default_scope='mmseg',
-        experiment_name=f'ema_{work_dir.name}',
-    )
-    runner.train()
-    return runner
-
-
-class TestEMA:
-    def test_checkpoints_hold_the_average(self, tmp_path):
-        runner = train(tmp_path)
-        first, second = (torch.load(tmp_path / f'iter_{i}.pth', weights_only=False) for i in (1, 2))
-        name = 'decode_head.decode_head.bottleneck.conv.weight'
-        # The first step's average is its weights; the second's is halfway to its own.
-        w1, w2 = (saved['ema_state_dict'][f'module.{name}'] for saved in (first, second))
-        assert not torch.equal(w1, w2)
-        torch.testing.assert_close(second['state_dict'][name], (first['state_dict'][name] + w2) / 2)
-        torch.testing.assert_close(runner.model.state_dict()[name], w2)
-
-        # Such a checkpoint is an ordinary one to a model for inference.
-        bare = build(model_cfg(sr_aux=None), seed=1).eval()
-        load_checkpoint(bare, str(tmp_path / 'iter_2.pth'), map_location='cpu')
-        check_complete(bare, second['state_dict'], 'iter_2.pth')
-        assert torch.equal(bare.state_dict()[name], second['state_dict'][name])
 
 
 class TestClasses:

@@ -26,6 +26,13 @@ def noise(size=(24, 20), seed=0):
     return torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 
+def noisy_pair():
+    """A canvas, and what a branch might make of it."""
+    canvas = noise()
+    error = 20 * torch.randn(canvas.shape, generator=torch.Generator().manual_seed(1))
+    return canvas, (canvas + error).clamp(0, 255)
+
+
 def ssim(x, y):
     """SSIM of Wang et al. (2004), eq. 13, by NumPy: the mean over channels and pixels, borders mirrored."""
     taps = np.exp(-((np.arange(11) - 5) ** 2) / (2 * 1.5**2))
@@ -53,10 +60,7 @@ def test_constant_images_by_hand():
 
 
 def test_noise_by_an_independent_formula():
-    canvas = noise()
-    rebuilt = (canvas.float() + 20 * torch.randn(canvas.shape, generator=torch.Generator().manual_seed(1))).clamp(
-        0, 255
-    )
+    canvas, rebuilt = noisy_pair()
     metrics = evaluate((canvas, rebuilt))
     square_error = (rebuilt.double() - canvas.double()).square().mean().item()
     assert metrics['sr/PSNR'] == pytest.approx(10 * log10(255**2 / square_error), abs=1e-3)
@@ -126,10 +130,7 @@ def test_model_that_rebuilds_nothing():
 
 @pytest.mark.parametrize('white', [1.0, 255.0, 4095.0])
 def test_the_same_images_in_other_units_are_as_similar(white):
-    canvas = noise()
-    rebuilt = (canvas.float() + 20 * torch.randn(canvas.shape, generator=torch.Generator().manual_seed(1))).clamp(
-        0, 255
-    )
+    canvas, rebuilt = noisy_pair()
     expected = evaluate((canvas, rebuilt), scale_factor=2)
     found = evaluate((canvas / 255 * white, rebuilt / 255 * white), scale_factor=2, data_range=white)
     assert found == pytest.approx(expected, rel=1e-4)
