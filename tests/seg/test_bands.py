@@ -5,9 +5,7 @@ import numpy as np
 import pytest
 import torch
 import toy
-from mmengine.dataset import Compose
 from mmengine.registry import METRICS
-from mmseg.registry import TRANSFORMS
 from toy_data import call, write_camvid, write_config
 
 from dsrl_mm import cli
@@ -80,23 +78,6 @@ def test_four_bands_from_files_to_checkpoint(tmp_path):
     call(cli.train, config, '--work-dir', tmp_path / 'work', '--cfg-options', 'train_cfg.max_iters=2')
     metrics = call(cli.test, config, tmp_path / 'work/iter_2.pth', '--sr-metrics', '--work-dir', tmp_path / 'test')
     assert {'mIoU', 'sr/PSNR', 'sr/PSNR_enlarged'} <= metrics.keys()
-
-
-def test_eight_bands_are_moved_with_their_labels():
-    rng = np.random.default_rng(0)
-    image, label = rng.integers(256, size=(12, 16, 8), dtype=np.uint8), rng.integers(5, size=(12, 16), dtype=np.uint8)
-    steps = [
-        dict(type='Resize', scale=(32, 24)),
-        dict(type='RandomCrop', crop_size=(20, 20)),
-        dict(type='RandomFlip', prob=1.0),
-    ]
-    pipeline = Compose([TRANSFORMS.build(step) for step in steps])
-    np.random.seed(0)
-    both = pipeline(dict(img=image, gt_seg_map=label, img_shape=(12, 16), seg_fields=['gt_seg_map']))
-    for band in range(8):
-        np.random.seed(0)
-        alone = pipeline(dict(img=image[..., band], gt_seg_map=label, img_shape=(12, 16), seg_fields=['gt_seg_map']))
-        assert (both['img'][..., band] == alone['img']).all()
 
 
 @pytest.mark.parametrize(('bands', 'shown'), [(1, [0]), (2, [0]), (3, [2, 1, 0]), (8, [2, 1, 0])])

@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.model import MMDistributedDataParallel
 from mmengine.structures import PixelData
 from toy import NUM_CLASSES, auxiliary_head_cfg, batch, build, head_cfg, model_cfg, preprocessor_cfg
 
@@ -12,9 +11,9 @@ from dsrl_mm.seg import LabelCheckHook
 from dsrl_mm.seg.checks.label_check import check_labels
 
 
-@pytest.fixture(scope='module', params=[True, False], ids=['DSRL', 'baseline'])
-def runner(request):
-    return SimpleNamespace(model=build(model_cfg(dsrl=request.param)))
+@pytest.fixture(scope='module')
+def runner():
+    return SimpleNamespace(model=build(model_cfg()))
 
 
 def check(runner, data: dict) -> None:
@@ -89,17 +88,6 @@ def test_all_heads_ignore_the_same_and_what_fills_up_labels():
         start(void=5, auxiliary=255, padding=5)
     with pytest.raises(ValueError, match='seg_pad_val=255 is neither a class nor ignored: .* ignore_index=5. Set'):
         start(void=5, auxiliary=5, padding=255)
-
-
-def test_looks_into_a_distributed_model(runner, monkeypatch):
-    wrapper = MMDistributedDataParallel.__new__(MMDistributedDataParallel)
-    torch.nn.Module.__init__(wrapper)
-    wrapper.module = runner.model
-    data = batch()
-    check(SimpleNamespace(model=wrapper), data)
-    data['data_samples'][0].gt_sem_seg.data[0, 0, 0] = 99
-    with pytest.raises(ValueError, match=r'\[99\]'):
-        check(SimpleNamespace(model=wrapper), data)
 
 
 def sampled(*labels: list[int], classes: tuple[str, ...] = ('background', 'object'), ignored: tuple[int, ...] = (255,)):

@@ -81,39 +81,10 @@ def test_flipped_crops_are_parts_of_the_frame(pair):
     assert {top for top, _ in corners} >= {0, 14}  # every window can be drawn, the last, too
 
 
-def test_a_stock_crop_would_mix_pixels(pair):
-    info, frame = pair(2)
-    model = toy.build(toy.model_cfg(dsrl=False))
-    np.random.seed(1)  # an odd corner
-    data = packed(info, 2, dict(type='RandomCrop', crop_size=(20, 26)))
-    values = set(normalized(frame).flatten().tolist())
-    assert not set(read(model, data).flatten().tolist()) <= values
-
-
 def test_masks_of_other_sizes_are_refused(pair):
     info, _ = pair(2)
     with pytest.raises(ValueError, match=r'mask.png has \(48, 64\) pixels.*3 times its frame .*frame.png are \(72, 96'):
         packed(info, 3)
-
-
-def test_losses_and_predictions_are_on_the_masks_size(pair):
-    info, _ = pair(2)
-    model = toy.build(toy.model_cfg(sr_aux=None)).eval()
-    data = packed(info, 2)
-    assert toy.losses(model, data)['decode.loss_ce'] > 0
-    with torch.no_grad():
-        (sample,) = model.test_step(data)
-    assert sample.pred_sem_seg.shape == sample.gt_sem_seg.shape == (48, 64)
-
-
-def test_a_deployed_model_reads_the_frame_alone(pair):
-    info, frame = pair(2)
-    model = toy.build(toy.model_cfg(sr_aux=None)).eval()
-    deployed = toy.build(toy.model_cfg(sr_aux=None, low_res_input=True)).eval()
-    deployed.load_state_dict(model.state_dict())
-    canvas = model.data_preprocessor(packed(info, 2), False)['inputs']
-    with torch.no_grad():
-        assert (deployed(normalized(frame)[None]) == model(canvas)).all()
 
 
 def test_gray_frames_without_masks():
