@@ -15,7 +15,6 @@ from mmengine.config import Config, ConfigDict
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
-from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 from mmseg.structures import SegDataSample
 
@@ -107,17 +106,6 @@ def test_configs_share_a_network_and_have_the_classes_of_their_data(names):
     assert all(other == first for other in others)
 
 
-def random_batch(model, images=2):
-    generator = torch.Generator().manual_seed(0)
-    samples, inputs = [], []
-    for _ in range(images):
-        inputs.append(torch.randint(256, (3, *CANVAS), generator=generator, dtype=torch.uint8))
-        label = torch.randint(model.decode_head.num_classes, (1, *CANVAS), generator=generator)
-        metas = dict(ori_shape=CANVAS, img_shape=CANVAS)
-        samples.append(SegDataSample(gt_sem_seg=PixelData(data=label), metainfo=metas))
-    return dict(inputs=inputs, data_samples=samples)
-
-
 def expected_losses(name: str, auxiliary_head) -> set[str]:
     heads = ['decode']
     if isinstance(auxiliary_head, list):
@@ -142,8 +130,7 @@ def test_training_step_reaches_every_parameter(name, model):
     compared = []
     if name in PAPER:
         hook = model.sr_aux.fa.register_forward_pre_hook(lambda _, feats: compared.extend(feats))
-    data = model.data_preprocessor(random_batch(model), training=True)
-    total, logs = model.parse_losses(model(**data, mode='loss'))
+    total, logs = model.parse_losses(toy.losses(model, toy.batch(CANVAS, classes=model.decode_head.num_classes)))
     assert set(logs) == expected_losses(name, cfg.model.get('auxiliary_head'))
     total.backward()
     without = [name for name, p in trainable.items() if p.grad is None or not p.grad.any()]
@@ -163,7 +150,7 @@ def check_affinities_are_of_an_eighth_of_the_canvas(feats, subsample):
 def test_prediction_has_the_size_of_the_canvas(model):
     model.eval()
     with torch.no_grad():
-        prediction = model.test_step(random_batch(model, images=1))[0].pred_sem_seg.data
+        prediction = model.test_step(toy.batch(CANVAS, n=1))[0].pred_sem_seg.data
     assert prediction.shape == (1, *CANVAS)
     assert prediction.min() >= 0 and prediction.max() < model.decode_head.num_classes
 
@@ -257,5 +244,5 @@ def test_ablations_are_options(name, options, losses):
     assert cfg.model.sr_aux is None or cfg.model.sr_aux.head == whole.sr_aux.head
     cfg.model.data_preprocessor.size = CANVAS
     model = build(cfg.model)
-    logs = model(**model.data_preprocessor(random_batch(model), training=True), mode='loss')
+    logs = toy.losses(model, toy.batch(CANVAS))
     assert {key for key in logs if key.startswith('sr.')} == losses
