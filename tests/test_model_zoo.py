@@ -34,7 +34,11 @@ def test_files_are_small_and_have_a_row(name):
     assert (ROOT / weights).stat().st_size < 9 * 2**20
     (row,) = re.findall(rf'^\|.*\(\.\./{re.escape(weights)}\).*\|$', (ROOT / 'docs' / 'model_zoo.md').read_text(), re.M)
     assert f'(../{SHIPPED[name]["Config"]})' in row
-    assert row.startswith(f'| `{name}` |') and f' {miou(name):.2f} ' in row
+    cells, described = [cell.strip() for cell in row.split('|')[1:]], SHIPPED[name]['Metadata']
+    assert cells[:2] == [f'`{name}`', described['Title']] and cells[3:5] == [
+        str(described['Seed']),
+        f'{miou(name):.2f}',
+    ]
 
 
 @pytest.mark.needs('CAMVID_ROOT')

@@ -29,7 +29,7 @@ def model_zoo() -> dict[str, dict[str, Any]]:
     package = Path(__file__).parents[1]
     models = {}
     for root in (package.parent, package / '.mim'):  # a checkout, or a wheel
-        for file in root.glob('configs/*/metafile.yml'):
+        for file in sorted(root.glob('configs/*/metafile.yml')):
             index = mmengine.load(file)
             papers = {collection['Name']: collection['Paper'] for collection in index['Collections']}
             for model in index['Models']:

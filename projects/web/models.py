@@ -1,6 +1,5 @@
 """The models of the page: ONNX files, and what the page says of them."""
 
-import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import mmengine
 import numpy as np
 import torch
 from mmseg.registry import MODELS
@@ -20,6 +18,7 @@ from dsrl_mm.apis import (
     build_deploy_model,
     deploy_config,
     export_program,
+    inferencer,
     load_runtime,
     task_of,
 )
@@ -32,7 +31,6 @@ from dsrl_mm.uhr import ISDSegmentor
 
 __all__ = ['ROLES', 'Shown', 'export', 'model_zoo']
 
-ROOT = Path(__file__).parents[2]
 #: What a model is for in a comparison, in the page's order.
 ROLES = ('baseline', 'DSRL', '+ ISD', 'full size')
 
@@ -54,31 +52,16 @@ class Shown:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _rows() -> dict[str, dict[str, str]]:
-    """Read the tables of the model zoo: by the weights that a row links, its cells by the heads."""
-    rows, heads = {}, []
-    for line in (ROOT / 'docs/model_zoo.md').read_text().splitlines():
-        cells = [cell.strip() for cell in line.strip('|').split('|')]
-        if not line.startswith('|'):
-            heads = []
-        elif not heads:
-            heads = cells
-        elif weights := re.search(r'\(\.\./(weights/[^)]+)\)', line):
-            rows[weights[1]] = dict(zip(heads, cells))
-    return rows
-
-
 def model_zoo() -> list[Shown]:
-    """Return the segmentation models of the model zoo, in its order; its titles are "NETWORK, NAME"."""
-    index = [model for file in ROOT.glob('configs/*/metafile.yml') for model in mmengine.load(file)['Models']]
-    models = {model['Weights']: model for model in index if 'Weights' in model}
+    """Return the segmentation models of the model zoo; their titles are "NETWORK, NAME"."""
     shown = []
-    for weights, row in _rows().items():
-        network, _, name = row['Model'].partition(', ')
-        cfg = read_config(ROOT / models[weights]['Config'], models[weights]['Metadata'].get('Options', {}))
-        facts = dict(seed=int(row['Seed']), miou=float(row['Val mIoU']), license='research only')
+    for model in inferencer.model_zoo().values():
+        described, (result,) = model['Metadata'], model['Results']
+        network, _, name = described['Title'].partition(', ')
+        cfg = read_config(model['Config'], described.get('Options', {}))
+        facts = dict(seed=described['Seed'], miou=result['Metrics']['mIoU'], license='research only')
         if cfg.get('default_scope') == 'mmseg':
-            shown.append(Shown(network, name, Trained(cfg, ROOT / weights), facts))
+            shown.append(Shown(network, name, Trained(cfg, model['Weights']), facts))
     return shown
 
 

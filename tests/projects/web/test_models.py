@@ -24,7 +24,7 @@ def test_every_weights_of_a_segmentor_are_shown():
         assert model.facts['miou'] == shipped[name]['Results'][0]['Metrics']['mIoU']
 
 
-def test_the_first_row_of_the_model_zoo():
+def test_the_first_of_the_model_zoo():
     first = models.model_zoo()[0]
     assert (first.network, first.name) == ('DABNet', 'baseline')
     assert first.facts == dict(seed=0, miou=62.84, license='research only')
