@@ -4,7 +4,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 from mmseg.apis import MMSegInferencer, inference_model, init_model
-from toy import NUM_CLASSES, auxiliary_head_cfg, batch, build, head_cfg, model_cfg, preprocessor_cfg, spread_weights
+from toy import NUM_CLASSES, auxiliary_head_cfg, batch, build, head_cfg, model_cfg, spread_weights
 
 from dsrl_mm.apis import ExportOptions, build_deploy_model, deploy_config, save_deploy
 from dsrl_mm.apis.deploy import _halve
@@ -188,28 +188,13 @@ class TestFiles:
 
 
 class TestExport:
-    @pytest.mark.parametrize('low_res_input', [False, True])
-    def test_gives_what_the_model_gives(self, run, tmp_path, low_res_input):
+    def test_gives_what_the_model_gives(self, run, tmp_path):
         cfg, path, _ = run
-        size = FRAME if low_res_input else (47, 63)  # odd, so the padding inside is exported too
-        file = save_deploy(cfg, path, tmp_path, low_res_input, export=ExportOptions(['pt2'], size, verify=0))[2]
+        size = (47, 63)  # odd, so the padding inside is exported too
+        file = save_deploy(cfg, path, tmp_path, export=ExportOptions(['pt2'], size, verify=0))[2]
         assert file.name == 'deploy.pt2'
         program = torch.export.load(file).module()
         image = torch.randn(1, 3, *size)
-        expected = build_deploy_model(cfg, path, low_res_input)(image)
-        assert expected.shape == (1, NUM_CLASSES, *((48, 64) if low_res_input else size))
+        expected = build_deploy_model(cfg, path)(image)
+        assert expected.shape == (1, NUM_CLASSES, *size)
         torch.testing.assert_close(program(image), expected)
-
-    def test_images_of_one_channel(self, tmp_path):
-        cfg = Config(
-            dict(
-                model=model_cfg(
-                    dsrl=False, data_preprocessor=preprocessor_cfg(mean=[120.0], std=[60.0], bgr_to_rgb=False)
-                )
-            )
-        )
-        cfg.model.backbone.in_channels = 1
-        torch.save(build(cfg.model.to_dict()).state_dict(), tmp_path / 'trained.pth')
-        options = ExportOptions(['pt2'], FRAME, verify=0)
-        file = save_deploy(cfg, tmp_path / 'trained.pth', tmp_path / 'out', True, export=options)[2]
-        assert torch.export.load(file).module()(torch.randn(1, 1, *FRAME)).shape == (1, NUM_CLASSES, 48, 64)

@@ -1,4 +1,3 @@
-import json
 import sys
 
 import cv2
@@ -13,7 +12,7 @@ from dsrl_mm.apis import ExportOptions, Inferencer, build_deploy_model, exported
 from dsrl_mm.apis.deploy import read_dataset_meta
 from dsrl_mm.apis.export import Network
 from dsrl_mm.apis.export_files import _describe
-from dsrl_mm.apis.runtime import Runtime, of_network
+from dsrl_mm.apis.runtime import Runtime, load_runtime, of_network
 
 FRAME = (24, 32)
 
@@ -188,29 +187,51 @@ def test_pixels_of_a_heatmaps_cell(tmp_path, monkeypatch, argmax, codec, pixels)
 
 
 @pytest.mark.parametrize('metainfo', [None, dict(from_file='configs/_base_/datasets/ochuman.py')])
-def test_names_of_poses_without_a_dataset_meta(tmp_path, metainfo):
+def test_names_of_poses_without_a_dataset_meta(inferencer, tmp_path, metainfo):
     """From the type of the data set, or from its metainfo; in all files."""
     config, checkpoint = write_pose_model(tmp_path)
     torch.save(torch.load(checkpoint, weights_only=True)['state_dict'], checkpoint)
     cfg = Config.fromfile(config)
     if metainfo:
         cfg.train_dataloader.dataset.metainfo = metainfo
-    files = save_deploy(cfg, checkpoint, tmp_path / 'out', export=ExportOptions(['pt2'], argmax=True, verify=0))
-    found, folder = Inferencer(files[-1]), Inferencer(tmp_path / 'out', device='cpu')
+    cfg.dump(config)
+    files = save_deploy(cfg, checkpoint, tmp_path / 'out')
+    found = inferencer(config, checkpoint, argmax=True, size=(64, 32))
+    folder = Inferencer(tmp_path / 'out', device='cpu')
     assert found.meta['classes'][:3] == ['nose', 'left_eye', 'right_eye'] and len(found.meta['classes']) == 17
-    assert {key: found.meta[key] for key in folder.meta} == json.loads(json.dumps(folder.meta))
+    assert {key: found.meta[key] for key in folder.meta} == folder.meta
     name = 'ochuman' if metainfo else 'coco'
     assert torch.load(files[1], weights_only=False)['meta']['dataset_meta']['dataset_name'] == name
     assert found.draw(picture(), found(picture())).shape == (48, 64, 3)
 
 
 def test_a_real_file(trained, tmp_path):
-    options = ExportOptions(['pt2'], size=FRAME, argmax=True, verify=0)
+    options = ExportOptions(['pt2'], size=FRAME, argmax=True, precision='float16', verify=0)  # of other formats
     file = save_deploy(Config.fromfile(trained[0]), trained[1], tmp_path, low_res_input=True, export=options)[-1]
     expected = Inferencer(tmp_path, device='cpu')(picture(FRAME)).mask  # deploy.py and deploy.pth
     assert (Inferencer(file)(picture(FRAME)).mask == expected).mean() > 0.999
     with pytest.raises(ValueError, match="exported for the entrance 'low-res', not 'canvas'"):
         Inferencer(file, entrance='canvas')
+    meta = load_runtime(file).meta
+    assert set(meta.pop('versions')) == {'dsrl_mm', 'torch'}
+    assert meta == dict(
+        task='segmentation',
+        entrance='low-res',
+        scale_factor=2,
+        input='uint8',
+        channels=3,
+        order='RGB',
+        mean=None,
+        std=None,
+        output='mask',
+        threshold=None,
+        classes=list(CLASSES),
+        palette=PALETTE,
+        precision='float32',
+        batch=1,
+        size=[*FRAME],
+        multiple=None,
+    )
 
 
 def test_images_are_loaded_with_the_files_channels(inferencer, trained, tmp_path):

@@ -18,9 +18,8 @@ from dsrl_mm.engine.config import read_config
 
 CONFIGS = Path(__file__).parents[2] / 'configs/dsrl'
 
-#: Shipped networks that are small, at small sizes, and the size of the input.
+#: Shipped networks that are small, at small sizes, and the size of the input. DABNet: ``tests/test_docs.py``.
 SHIPPED = {
-    'dabnet_camvid_early': (48, 64),
     'deeplabv3plus_efficientnet_lite0_camvid_early': (48, 64),
     'espnetv2_camvid': (64, 64),
     'bisenetv1_r18_camvid': (64, 64),
@@ -83,7 +82,7 @@ def test_open_sizes(name, tmp_path, capsys):
     assert result.startswith(f'deploy.onnx, for {way}: ')
 
 
-def test_an_exporter_that_gives_no_reason(tmp_path, capsys, monkeypatch):
+def test_an_exporter_that_gives_no_reason_and_images_of_one_channel(tmp_path, capsys, monkeypatch):
     stock = export_module.export_program
 
     def export_program(network, size, channels, multiple, open_batch, dtype):
@@ -92,5 +91,7 @@ def test_an_exporter_that_gives_no_reason(tmp_path, capsys, monkeypatch):
         return stock(network, size, channels, dtype=dtype)
 
     monkeypatch.setattr(export_module, 'export_program', export_program)
-    cfg = Config(dict(model=TOYS['PSPNet'], crop_size=toy.SIZE))
+    gray = dict(backbone=SHALLOW | dict(in_channels=1))
+    gray |= dict(data_preprocessor=toy.preprocessor_cfg(mean=[120.0], std=[60.0], bgr_to_rgb=False))
+    cfg = Config(dict(model=TOYS['PSPNet'] | gray, crop_size=toy.SIZE))
     assert exported(cfg, tmp_path, capsys, formats=['pt2'], dynamic=True).startswith('deploy.pt2, for one image of')

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 import torch
 import toy
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from toy import batch, build, head_cfg, model_cfg, preprocessor_cfg, spread_weights
 from uhr.toy_isd import isd_cfg
 
-from dsrl_mm.apis import ExportOptions, Runtime, load_runtime, save_deploy
+from dsrl_mm.apis import Runtime, load_runtime
 from dsrl_mm.apis.export import Network, peaks
 from dsrl_mm.apis.runtime import of_network, use_runtime
 
@@ -61,41 +60,11 @@ def test_files_that_cannot_be_read(tmp_path, suffix):
         load_runtime(file)
 
 
-def test_metadata_of_a_file(tmp_path):
-    cfg = Config(dict(model=model_cfg(head='FCNHead', sr_aux=None)))
-    meta = dict(dataset_meta=dict(classes=list('abcde'), palette=[[i, 0, 255] for i in range(5)]))
-    model = spread_weights(build(cfg.model.to_dict()))
-    torch.save(dict(state_dict=model.state_dict(), meta=meta), tmp_path / 'trained.pth')
-    options = ExportOptions(['pt2'], (24, 32), argmax=True, precision='float16', verify=0)  # float16: of other formats
-    *_, file = save_deploy(cfg, tmp_path / 'trained.pth', tmp_path, low_res_input=True, export=options)
-    runtime = load_runtime(file)
-    found = dict(runtime.meta)
-    assert set(found.pop('versions')) == {'dsrl_mm', 'torch'}
-    assert found == dict(
-        task='segmentation',
-        entrance='low-res',
-        scale_factor=2,
-        input='uint8',
-        channels=3,
-        order='RGB',
-        mean=None,
-        std=None,
-        output='mask',
-        threshold=None,
-        classes=list('abcde'),
-        palette=[[i, 0, 255] for i in range(5)],
-        precision='float32',
-        batch=1,
-        size=[24, 32],
-        multiple=None,
-    )
-    assert runtime(np.zeros((1, 24, 32, 3), np.uint8)).shape == (1, 48, 64)
-
-
 class TestInPlaceOfTheModel:
-    @pytest.mark.parametrize('low_res', [False, True])
-    @pytest.mark.parametrize('decide', [False, True])
-    @pytest.mark.parametrize('swaps', [False, True])
+    @pytest.mark.parametrize(
+        ('low_res', 'decide', 'swaps'),
+        [(False, False, True), (True, False, True), (False, True, False), (True, True, True)],
+    )
     def test_predicts_what_the_model_does(self, low_res, decide, swaps):
         cfg = model_cfg(head='FCNHead', sr_aux=None, data_preprocessor=preprocessor_cfg(bgr_to_rgb=swaps))
         model = spread_weights(build(cfg)).eval()
