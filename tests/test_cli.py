@@ -63,15 +63,6 @@ def test_train_writes_its_checkpoints_and_log_to_the_work_dir(trained):
     assert [entry['iter'] for entry in logged(trained.work_dir) if 'loss' in entry] == [1, 2, 3, 4]
 
 
-def test_cfg_options_override_the_config(trained, tmp_path):
-    options = ('train_cfg.max_iters=1', 'train_dataloader.batch_size=3', 'model.sr_aux.fa.loss_weight=0.5')
-    call(cli.train, trained.config, '--work-dir', tmp_path, '--cfg-options', *options)
-    saved = Config.fromfile(tmp_path / 'toy.py')
-    assert saved.train_dataloader.batch_size == 3
-    assert saved.model.sr_aux.fa.loss_weight == 0.5
-    assert [path.name for path in tmp_path.glob('*.pth')] == ['iter_1.pth']
-
-
 def test_the_work_dir_is_named_after_the_config_by_default(trained):
     assert cli.load_config(_arguments(trained.config)).work_dir == 'work_dirs/toy'
 
@@ -125,15 +116,6 @@ def test_masks_pictures_and_sr_metrics(trained, tmp_path):
     assert 0 < metrics['sr/SSIM'] < 1
 
 
-def test_sr_metrics_where_the_scale_factor_is_the_default(trained, tmp_path):
-    cfg = Config.fromfile(trained.config)
-    assert cfg.model.pop('scale_factor') == 2
-    cfg.dump(tmp_path / 'default.py')
-    arguments = [trained.checkpoint, '--work-dir', tmp_path, '--sr-metrics']
-    metrics = [call(cli.test, config, *arguments) for config in (tmp_path / 'default.py', trained.config)]
-    assert metrics[0]['sr/PSNR_enlarged'] == metrics[1]['sr/PSNR_enlarged']
-
-
 def test_tta_averages_scales_and_flips(trained, tmp_path):
     call(cli.test, trained.config, trained.checkpoint, '--work-dir', tmp_path, '--tta', '--out', tmp_path / 'masks')
     model = init_model(str(trained.config), str(trained.checkpoint), device='cpu')
@@ -180,9 +162,10 @@ def test_a_missing_file_is_named_before_anything_is_read(command, arguments, cap
 
 def test_a_deployed_model_tests_like_the_trained_one(trained, tmp_path):
     reference = call(cli.test, trained.config, trained.checkpoint, '--work-dir', tmp_path)
-    call(cli.deploy, trained.config, trained.checkpoint, tmp_path / 'deploy')
+    call(cli.deploy, trained.config, trained.checkpoint, tmp_path / 'deploy', '--cfg-options', 'randomness.seed=7')
     files = {path.name: path for path in (tmp_path / 'deploy').iterdir()}
     assert set(files) == {'deploy.py', 'deploy.pth'}
+    assert Config.fromfile(files['deploy.py']).randomness.seed == 7
     assert call(cli.test, files['deploy.py'], files['deploy.pth'], '--work-dir', tmp_path) == reference
     parts = {name.split('.')[0] for name in torch.load(files['deploy.pth'], weights_only=False)['state_dict']}
     assert parts == {'backbone', 'decode_head'}
@@ -207,18 +190,6 @@ def test_an_exported_file_tests_like_the_checkpoint(trained, tmp_path, capsys):
         call(cli.test, trained.config, tmp_path / 'reversed.onnx', '--work-dir', tmp_path)
 
 
-def test_a_deployed_model_rebuilds_no_images(trained, tmp_path):
-    call(cli.deploy, trained.config, trained.checkpoint, tmp_path)
-    with pytest.raises(ValueError, match='deploy.pth lacks weights .*sr_aux.head.*take one that training wrote'):
-        call(cli.test, trained.config, tmp_path / 'deploy.pth', '--work-dir', tmp_path, '--sr-metrics')
-
-
-def test_a_model_deployed_for_frames_cannot_be_tested(trained, tmp_path):
-    call(cli.deploy, trained.config, trained.checkpoint, tmp_path, '--low-res-input')
-    with pytest.raises(ValueError, match=r'\(model.low_res_input=True\), so there is nothing to train or test on. Use'):
-        call(cli.test, tmp_path / 'deploy.py', tmp_path / 'deploy.pth', '--work-dir', tmp_path)
-
-
 @pytest.mark.parametrize(
     ('old', 'new'),
     {'--lr-input': '--low-res-input', '--export 48 64': '--format pt2 --size', '--fp16': '--half'}.items(),
@@ -227,11 +198,6 @@ def test_old_options_name_the_new_ones(capsys, old, new):
     with pytest.raises(SystemExit):
         cli.deploy(['config.py', 'checkpoint.pth', 'out', *old.split()])
     assert f'{old.split()[0]} is now {new}\n' in capsys.readouterr().err
-
-
-def test_deploying_with_the_options_of_the_training(trained, tmp_path):
-    call(cli.deploy, trained.config, trained.checkpoint, tmp_path, '--cfg-options', 'model.scale_factor=4')
-    assert Config.fromfile(tmp_path / 'deploy.py').model.scale_factor == 4
 
 
 # --- bad input ---
@@ -295,12 +261,6 @@ def test_bad_input_stops_before_the_first_step(trained, tmp_path, steps, damage,
     assert steps == []
 
 
-def test_a_test_refuses_another_architectures_checkpoint(trained, tmp_path):
-    other_architecture(trained, tmp_path)
-    with pytest.raises(ValueError, match='(?s)other.pth lacks weights that this model predicts with: backbone.*config'):
-        call(cli.test, trained.config, tmp_path / 'other.pth', '--work-dir', tmp_path)
-
-
 class SickLoss(nn.Module):
     """From its third call on, gives NaN, or 0 with a gradient of NaN."""
 
@@ -339,11 +299,6 @@ def test_nan_weights_are_not_saved_though_the_loss_was_finite(trained, tmp_path)
     message = train_with_sick_loss(trained.config, tmp_path, 'model.sr_aux.head.pixel_loss.gradient_only=True')
     assert 'weights are NaN, infinite or beyond 1e+08, backbone.' in message
     assert 'they are not saved' in message
-
-
-def test_a_learning_rate_far_too_high_is_named(trained, tmp_path):
-    with pytest.raises(FloatingPointError, match=r'Iteration 2: .*loss_ce is (nan|inf).* Lower the learning rate'):
-        call(cli.train, trained.config, '--work-dir', tmp_path, '--cfg-options', 'optim_wrapper.optimizer.lr=1e30')
 
 
 # --- distributed runs and scripts ---

@@ -54,6 +54,20 @@ def test_show_needs_a_hook():
         TASK.draw_predictions(Config(dict(default_hooks={})), True, None, 1)
 
 
+def test_sr_metrics_know_the_scale_factor_if_it_is_the_default():
+    cfg = model_cfg()
+    del cfg['scale_factor']
+    cfg = Config(dict(model=cfg, test_evaluator=dict(type='IoUMetric')))
+    TASK.use_sr_metrics(cfg)
+    assert cfg.model.test_cfg.with_sr is True
+    assert cfg.test_evaluator == [dict(type='IoUMetric'), dict(type='SRMetric', scale_factor=2)]
+
+
+def test_a_model_deployed_for_frames_is_neither_trained_nor_tested():
+    with pytest.raises(ValueError, match=r'\(model.low_res_input=True\), so there is nothing to train or test on. Use'):
+        TASK.check_data(Config(dict(model=dict(low_res_input=True))), ('test',))
+
+
 @pytest.mark.parametrize(('type_', 'expected'), [(DSRLSegmentor, True), ('EncoderDecoder', False)])
 def test_only_a_dsrl_segmentor_reads_frames(type_, expected):
     assert TASK.reads_frames(Config(dict(model=dict(type=type_)))) is expected
