@@ -10,10 +10,10 @@ from mmengine.config import Config
 from mmseg.apis import init_model
 from mmseg.registry import MODELS
 from PIL import Image
+from toy import build
 from toy_data import call, write_camvid, write_config
 
 from dsrl_mm import cli
-from dsrl_mm.apis import save_deploy
 from dsrl_mm.seg import CamVidDataset
 from tools.analysis_tools.compare import main as compare
 from tools.analysis_tools.gradient_shares import main as gradient_shares
@@ -24,8 +24,8 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp('trained')
     data = write_camvid(folder / 'camvid', 4, 2)
     config = write_config(folder, data)
-    call(cli.train, config, '--work-dir', folder / 'work', '--cfg-options', 'train_cfg.max_iters=2')
-    content = torch.load(folder / 'work/iter_2.pth', weights_only=False)
+    weights = build(Config.fromfile(config).model).state_dict()
+    content = dict(state_dict=weights, meta=dict(dataset_meta=CamVidDataset.METAINFO))
     return SimpleNamespace(config=config, data=data, content=content)
 
 
@@ -51,10 +51,6 @@ def deploy(config, file, work):
     call(cli.deploy, config, file, work)
 
 
-def deploy_in_python(config, file, work):
-    save_deploy(Config.fromfile(config), file, work)
-
-
 def compare_models(config, file, work):
     call(compare, '--model', 'a', config, file, '--out', work, '--pictures', 1)
 
@@ -75,7 +71,7 @@ def differentiate(config, file, work):
 
 # Not functions of this module's own tests.
 test.__test__ = False
-INFERENCE = [test, deploy, deploy_in_python, compare_models]
+INFERENCE = [test, deploy, compare_models]
 ENTRANCES = [start, resume, resume_the_newest, *INFERENCE, initialize, initialize_backbone, differentiate]
 
 
@@ -98,7 +94,7 @@ def test_weights_that_are_nan_are_refused(trained, entrance, tmp_path):
 
 @pytest.mark.parametrize('entrance', INFERENCE)
 def test_classes_in_another_order_are_refused(trained, entrance, tmp_path):
-    meta = dict(trained.content['meta'], dataset_meta=dict(classes=CamVidDataset.METAINFO['classes'][::-1]))
+    meta = dict(dataset_meta=dict(classes=CamVidDataset.METAINFO['classes'][::-1]))
     torch.save(dict(trained.content, meta=meta), tmp_path / 'reversed.pth')
     with pytest.raises(ValueError, match=r'reversed\.pth was trained on the classes .* in the order'):
         entrance(trained.config, tmp_path / 'reversed.pth', tmp_path / 'work')
