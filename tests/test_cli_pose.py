@@ -27,37 +27,26 @@ for name, *words in json.loads(sys.argv[1]):
     getattr(cli, name)(words)
 """
 
-OTHER_HEAD = 'model.head.deconv_out_channels=(16,16,32)'
-
 
 @pytest.fixture(scope='module')
 def ran(tmp_path_factory) -> SimpleNamespace:
-    """A stock config, and what came of three commands: a training, its test, and a test of another architecture."""
+    """A stock config, and what came of two commands: a training, and its test."""
     folder = tmp_path_factory.mktemp('toy')
     config, checkpoint = write_coco_config(folder, write_coco(folder / 'coco')), folder / 'work/iter_2.pth'
     commands = [
         ['train', config, '--work-dir', folder / 'work', '--amp'],
         ['test', config, checkpoint, '--work-dir', folder / 'test', '--out', folder / 'kept', '--show-dir', 'show'],
-        [
-            'test',
-            config,
-            checkpoint,
-            '--work-dir',
-            folder,
-            '--cfg-options',
-            'model.head.deconv_out_channels=(16,16,32)',
-        ],
     ]
     done = subprocess.run(
         [sys.executable, '-c', COMMANDS, json.dumps(commands, default=str)],
         env=dict(os.environ, PYTHONPATH=str(REPO), OMP_NUM_THREADS='1'),
         cwd=folder,
-        capture_output=True,
+        check=True,
+        stdout=subprocess.PIPE,
         text=True,
     )
     _, *outputs = done.stdout.split('Command: ')
-    assert len(outputs) == len(commands), done.stderr
-    return SimpleNamespace(folder=folder, config=config, checkpoint=checkpoint, outputs=outputs, done=done)
+    return SimpleNamespace(folder=folder, config=config, checkpoint=checkpoint, outputs=outputs)
 
 
 def test_training_checks_the_data_first(ran):
@@ -78,11 +67,6 @@ def test_keypoints_and_pictures(ran):
     pictures = sorted((ran.folder / 'show').iterdir())
     assert [path.name for path in pictures] == [f'{i:012d}_0.png' for i in range(4)]
     assert all(Image.open(path).width == WIDTH and Image.open(path).height >= HEIGHT for path in pictures)
-
-
-def test_a_test_refuses_a_checkpoint_that_lacks_weights(ran):
-    assert ran.done.returncode != 0
-    assert 'lacks weights that this model predicts with: head.' in ran.done.stderr
 
 
 @pytest.mark.parametrize(
