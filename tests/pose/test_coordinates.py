@@ -23,7 +23,7 @@ IMAGE = (300, 400)
 
 def codec_cfg(kind: str) -> dict:
     """The codec of a shipped config, or another kind on its grid."""
-    cfg = dict(Config.fromfile(CONFIGS / 'hrnet_w32_coco_128x96.py').codec)
+    cfg = dict(Config.fromfile(CONFIGS / 'hrnet_w32_coco_256x192.py').codec)
     if kind == 'UDP':
         cfg['type'] = 'UDPHeatmap'
     elif kind == 'MSRA, unbiased':

@@ -1,4 +1,4 @@
-"""Every config that MMSegmentation ships is converted, or refused for a reason named here."""
+"""Every config that MMSegmentation ships is converted to DSRL and to ISDNet, or refused for a reason named here."""
 
 import importlib.util
 import sys
