@@ -7,8 +7,9 @@ from toy_pgnet import BACKBONE, CNN, TRANSFORMER
 FOUR_STAGES = dict(TRANSFORMER, depths=(1, 1, 2, 1), num_heads=(1, 2, 4, 8))
 
 
-@pytest.mark.parametrize('size', [(64, 96), (65, 97), (33, 200), (32, 32)])
-@pytest.mark.parametrize('transformer_size', [32, (16, 40), 30])
+@pytest.mark.parametrize(
+    ('size', 'transformer_size'), [((64, 96), 32), ((65, 97), (16, 40)), ((33, 200), 30), ((32, 32), 32)]
+)
 def test_features_of_any_size(size, transformer_size):
     backbone = build(dict(BACKBONE, transformer_size=transformer_size)).eval()
     with torch.no_grad():

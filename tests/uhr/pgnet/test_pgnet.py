@@ -76,9 +76,8 @@ def test_any_size(model, size):
     assert logits.shape == (1, 1, *(-(-side // 4) for side in size))
 
 
-@pytest.mark.parametrize('size', [(48, 64), (49, 65)])
-def test_every_parameter_learns(size):
-    model = pgnet()
+def test_every_parameter_learns():
+    size, model = (49, 65), pgnet()
     model.data_preprocessor.sizes = [size]
     for parameter in model.parameters():  # residuals start at 0, and pass no gradient on at the first step
         if not parameter.any():
@@ -88,29 +87,6 @@ def test_every_parameter_learns(size):
     sum(found.values()).backward()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
     assert all(p.grad.isfinite().all() for p in model.parameters())
-
-
-def test_each_encoders_loss_counts_an_eighth():
-    whole = pgnet().train()
-    heavier = pgnet(auxiliary_head=dict(pgnet_cfg()['auxiliary_head'], loss_decode=dict(type='BCEIoULoss'))).train()
-    found, expected = losses(whole, batch(classes=2)), losses(heavier, batch(classes=2))
-    for branch in ('cnn', 'transformer'):
-        name = f'aux.loss_bce_iou_{branch}'
-        torch.testing.assert_close(8 * found[name], expected[name])
-    assert found['decode.loss_bce_iou'] == expected['decode.loss_bce_iou']
-
-
-def test_learns_from_one_image_in_a_few_steps():
-    model = pgnet().train()
-    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    history = []
-    for _ in range(12):
-        loss = losses(model, batch(n=2, classes=2))['decode.loss_bce_iou']
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        history.append(loss.item())
-    assert min(history) < 0.8 * history[0]
 
 
 def test_inference_needs_no_training_only_part(model):
