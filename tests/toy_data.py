@@ -9,11 +9,13 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+import torch
+from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.visualization import Visualizer
 from mmseg.visualization import SegLocalVisualizer
 from PIL import Image
-from toy import SIZE, auxiliary_head_cfg, head_cfg, model_cfg
+from toy import SIZE, auxiliary_head_cfg, build, head_cfg, model_cfg, spread_weights
 
 from dsrl_mm.seg import CamVidDataset
 
@@ -67,6 +69,13 @@ def write_config(folder: Path, data_root: Path, norm_cfg: dict = dict(type='BN')
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(''.join(f'{key} = {value!r}\n' for key, value in (settings | overrides).items()))
     return file
+
+
+def write_trained(folder: Path, data_root: Path, **overrides) -> tuple[Path, Path]:
+    """Write :func:`write_config`'s file, and a checkpoint of random weights beside it."""
+    config, checkpoint = write_config(folder, data_root, **overrides), folder / 'toy.pth'
+    torch.save(dict(state_dict=spread_weights(build(Config.fromfile(config).model)).state_dict()), checkpoint)
+    return config, checkpoint
 
 
 def call(command: Callable, *args) -> dict[str, float] | None:

@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -24,15 +25,11 @@ def entries(tmp_path_factory):
     """A baseline and a DSRL model of random weights, by name, and their files."""
     folder = tmp_path_factory.mktemp('compare')
     data = toy_data.write_camvid(folder / 'data')
-    files = {}
-    for name, dsrl in (('baseline', False), ('DSRL', True)):
-        torch.manual_seed(0)
-        head = toy.head_cfg('FCNHead', num_classes=toy_data.NUM_CLASSES)
-        config = toy_data.write_config(folder / name, data, model=toy.model_cfg(dsrl=dsrl, head=head))
-        model = toy.build(Config.fromfile(config).model)
-        torch.save(dict(state_dict=model.state_dict()), folder / f'{name}.pth')
-        files[name] = config, folder / f'{name}.pth'
-    return files
+    head = toy.head_cfg('FCNHead', num_classes=toy_data.NUM_CLASSES)
+    return {
+        name: toy_data.write_trained(folder / name, data, model=toy.model_cfg(dsrl=name == 'DSRL', head=head))
+        for name in ('baseline', 'DSRL')
+    }
 
 
 @pytest.fixture(autouse=True)
@@ -78,39 +75,26 @@ def test_heads_of_one_channel_are_drawn(entries, tmp_path, monkeypatch):
     assert (tmp_path / 'comparison.png').exists()
 
 
-def test_costs_are_those_of_the_deployed_model(entries, tmp_path, monkeypatch):
+def test_costs_are_those_of_the_deployed_model_at_the_size_it_reads(entries, tmp_path, monkeypatch):
     monkeypatch.setattr(module, 'evaluate', lambda trained, name: {})
-    table = compare_models({'DSRL': Trained(*entries['DSRL'])}, tmp_path, pictures=1)
-    deployed = Trained(*entries['DSRL']).deployed()
-    expected = measure_complexity(deployed, (toy.SIZE[0] // 2, toy.SIZE[1] // 2))
-    assert table['DSRL']['GFLOPs'] == expected.flops / 1e9
-    assert table['DSRL']['parameters (M)'] == sum(p.numel() for p in deployed.parameters()) / 1e6
-    assert table['DSRL']['latency (ms)'] > 0
-
-
-def test_every_model_reads_its_own_size(entries, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, 'evaluate', lambda trained, name: {})
-    config, checkpoint = entries['baseline']
-    full = Config.fromfile(config)
+    monkeypatch.setattr('dsrl_mm.apis.figures.draw_comparison', mock.Mock())
+    full, isd = (Config.fromfile(entries['baseline'][0]) for _ in range(2))
     full.model.scale_factor = 1
-    models = {'half': Trained(config, checkpoint), 'full': Trained(full, checkpoint)}
-    tables = [
-        compare_models({name: models[name] for name in order}, tmp_path, 1) for order in (models, reversed(models))
-    ]
-    height, width = toy.SIZE
-    for table in tables:
-        assert table['full']['input size'] == f'{height}x{width}'
-        assert table['half']['input size'] == f'{height // 2}x{width // 2}'
-        assert table['full']['GFLOPs'] > 3.5 * table['half']['GFLOPs']
-
-
-def test_isdnet_reads_the_canvas(entries, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, 'evaluate', lambda trained, name: {})
-    cfg = Config.fromfile(entries['baseline'][0])
-    cfg.model = isd_cfg(toy.head_cfg('FCNHead', num_classes=toy_data.NUM_CLASSES), auxiliary_head=None)
-    torch.save(toy.build(cfg.model.to_dict()).state_dict(), tmp_path / 'isd.pth')
-    table = compare_models({'ISD': Trained(cfg, tmp_path / 'isd.pth')}, tmp_path, pictures=1)
-    assert table['ISD']['input size'] == '{}x{}'.format(*toy.SIZE)
+    isd.model = isd_cfg(toy.head_cfg('FCNHead', num_classes=toy_data.NUM_CLASSES), auxiliary_head=None)
+    torch.save(toy.build(isd.model.to_dict()).state_dict(), tmp_path / 'isd.pth')
+    models = {
+        'half': Trained(*entries['baseline']),
+        'full': Trained(full, entries['baseline'][1]),
+        'DSRL': Trained(*entries['DSRL']),
+        'ISD': Trained(isd, tmp_path / 'isd.pth'),
+    }
+    table = compare_models(models, tmp_path)
+    for name, size in dict(half=(24, 32), full=toy.SIZE, DSRL=(24, 32), ISD=toy.SIZE).items():
+        deployed = models[name].deployed()
+        assert table[name]['input size'] == '{}x{}'.format(*size)
+        assert table[name]['GFLOPs'] == measure_complexity(deployed, size).flops / 1e9
+        assert table[name]['parameters (M)'] == sum(p.numel() for p in deployed.parameters()) / 1e6
+        assert table[name]['latency (ms)'] > 0
 
 
 def test_models_take_turns():

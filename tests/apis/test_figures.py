@@ -30,14 +30,11 @@ HEIGHT, WIDTH = toy.SIZE
 def files(tmp_path_factory):
     """Config and checkpoint of a baseline and of DSRL, by name."""
     folder = tmp_path_factory.mktemp('figures')
-    data, found = toy_data.write_camvid(folder / 'data', 1, 5), {}
-    for name in ('baseline', 'DSRL'):
-        head = toy.head_cfg('FCNHead', num_classes=toy_data.NUM_CLASSES)
-        config = toy_data.write_config(folder / name, data, model=toy.model_cfg(dsrl=name == 'DSRL', head=head))
-        model = toy.spread_weights(toy.build(Config.fromfile(config).model))
-        torch.save(dict(state_dict=model.state_dict()), folder / f'{name}.pth')
-        found[name] = config, folder / f'{name}.pth'
-    return found
+    data, head = toy_data.write_camvid(folder / 'data', 1, 5), toy.head_cfg('FCNHead', num_classes=toy_data.NUM_CLASSES)
+    return {
+        name: toy_data.write_trained(folder / name, data, model=toy.model_cfg(dsrl=name == 'DSRL', head=head))
+        for name in ('baseline', 'DSRL')
+    }
 
 
 @pytest.fixture(scope='module')
@@ -53,7 +50,7 @@ def changed(files, name='DSRL', **options):
 
 
 def image_file(files, index):
-    return files['DSRL'][1].parent / f'data/images/val/val_{index}.png'
+    return files['DSRL'][1].parents[1] / f'data/images/val/val_{index}.png'
 
 
 def rgb(file):

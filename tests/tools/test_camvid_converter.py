@@ -1,8 +1,6 @@
 """The converter of the original CamVid release, on made-up frames of a few pixels."""
 
 import os
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -275,15 +273,9 @@ def test_all_bad_labels_are_told_at_once_and_the_others_converted(release, tmp_p
     assert files(tmp_path / 'out') == {f'{kind}/train/{TRAIN}.png' for kind in ('images', 'labels')}
 
 
-def test_command(release, tmp_path, monkeypatch, capsys):
-    script = REPO / 'tools/dataset_converters/camvid.py'
-    monkeypatch.setattr(sys, 'argv', [str(script), str(release), str(tmp_path / 'out'), '--size', '2', '3'])
-    runpy.run_path(str(script), run_name='__main__')
+@pytest.mark.parametrize(('options', 'size'), [(['--size', '2', '3'], (2, 3)), ([], (4, 6))])
+def test_command(release, tmp_path, capsys, options, size):
+    main([str(release), str(tmp_path / 'out'), '--workers', '1', *options])
     assert f'{tmp_path / "out"}: 1 train, 1 val, 1 test frames' in capsys.readouterr().out
-    assert read(tmp_path / f'out/labels/val/{VAL}.png').shape == (2, 3)
-
-
-def test_command_keeps_the_size_by_default(release, tmp_path, capsys):
-    main([str(release), str(tmp_path / 'out'), '--workers', '1'])
-    assert '1 train, 1 val, 1 test frames' in capsys.readouterr().out
-    assert read(tmp_path / f'out/images/test/{TEST}.png').shape == (4, 6, 3)
+    assert read(tmp_path / f'out/labels/val/{VAL}.png').shape == size
+    assert read(tmp_path / f'out/images/test/{TEST}.png').shape == (*size, 3)

@@ -3,11 +3,10 @@
 import json
 
 import cv2
+import numpy as np
 import pytest
-import torch
 import toy_data
-from mmengine.config import Config
-from toy import build, head_cfg, model_cfg
+from toy import head_cfg, model_cfg
 
 from tools.figures import main
 
@@ -19,19 +18,22 @@ def model(tmp_path_factory):
     """The option that names a model."""
     folder = tmp_path_factory.mktemp('figures')
     network = model_cfg(head=head_cfg('FCNHead', num_classes=toy_data.NUM_CLASSES))
-    config = toy_data.write_config(folder, toy_data.write_camvid(folder / 'data', 1, 4), model=network)
-    torch.save(build(Config.fromfile(config).model).state_dict(), folder / 'a.pth')
-    return ['--model', 'DSRL', str(config), str(folder / 'a.pth')]
+    files = toy_data.write_trained(folder, toy_data.write_camvid(folder / 'data', 1, 5), model=network)
+    return ['--model', 'DSRL', *map(str, files)]
 
 
-@pytest.mark.parametrize(('kind', 'rows', 'columns'), [('masks', 3, 3), ('rebuilt', 3, 4), ('features', 3, 3)])
-def test_three_samples_by_default(model, tmp_path, capsys, kind, rows, columns):
-    out = tmp_path / 'new' / 'a.png'
-    main([kind, str(out), *model, '--dpi', '50'])
-    height, width, _ = cv2.imread(str(out)).shape
-    assert width == pytest.approx(columns * 2.2 * 50, rel=0.1)
-    assert height > rows * 1.6 * 50
+def test_three_evenly_spaced_samples_by_default(model, tmp_path, capsys):
+    out, drawn = tmp_path / 'new' / 'a.png', {}
+    for kind in ('masks', 'rebuilt', 'features'):
+        pictures = []
+        for samples in ([], ['--samples', '0', '2', '4']):
+            main([kind, str(out), *model, '--dpi', '30', *samples])
+            pictures.append(cv2.imread(str(out)))
+        assert np.array_equal(*pictures)
+        drawn[kind] = pictures[0]
     assert capsys.readouterr().out.endswith(f'Written to {out}\n')
+    assert drawn['rebuilt'].shape[1] > drawn['masks'].shape[1]  # four columns and three
+    assert not np.array_equal(drawn['masks'], drawn['features'])
 
 
 def test_samples_and_a_detail(model, tmp_path):
