@@ -55,23 +55,6 @@ def prepare(*packages: str) -> None:
         _allow_checkpoint_values()
 
 
-def need_timm_extra(package: str, what: str) -> None:
-    """Check that a package of the extra ``timm`` is installed.
-
-    Args:
-        package (str): its import name.
-        what (str): the part that needs it: the subject of the message.
-
-    Raises:
-        ImportError: if it is not; the message says how to install it.
-    """
-    if importlib.util.find_spec(package) is None:
-        raise ImportError(
-            f'{what} needs {package}, which is not installed. Type: pip install "dsrl_mm[timm]" '
-            f'torch=={metadata.version("torch")} (so that pip keeps this torch and takes the torchvision for it).'
-        )
-
-
 def _check_mmpose() -> None:
     """Check that mmpose and its imports are installed, and compiled for the installed NumPy."""
     missing = [name for name in _IMPORTED_BY_MMPOSE if importlib.util.find_spec(name) is None]

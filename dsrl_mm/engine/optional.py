@@ -1,6 +1,6 @@
 """Packages that only some commands need."""
 
-from importlib import import_module
+from importlib import import_module, metadata
 from types import ModuleType
 
 
@@ -13,4 +13,7 @@ def optional(package: str, extra: str) -> ModuleType:
     try:
         return import_module(package)
     except ModuleNotFoundError as error:
-        raise ImportError(f'{package} is not installed. Type: pip install "dsrl_mm[{extra}]"') from error
+        raise ImportError(
+            f'{package} is not installed. Type: pip install "dsrl_mm[{extra}]" torch=={metadata.version("torch")}, so '
+            'that pip keeps this torch'
+        ) from error

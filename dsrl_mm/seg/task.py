@@ -11,9 +11,10 @@ from torch import nn
 from ..engine.config import builds, input_channels, plain_datasets, type_name
 from ..engine.loading import for_inference
 from ..engine.metrics import with_sr_metric
+from ..engine.optional import optional
 from ..engine.task import Task, evaluators, prediction_writer, visualization_hook
 from .checks.batch import check_batch
-from .checks.data import check_data, check_packages
+from .checks.data import check_data
 from .segmentor import DSRLSegmentor
 
 
@@ -38,6 +39,7 @@ class SegTask(Task):
         """Check packages, folders, images and labels, see :mod:`dsrl_mm.seg.checks`.
 
         Raises:
+            ImportError: if a package that the backbone needs is missing.
             ValueError: if the model reads low-resolution frames, which have no labels.
         """
         if cfg.get('model', {}).get('low_res_input'):
@@ -46,7 +48,8 @@ class SegTask(Task):
                 'nothing to train or test on. Use the config that the model was trained with: its network reads the '
                 'same, reduced from canvases.'
             )
-        check_packages(cfg)
+        if type_name(cfg.get('model', {}).get('backbone', {})) == 'TIMMBackbone':
+            optional('timm', 'timm')
         check_data(cfg, phases)
 
     def check_batch(self, cfg: Config, phase: str, model: nn.Module | None, batch: Any) -> None:

@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from dsrl_mm.engine.optional import optional
 
@@ -8,5 +9,7 @@ def test_a_package_that_is_there():
 
 
 def test_a_package_that_is_missing():
-    with pytest.raises(ImportError, match=r'no_such_package is not installed. Type: pip install "dsrl_mm\[export\]"'):
+    torch_version = torch.__version__.split('+')[0]
+    remedy = rf'no_such_package is not installed. Type: pip install "dsrl_mm\[export\]" torch=={torch_version}'
+    with pytest.raises(ImportError, match=remedy):
         optional('no_such_package', 'export')

