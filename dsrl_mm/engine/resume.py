@@ -99,7 +99,9 @@ class ResumableSampler:
 #: What a scheduler counts; its other attributes are its settings.
 _PROGRESS = ('last_step', '_global_step', '_last_value', 'verbose')
 #: Settings of PyTorch's optimizers. What others adapt while they train is not among them.
-_SETTINGS = ('weight_decay', 'momentum', 'betas', 'dampening', 'nesterov', 'eps', 'amsgrad', 'decoupled_weight_decay')
+_SETTINGS = {
+    *('lr', 'weight_decay', 'decoupled_weight_decay', 'momentum', 'dampening', 'nesterov', 'betas', 'eps', 'amsgrad')
+}
 
 
 def _param_groups(state: dict) -> list[dict]:
@@ -124,9 +126,7 @@ def _check_optimizer(saved: Sequence[dict], own: Sequence[dict], scheduled: set[
     ]
     if kinds[0] != kinds[1]:
         raise ValueError('the checkpoint was written by another optimizer or paramwise_cfg.')
-    checked = {*_SETTINGS} if scheduled else {*_SETTINGS, 'lr'}
-    if 'momentum' in scheduled:
-        checked -= {'momentum', 'betas'}
+    checked = _SETTINGS - scheduled - ({'betas'} if 'momentum' in scheduled else set())
     for i, (old, new) in enumerate(zip(saved, own)):
         for key in sorted(checked & old.keys() & new.keys()):
             if np.any(np.not_equal(old[key], new[key])):

@@ -78,10 +78,8 @@ def _convert(cfg: Config, scale_factor: int, sr: bool) -> tuple[Config, str | No
     stock = evaluated.model
     check_convertible(stock, 'ISDHead')
     norm_cfg, channels = map_norm(stock.decode_head, _LEAST_CHANNELS), input_channels(stock.backbone)
-    shallow, fusion = (
-        dict(type='STDCShallow', norm_cfg=norm_cfg),
-        dict(type='RelationAwareFusion', channels=128, groups=16),
-    )
+    shallow = dict(type='STDCShallow', norm_cfg=norm_cfg)
+    fusion = dict(type='RelationAwareFusion', channels=128, groups=16)
     if type_name(norm_cfg) in ('IN', 'IN2d'):  # which cannot normalize pooled features, a single value per channel
         fusion['pool_norm_cfg'] = dict(type='GN', num_groups=1)
     if channels == 3:
