@@ -1,5 +1,7 @@
 """The network that is exported, its options, and the comparison with PyTorch."""
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 import torch
@@ -35,7 +37,7 @@ class TestSameConvolution:
     def test_sizes_stay_open(self):
         network = nn.Sequential(*(Conv2dSame(3, 3, 3, stride=2) for _ in range(3)))
         program = export_program(network, (32, 32), multiple=32)
-        assert not {'ceil', 'truediv'} & {node.name.split('_')[0] for node in program.graph.nodes}  # floats: not saved
+        torch.export.save(program, BytesIO())  # which it cannot with sizes that are computed in floats
         x = torch.randn(1, 3, 96, 32)
         torch.testing.assert_close(program.module()(x), network(x))
 
