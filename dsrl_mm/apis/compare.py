@@ -38,17 +38,12 @@ class Trained:
         config (str | Path | Config): an MMSegmentation config whose model is a
             :class:`~dsrl_mm.seg.DSRLSegmentor`.
         checkpoint (str | Path): the file.
-
-    Raises:
-        ValueError: if the model estimates poses.
     """
 
     def __init__(self, config: str | Path | Config, checkpoint: str | Path):
         self.cfg = config if isinstance(config, Config) else read_config(config)
         self.checkpoint = str(checkpoint)
         init_default_scope(self.cfg.get('default_scope', 'mmseg'))
-        if self.cfg.get('default_scope') == 'mmpose':
-            raise ValueError(f'{self.cfg.filename}: only segmentation models can be compared, not pose estimators')
 
     @cached_property
     def rebuilds(self) -> bool:

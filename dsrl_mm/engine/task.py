@@ -31,6 +31,10 @@ class Task(ABC):
         """Return channels, height and width of the network input."""
 
     @abstractmethod
+    def reduction(self, cfg: Config) -> int:
+        """Return the side of the canvas over that of the network input."""
+
+    @abstractmethod
     def reads_frames(self, cfg: Config) -> bool:
         """Return whether the deployed model can read low-resolution frames instead of canvases."""
 

@@ -32,13 +32,16 @@ class PoseTask(Task):
 
     def network_input(self, cfg: Config) -> tuple[int, int, int]:
         """Return channels, height and width of the network input: the codec's ``input_size`` over ``scale_factor``."""
-        factor = cfg.model.get('scale_factor', 2) if builds(cfg.model, MODELS, DSRLTopdown) else 1
-        width, height = cfg.model.head.decoder.input_size
-        return input_channels(cfg.model.backbone), height // factor, width // factor
+        width, height = (side // self.reduction(cfg) for side in cfg.model.head.decoder.input_size)
+        return input_channels(cfg.model.backbone), height, width
+
+    def reduction(self, cfg: Config) -> int:
+        """Return the side of the canvas over that of the network input; 1 for a model that does not reduce it."""
+        return cfg.model.get('scale_factor', 2) if builds(cfg.model, MODELS, DSRLTopdown) else 1
 
     def reads_frames(self, cfg: Config) -> bool:
-        """Return True: crops of persons may have any size."""
-        return True
+        """Return False: keypoints are decoded for the canvas."""
+        return False
 
     def draw_predictions(self, cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
         hook = visualization_hook(cfg, 'PoseVisualizationHook')

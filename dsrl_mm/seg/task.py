@@ -18,11 +18,6 @@ from .checks.data import check_data
 from .segmentor import DSRLSegmentor
 
 
-def _scale_factor(cfg: Config) -> int:
-    """Return canvas size over input size; 1 for a model that does not reduce its input."""
-    return cfg.model.get('scale_factor', 2) if builds(cfg.model, MODELS, DSRLSegmentor) else 1
-
-
 def image_root(cfg: Config) -> str | None:
     """Return the folder that holds all test images; None if a data set names none."""
     roots = [
@@ -64,8 +59,12 @@ class SegTask(Task):
         """
         if not (canvas := cfg.get('crop_size')):
             raise ValueError(f'{cfg.filename} has no crop_size: set it to height and width of the canvas')
-        height, width = (-(-side // _scale_factor(cfg)) for side in canvas)
+        height, width = (-(-side // self.reduction(cfg)) for side in canvas)
         return input_channels(cfg.model.backbone), height, width
+
+    def reduction(self, cfg: Config) -> int:
+        """Return the side of the canvas over that of the network input; 1 for a model that does not reduce it."""
+        return cfg.model.get('scale_factor', 2) if builds(cfg.model, MODELS, DSRLSegmentor) else 1
 
     def reads_frames(self, cfg: Config) -> bool:
         """Return whether the model is a DSRLSegmentor."""
@@ -104,7 +103,7 @@ class SegTask(Task):
     def use_sr_metrics(self, cfg: Config) -> None:
         """Measure PSNR and SSIM of the rebuilt images and of the enlarged network input."""
         cfg.model.setdefault('test_cfg', {})['with_sr'] = True
-        cfg.test_evaluator = with_sr_metric([*evaluators(cfg).values()], _scale_factor(cfg))
+        cfg.test_evaluator = with_sr_metric([*evaluators(cfg).values()], self.reduction(cfg))
 
     def use_bfloat16(self, cfg: Config) -> None:
         """Do nothing: a segmentor's whole step works in bfloat16."""
@@ -135,7 +134,7 @@ def _read_frames(cfg: Config) -> None:
     # A preprocessor that pads test images to the canvas pads frames to what the network reads of it.
     padding = cfg.model.get('data_preprocessor', {}).get('test_cfg') or {}
     if 'size' in padding:
-        padding.size = tuple(-(-side // _scale_factor(cfg)) for side in padding.size)
+        padding.size = tuple(-(-side // cfg.model.get('scale_factor', 2)) for side in padding.size)
     pipeline = _inference_pipeline(cfg)
     # The data sets hold canvases, so there is nothing to train or test on.
     for key in [key for key in cfg if key.startswith(('train_', 'val_', 'test_', 'tta_'))]:

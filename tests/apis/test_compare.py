@@ -124,9 +124,3 @@ def test_markdown_by_hand():
         '| input size |          - |   9x16 |\n'
     )
     assert to_markdown(table, ['sr/PSNR']).count('\n') == 3
-
-
-def test_pose_estimators_are_refused():
-    pytest.importorskip('mmpose')
-    with pytest.raises(ValueError, match='only segmentation models can be compared'):
-        Trained(Config(dict(default_scope='mmpose')), 'pose.pth')

@@ -42,8 +42,7 @@ def count(cfg: Config, size: Sequence[int] | None = None) -> dict[str, str | flo
         size = task.network_input(cfg)[1:]
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     model = MODELS.build(without_pretrained(cfg.model)).to('meta')  # operations depend on shapes alone
-    factor = getattr(model, 'scale_factor', 1) if task.reads_frames(cfg) else 1  # others read the canvas itself
-    canvas = [factor * side for side in size]
+    canvas = [task.reduction(cfg) * side for side in size]
     cost = measure_complexity(model, canvas, input_channels(cfg.model.backbone))
     return {
         'config': Path(cfg.filename).stem if cfg.filename else '',
