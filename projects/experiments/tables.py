@@ -114,7 +114,7 @@ def _cost(results: Results) -> str:
     """Tabulate the cost of inference."""
     costs = results.costs
     columns = {'input size': costs.input, 'parameters (M)': costs.parameters / 1e6, 'GFLOPs': costs.flops / 1e9}
-    columns['latency (ms)'] = results.latency()
+    columns |= {'memory (MiB)': costs.memory / 2**20, 'latency (ms)': results.latency()}
     texts = pd.DataFrame(columns).map(lambda x: f'{x:.2f}' if isinstance(x, float) else x, na_action='ignore')
     return results.markdown(texts)
 

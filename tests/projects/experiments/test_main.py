@@ -71,6 +71,7 @@ def test_trains_tests_records_and_tabulates(call, in_this_process, tmp_path, cap
     assert record['sessions'][1]['peak_memory_mib'] == 321
     cost = read_costs(tmp_path / 'records', 'toy')['a']
     assert cost['input'] == '24x32' and cost['milliseconds'] > 0 and cost['flops'] > cost['parameters'] > 0
+    assert cost['memory'] > 4 * cost['parameters']
     assert re.search(rf'\| a +\| +{record["metrics"]["mIoU"]:.2f} ', capsys.readouterr().out)
     assert (tmp_path / 'work/a-seed1/a.py').read_text() == record['config']
 

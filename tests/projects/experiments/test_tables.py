@@ -99,17 +99,17 @@ def test_deviations_of_all_rows_are_pooled(tmp_path):
 
 def test_costs_and_latency(write, tmp_path):
     costs = dict(
-        baseline=dict(input='20x40', parameters=1_500_000, flops=2_000_000_000, milliseconds=10.26),
-        dsrl=dict(input='10x20', parameters=1_250_000, flops=500_000_000, milliseconds=5.0),
+        baseline=dict(input='20x40', parameters=1_500_000, flops=2_000_000_000, memory=2**20, milliseconds=10.26),
+        dsrl=dict(input='10x20', parameters=1_250_000, flops=500_000_000, memory=2**19, milliseconds=5.0),
     )
     write_costs(tmp_path / 'records', 'toy', dict(rows=costs))
     rows = dict(baseline=dict(id='baseline', config=''), DSRL=dict(id='dsrl', config='', series='ours'))
     rows['not measured'] = dict(id='new', config='')
     texts = write(seeds=[1], rows=rows, show=['cost', 'latency'])
     assert cells(texts['toy_cost.md']) == [
-        ['', 'input size', 'parameters (M)', 'GFLOPs', 'latency (ms)'],
-        ['baseline', '20x40', '1.50', '2.00', '10.3'],
-        ['DSRL', '10x20', '1.25', '0.50', '5.0'],
+        ['', 'input size', 'parameters (M)', 'GFLOPs', 'memory (MiB)', 'latency (ms)'],
+        ['baseline', '20x40', '1.50', '2.00', '1.00', '10.3'],
+        ['DSRL', '10x20', '1.25', '0.50', '0.50', '5.0'],
     ]
     assert cells(texts['toy_latency.md']) == [
         ['', 'input size', 'latency (ms)', 'mIoU', 'mBF', 'seeds'],
