@@ -31,6 +31,7 @@ class ExportedPredictor:
     def __init__(self, file: str | Path, entrance: str):
         self.runtime: Runtime = load_runtime(file)
         self.meta = self.runtime.meta
+        self.gray = self.meta['channels'] == 1
         if entrance not in ('auto', self.meta['entrance']):
             raise ValueError(f'{file} was exported for the entrance {self.meta["entrance"]!r}, not {entrance!r}')
         self.crop = None

@@ -5,6 +5,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
+import cv2
 import mmengine
 import numpy as np
 import torch
@@ -140,6 +141,10 @@ class Inferencer:
     def load(self, file: str | Path) -> np.ndarray:
         """Read an image as the model's test pipeline does: B G R, (H, W, 3), unless the config says otherwise."""
         return self.predictor.load(file)
+
+    def of_video(self, image: np.ndarray) -> np.ndarray:
+        """Convert a frame of a video, B G R, to what :meth:`load` makes of images: gray if that is read."""
+        return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if self.predictor.gray else image
 
     def predict_batch(
         self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray | None] | None = None

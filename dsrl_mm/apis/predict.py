@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -114,15 +115,16 @@ class _Report:
         self.skipped.add(source)
 
 
-def _frames(sources: Sequence[Source], load: Callable, stride: int, report: _Report) -> Iterator[Frame]:
+def _frames(sources: Sequence[Source], inferencer: Inferencer, stride: int, report: _Report) -> Iterator[Frame]:
     """Read sources one frame at a time."""
     for source in sources:
         try:
             if source.is_video:
-                yield from read_video(source, stride)
+                for frame in read_video(source, stride):
+                    yield replace(frame, image=inferencer.of_video(frame.image))
             else:
                 check_whole(source.path)
-                yield Frame(source, load(source.path))
+                yield Frame(source, inferencer.load(source.path))
         except Exception as error:  # of any loader, for any kind of damage
             report(source, error)
 
@@ -173,6 +175,22 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
+def _predict_batch(
+    inferencer: Inferencer, batch: Sequence[Frame], report: _Report
+) -> Iterator[tuple[Frame, Prediction]]:
+    """Predict frames together or, if that fails, one by one: the others have results."""
+    try:
+        predictions = inferencer.predict_batch([frame.image for frame in batch])
+    except Exception as error:  # of any network, for any image
+        if len(batch) == 1:
+            report(batch[0].source, error)
+            return
+        for frame in batch:
+            yield from _predict_batch(inferencer, [frame], report)
+    else:
+        yield from zip(batch, predictions)
+
+
 def _predict(
     inferencer: Inferencer,
     frames: Iterator[Frame],
@@ -181,15 +199,10 @@ def _predict(
     bar: tqdm,
 ) -> None:
     for batch in batches(frames, inferencer.batch_size, lambda frame: frame.image.shape):
-        try:
-            predictions = inferencer.predict_batch([frame.image for frame in batch])
-        except (RuntimeError, ValueError) as error:  # such as images that are too small for the network
-            for source in dict.fromkeys(frame.source for frame in batch):
-                report(source, error)
-            continue
-        bar.update(len(batch))
-        if not all(map(write, batch, predictions)):
-            break
+        for frame, prediction in _predict_batch(inferencer, batch, report):
+            bar.update()
+            if not write(frame, prediction):
+                return
 
 
 def _prepare(args: argparse.Namespace) -> tuple[list[Source], Inferencer]:
@@ -228,7 +241,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         unit='frame',
         mininterval=0.1 if sys.stderr.isatty() else 10,  # a line now and then in a log
     )
-    frames = _frames(sources, inferencer.load, args.stride, report)
+    frames = _frames(sources, inferencer, args.stride, report)
     with bar, closing(writer):
         try:
             _predict(inferencer, frames, report, writer, bar)

@@ -46,6 +46,7 @@ class SegPredictor:
         self.meta = seg_meta(dataset_meta, model.num_classes)
         first, *steps = cfg.get('test_pipeline') or cfg.test_dataloader.dataset.pipeline
         self.model, self.loading = model, Compose([first])
+        self.gray = first.get('color_type', '').startswith('grayscale')
         self.canvas = cfg.get('crop_size') if cfg.model.get('low_res_input') else None
         self.pipeline = Compose([step for step in steps if not type_name(step).startswith('Load')])
 
@@ -86,7 +87,7 @@ class PosePredictor:
 
     def __init__(self, cfg: Config, model: nn.Module, dataset_meta: dict[str, Any]):
         model.cfg, model.dataset_meta = cfg, dataset_meta  # where MMPose looks
-        self.model, self.meta = model, pose_meta(dataset_meta)
+        self.model, self.meta, self.gray = model, pose_meta(dataset_meta), False
 
     def load(self, file: str | Path) -> np.ndarray:
         """Load an image, B G R."""

@@ -6,7 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from toy_models import PALETTE, write_model
+from toy import model_cfg, preprocessor_cfg
+from toy_models import PALETTE, PIPELINE, write_model
 
 from dsrl_mm.apis import Inferencer
 from dsrl_mm.apis.predict import main
@@ -90,18 +91,19 @@ class TestImages:
         assert ', 2 skipped;' in out
         assert re.search(r'Skipped .*a0.png: .*truncated', err) and re.search('Skipped .*c.tif: ', err)
 
-    def test_images_that_the_model_refuses(self, run, images, monkeypatch):
+    def test_an_image_that_the_model_refuses_costs_no_other(self, run, images, monkeypatch, tmp_path):
         predict = Inferencer.predict_batch
 
         def refuse(self, batch):
-            if batch[0].shape == (2, 2, 3):
-                raise ValueError('too small')
+            if any(not image.any() for image in batch):
+                raise TypeError('all black')
             return predict(self, batch)
 
         monkeypatch.setattr(Inferencer, 'predict_batch', refuse)
-        cv2.imwrite(str(images / 'small.png'), np.zeros((2, 2, 3), np.uint8))
-        status, out, err = run(images)
-        assert status == 1 and out.startswith('2 images') and 'small.png: too small' in err
+        cv2.imwrite(str(images / 'black.png'), np.zeros((48, 64, 3), np.uint8))
+        status, out, err = run(images, '--batch-size', 3)
+        assert status == 1 and out.startswith('2 images') and 'black.png: all black' in err
+        assert files(tmp_path / 'out/mask') == ['a.png', 'sub/b.png']
 
     def test_results_are_no_sources(self, run, images, tmp_path):
         run(images, '--save', 'mask')
@@ -132,6 +134,19 @@ class TestVideos:
         overlay = cv2.VideoCapture(str(tmp_path / 'out/overlay/clip.webm'))
         assert [overlay.get(key) for key in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS)] == [5, 10]
         assert overlay.read()[1].shape == (48, 64, 3)
+
+    def test_a_network_of_gray_images(self, video, tmp_path):
+        gray = dict(data_preprocessor=preprocessor_cfg(mean=[120.0], std=[60.0], bgr_to_rgb=False))
+        load = dict(type='LoadImageFromFile', color_type='grayscale')
+        model = model_cfg(False) | gray
+        model['backbone'] |= dict(in_channels=1)
+        config, checkpoint = write_model(tmp_path, model, test_pipeline=[load, *PIPELINE[1:]])
+        common = ['--checkpoint', str(checkpoint), '--device', 'cpu', '--out-dir', str(tmp_path / 'out')]
+        assert main([str(config), str(video), *common]) == 0
+        frame = cv2.cvtColor(cv2.VideoCapture(str(video)).read()[1], cv2.COLOR_BGR2GRAY)
+        expected = Inferencer(config, checkpoint, device='cpu')(frame).mask
+        assert len(np.unique(expected)) > 1
+        assert (cv2.imread(str(tmp_path / 'out/mask/clip/000000.png'), -1) == expected).all()
 
     def test_skipped_videos_count_once(self, run, video, monkeypatch):
         def refuse(*_):
