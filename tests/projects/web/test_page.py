@@ -19,6 +19,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from PIL import ExifTags, Image
 from toy_data import write_config
+from toy_models import write_model
 
 from dsrl_mm.apis import Trained, load_runtime
 from projects.street_scenes.scenes import make_scene
@@ -164,6 +165,48 @@ def test_masks_are_those_of_onnxruntime(page, site, size):
     said = re.search(r'from Baseline: DSRL: SSSR early \+ SISR ([\d.]+)%', page.locator('#status').inner_text())
     assert float(said[1]) == pytest.approx(share, abs=0.06)
     assert share > 1
+
+
+def card_texts(page) -> dict[str, str]:
+    """What every card says, by title."""
+    texts = (card.inner_text().split('\n', 1) for card in page.locator('.card').all())
+    return {title: ' '.join(text.split()) for title, text in texts}
+
+
+def test_what_the_page_says_of_the_models(page, site):
+    choose_network(page, DABNET)
+    picture = street((360, 480))
+    choose(page, picture, 'said.png')
+    baseline, dsrl = (load_runtime(site / f'models/{number}.onnx')(picture[None, ..., ::-1])[0] for number in (0, 1))
+    share = f'{100 * (baseline != dsrl).mean():.1f}%'
+    known = 'Input size 180 × 240 Val mIoU {} Seed {} License research only'
+    texts = card_texts(page)
+    assert re.fullmatch(rf'Time [\d.]+ ms Pixels that differ reference {known.format("62.84", 0)}', texts['Baseline'])
+    name = 'DSRL: SSSR early + SISR'
+    assert re.fullmatch(rf'Time [\d.]+ ms Pixels that differ {share} {known.format("63.74", 1)}', texts[name])
+    page.get_by_label('Reference').select_option(name)
+    texts = card_texts(page)
+    assert f'Pixels that differ {share} ' in texts['Baseline'] and 'differ reference ' in texts[name]
+    assert page.get_by_role('status').inner_text().endswith(f'from {name}: Baseline {share}.')
+    page.get_by_label('Reference').select_option('Baseline')
+    rows = [row.inner_text().split('\t') for row in page.locator('#shares tr').all()]
+    assert [cell.strip() for cell in rows[0]] == ['', 'Baseline', name]
+    found = np.array([[float(cell.strip().rstrip('%')) for cell in row[1:]] for row in rows[1:]])
+    shares = np.array([100 * np.bincount(mask.ravel(), minlength=11) / mask.size for mask in (baseline, dsrl)])
+    assert found == pytest.approx(shares.T, abs=0.06)
+
+
+def test_a_picture_can_be_dropped(page):
+    script = """(bytes) => {
+        const dataTransfer = new DataTransfer();
+        dataTransfer.items.add(new File([Uint8Array.from(bytes)], 'dropped.png'));
+        dispatchEvent(new DragEvent('drop', { dataTransfer, cancelable: true }));
+    }"""
+    choose_network(page, DABNET)
+    picture = street((360, 480))
+    page.evaluate(script, cv2.imencode('.png', picture)[1].ravel().tolist())
+    page.locator('#status', has_text='dropped.png. Pixels that differ').wait_for()
+    assert (pixels(page, 'Picture') == picture[..., ::-1]).all()
 
 
 def test_a_phones_photograph_is_read_as_opencv_reads_it(page):
@@ -320,6 +363,15 @@ def test_a_phone_scrolls_in_one_direction(page):
         assert min(widths) > 280
     finally:
         page.set_viewport_size(dict(width=1200, height=900))
+
+
+def test_the_command_shows_models_of_ones_own(tmp_path, monkeypatch, capsys):
+    built = []
+    monkeypatch.setattr(build, 'build', lambda models, out: built.append((list(models), out)))
+    build.main(['--model', 'mine', *map(str, write_model(tmp_path)), '--out', str(tmp_path / 'site')])
+    (((shown,), out),) = built
+    assert (shown.network, shown.name, shown.trained.checkpoint) == ('Your models', 'mine', str(tmp_path / 'toy.pth'))
+    assert out == tmp_path / 'site' and f'python -m http.server -d {out}\n' in capsys.readouterr().out
 
 
 def test_the_command_says_what_is_missing(tmp_path, monkeypatch):
