@@ -13,6 +13,8 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from mmengine.registry import MODELS
+from mmseg.evaluation import IoUMetric
+from mmseg.registry import METRICS
 from tabulate import tabulate
 from torch import nn
 
@@ -30,9 +32,10 @@ from dsrl_mm.apis.compare import add_models, quiet, read_models
 from dsrl_mm.apis.export import FORMATS, Network
 from dsrl_mm.apis.export_files import default_size
 from dsrl_mm.apis.runtime import of_network, use_runtime
-from dsrl_mm.engine.arguments import positive, run
-from dsrl_mm.engine.config import input_channels
+from dsrl_mm.engine.arguments import positive, require_files, run
+from dsrl_mm.engine.config import builds, input_channels
 from dsrl_mm.engine.loading import for_inference
+from dsrl_mm.engine.task import evaluators
 from dsrl_mm.engine.timing import time_in_turn
 
 __all__ = ['main']
@@ -129,6 +132,14 @@ def draw(rows: Sequence[dict]) -> Figure:
     return figure
 
 
+def _has_miou(trained: Trained) -> bool:
+    """Whether the test of a model's config gives a mIoU."""
+    return any(
+        builds(metric, METRICS, IoUMetric) and 'mIoU' in metric.get('iou_metrics', ['mIoU'])
+        for metric in evaluators(trained.cfg).values()
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Compare accuracy and speed of runtimes: a table, and a picture "mIoU against milliseconds"."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -139,9 +150,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--repeats', type=positive, default=50, help='timed calls of each')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/benchmark'), help='folder for all files')
     args = parser.parse_args(argv)
+    quantized = [name for name in args.runtimes if name.endswith('int8')]
+    if quantized and args.calib_dir is None:
+        parser.error(f'{quantized[0]} is calibrated on images like those of later use: name a folder by --calib-dir')
+    if args.calib_dir is not None:
+        require_files(parser, args.calib_dir)
+    models = read_models(args)
+    for name, trained in models.items():
+        if not _has_miou(trained):
+            parser.error(f'--model {name}: test_evaluator has no IoUMetric that measures mIoU, which is compared')
     quiet()
     built, rows = {}, []
-    for name, trained in read_models(args).items():
+    for name, trained in models.items():
         runtimes = build_runtimes(trained, args.runtimes, args.out / name, args.size, args.calib_dir)
         for runtime, network in runtimes.items():
             accuracy = evaluate(_ByRuntime(trained, network), f'{name} by {runtime}')['mIoU']

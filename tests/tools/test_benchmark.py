@@ -1,32 +1,91 @@
-"""The command that compares runtimes, in PyTorch; files are tested in ``tests/apis``."""
+"""The command that compares runtimes, with a file of another network; exports are tested in ``tests/apis``."""
 
 import json
+import re
 
 import numpy as np
+import pytest
+import torch
 import toy_data
+from PIL import Image
+from torch import Tensor, nn
 
 from dsrl_mm import cli
 from dsrl_mm.apis import Runtime
+from dsrl_mm.apis.export import write
 from tools import benchmark as tool
 
 
-def test_accuracy_is_the_checkpoints_and_a_refused_runtime_is_left_out(tmp_path, monkeypatch, capsys):
-    def refuse(*_, **__):
-        raise RuntimeError('The file does not compute what PyTorch does.')
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    return toy_data.write_camvid(tmp_path_factory.mktemp('camvid'))
 
-    monkeypatch.setattr(tool, 'save_deploy', refuse)
-    config, checkpoint = toy_data.write_trained(tmp_path, toy_data.write_camvid(tmp_path / 'camvid'))
-    expected = toy_data.call(cli.test, config, checkpoint, '--work-dir', tmp_path)['mIoU']
-    options = ['--runtimes', 'onnx', 'eager', '--repeats', '2', '--size', '24', '32', '--out', str(tmp_path / 'out')]
 
-    tool.main(['--model', 'DSRL', str(config), str(checkpoint), *options])
+@pytest.fixture(scope='module')
+def trained(data, tmp_path_factory):
+    return toy_data.write_trained(tmp_path_factory.mktemp('trained'), data)
+
+
+class Building(nn.Module):
+    """Logits of twice the size of frames, which name class 1 everywhere."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        shares = torch.eye(toy_data.NUM_CLASSES)[1].view(1, -1, 1, 1)
+        return shares + 0 * images[:, :1].repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+def test_accuracy_is_the_checkpoints_or_the_files_and_a_refused_runtime_is_left_out(
+    trained, data, tmp_path, monkeypatch, capsys
+):
+    exported, compiled = [], []
+
+    def save_deploy(cfg, checkpoint, folder, low_res, export):
+        exported.append((folder.name, low_res, *export.formats, export.precision, export.size, export.image_dir))
+        if export.precision == 'float32':
+            raise RuntimeError('The file does not compute what PyTorch does.')
+        folder.mkdir(parents=True)
+        file = folder / 'deploy_int8.onnx'
+        meta = dict(size=export.size, input='float32', channels=3, batch=1, entrance='low-res', output='logits')
+        write(torch.export.export(Building(), (torch.zeros(1, 3, *export.size),)), file, meta)
+        return [folder / 'deploy.pth', file]
+
+    def compile_(network, dynamic):
+        compiled.append(dynamic)
+        return network
+
+    monkeypatch.setattr(tool, 'save_deploy', save_deploy)
+    monkeypatch.setattr(torch, 'compile', compile_)
+    expected = toy_data.call(cli.test, *trained, '--work-dir', tmp_path)['mIoU']
+    options = ['--runtimes', 'onnx', 'eager', 'compiled', 'onnx-int8', '--calib-dir', str(data), '--repeats', '2']
+    options += ['--size', '24', '32', '--out', str(tmp_path / 'out')]
+
+    tool.main(['--model', 'DSRL', *map(str, trained), *options])
     assert 'DSRL: onnx is left out. The file does not compute' in capsys.readouterr().out
-    (row,) = json.loads((tmp_path / 'out/benchmark.json').read_text())
-    assert round(row['mIoU'], 2) == round(expected, 2)
-    assert row['milliseconds'] > 0
-    assert (row['model'], row['runtime'], row['input']) == ('DSRL', 'eager', '24x32')
+    assert exported == [('DSRL', True, 'onnx', kind, [24, 32], data) for kind in ('float32', 'int8')]
+    assert compiled == [False]
+    rows = json.loads((tmp_path / 'out/benchmark.json').read_text())
+    assert [row['runtime'] for row in rows] == ['eager', 'compiled', 'onnx-int8']
+    labels = np.stack([np.array(Image.open(file)) for file in sorted((data / 'labels/val').iterdir())])
+    building = 100 * (labels == 1).mean() / toy_data.NUM_CLASSES  # the IoU of one class; the others' are 0
+    assert [row['mIoU'] for row in rows] == pytest.approx([expected, expected, building], abs=0.01)
+    assert all(row['milliseconds'] > 0 and row['input'] == '24x32' and row['model'] == 'DSRL' for row in rows)
     assert '| DSRL' in (tmp_path / 'out/benchmark.md').read_text()
     assert (tmp_path / 'out/benchmark.png').stat().st_size
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['--runtimes', 'eager', 'onnx-int8'], 'onnx-int8 is calibrated on images .*: name a folder by --calib-dir'),
+        (['--calib-dir', 'nowhere'], 'there is no nowhere'),
+        (['--cfg-options', 'test_evaluator.type=BoundaryMetric'], '--model DSRL: test_evaluator has no IoUMetric'),
+        (['--cfg-options', 'test_evaluator.iou_metrics=[mDice]'], 'IoUMetric that measures mIoU'),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_at_once(trained, capsys, options, message):
+    with pytest.raises(SystemExit):
+        tool.main(['--model', 'DSRL', *map(str, trained), *options])
+    assert re.search(message, capsys.readouterr().err)
 
 
 def test_every_runtime_is_given_an_image_of_its_size():
