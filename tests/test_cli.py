@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +23,7 @@ from toy import MEAN, STD, head_cfg, model_cfg
 from toy_data import NUM_CLASSES, REPO, call, logged, write_camvid, write_config
 
 from dsrl_mm import cli
+from dsrl_mm.apis import ExportOptions
 
 
 @pytest.fixture(scope='module')
@@ -198,6 +200,34 @@ def test_old_options_name_the_new_ones(capsys, old, new):
     with pytest.raises(SystemExit):
         cli.deploy(['config.py', 'checkpoint.pth', 'out', *old.split()])
     assert f'{old.split()[0]} is now {new}\n' in capsys.readouterr().err
+
+
+def export_options(monkeypatch, *arguments) -> tuple[tuple, ExportOptions]:
+    """What tools/deploy.py hands on: folder, ``low_res_input`` and ``half``, and the options of exported files."""
+    handed = []
+    monkeypatch.setattr(cli, 'save_deploy', lambda _, checkpoint, *others: handed.append(others) or [])
+    monkeypatch.setattr(cli, 'read_config', lambda *_: None)
+    cli.deploy([__file__, __file__, 'out', *arguments])
+    ((*others, options),) = handed
+    return tuple(others), options
+
+
+def test_options_of_exported_files(monkeypatch):
+    assert export_options(monkeypatch) == (('out', False, False), ExportOptions([]))
+    given = ['--format', 'onnx', 'openvino', '--size', '24', '32', '--calib-dir', 'images']
+    chosen = ExportOptions(['onnx', 'openvino'], [24, 32], image_dir=Path('images'))
+    many = ['--low-res-input', '--dynamic', '--argmax', '--int8', '--calib-images', '7', '--verify', '0']
+    assert export_options(monkeypatch, *given, *many) == (
+        ('out', True, False),
+        replace(chosen, dynamic=True, argmax=True, precision='int8', calibration=7, verify=0),
+    )
+    assert export_options(monkeypatch, *given, '--half') == (('out', False, True), replace(chosen, precision='float16'))
+
+
+def test_half_and_int8_exclude_each_other(capsys):
+    with pytest.raises(SystemExit):
+        cli.deploy([__file__, __file__, 'out', '--half', '--int8'])
+    assert '--half or --int8, not both' in capsys.readouterr().err
 
 
 # --- bad input ---

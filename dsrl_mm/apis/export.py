@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -32,13 +33,19 @@ class Network(nn.Module):
             (B, K, H, W) or heatmaps (B, K, h, w).
 
     Raises:
-        ValueError: for a pose estimator that gives no heatmaps; for ``decide``, if class ids exceed a byte.
+        ValueError: for a cascade of heads, such as PointRend; for a pose estimator that gives no heatmaps; for
+            ``decide``, if class ids exceed a byte.
     """
 
     def __init__(self, model: nn.Module, decide: bool = False):
         super().__init__()
         self.model, self.decide = model, decide
         self.segments = hasattr(model, 'decode_head')
+        if self.segments and isinstance(model.decode_head, nn.ModuleList):
+            raise ValueError(
+                f'{type(model).__name__} is a cascade of heads, such as PointRend, which cannot be exported. Without '
+                '--format, tools/deploy.py writes its config and weights alone.'
+            )
         preprocessor = model.data_preprocessor
         swaps = (getattr(preprocessor, name, False) for name in ('channel_conversion', '_channel_conversion'))
         #: Order of the network's channels; pipelines load B, G, R.
@@ -173,6 +180,24 @@ def export_program(
     return torch.export.export(_exportable(network), (images,), dynamic_shapes=(dims,) if dims else None, strict=False)
 
 
+def import_writers(suffix: str, precision: str) -> dict[str, ModuleType]:
+    """Import the packages that write a file with a suffix of :data:`FORMATS`, besides PyTorch, and return them by name.
+
+    Raises:
+        ImportError: if one is not installed.
+    """
+    if suffix == '.pt2':
+        return {}
+    packages = [optional('onnx', 'export'), optional('onnxscript', 'export')]
+    if suffix == '.xml':
+        packages.append(optional('openvino', 'export'))
+        if precision == 'int8':
+            packages.append(optional('nncf', 'nncf'))
+    elif precision != 'float32':
+        packages.append(optional('onnxruntime', 'export'))
+    return {package.__name__: package for package in packages}
+
+
 def write(
     program: torch.export.ExportedProgram,
     file: Path,
@@ -193,24 +218,22 @@ def write(
     if file.suffix == '.pt2':
         torch.export.save(program, file, extra_files={f'{META}.json': text})
         return
-    onnx = optional('onnx', 'export')
-    optional('onnxscript', 'export')
+    packages = import_writers(file.suffix, precision)
     proto = torch.onnx.export(program, dynamo=True, input_names=['images'], verbose=False).model_proto
     if file.suffix == '.onnx':
         if precision == 'int8':
             proto = _quantized(proto, images)
         elif precision == 'float16':
-            optional('onnxruntime', 'export')
             from onnxruntime.transformers.float16 import convert_float_to_float16
 
             proto = convert_float_to_float16(proto, keep_io_types=True)
-        onnx.helper.set_model_props(proto, {META: text})
-        onnx.save(proto, file)
+        packages['onnx'].helper.set_model_props(proto, {META: text})
+        packages['onnx'].save(proto, file)
         return
-    openvino = optional('openvino', 'export')
+    openvino = packages['openvino']
     model = openvino.convert_model(io.BytesIO(proto.SerializeToString()))
     if precision == 'int8':
-        nncf = optional('nncf', 'nncf')
+        nncf = packages['nncf']
         data = nncf.Dataset(images)
         model = nncf.quantize(model, data, preset=nncf.QuantizationPreset.MIXED, subset_size=len(images))
     model.set_rt_info(text, META)

@@ -17,7 +17,7 @@ from torch import nn
 
 from .. import __version__
 from ..engine.config import input_channels
-from .export import FORMATS, Network, export_program, write
+from .export import FORMATS, Network, export_program, import_writers, write
 from .predictors import is_udp, pose_meta, seg_meta
 from .runtime import Runtime, load_runtime, of_network
 from .task import task_of
@@ -148,11 +148,13 @@ class _Images(Sequence):
             coarse = (height // 16 + 2, width // 16 + 2, channels)
             image = np.random.default_rng(index).integers(256, size=coarse, dtype=np.uint8)
         else:
-            image = imread(str(file), 'color' if channels == 3 else 'unchanged', channel_order='rgb')
+            image = imread(str(file), 'color' if channels == 3 else 'unchanged')  # None if damaged
         if image is None or image.dtype != np.uint8 or np.atleast_3d(image).shape[2] != channels:
             raise ValueError(f'--calib-dir: {file} is no image of {channels} channels of bytes')
         smaller = image.shape[0] >= height and image.shape[1] >= width
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+        if channels == 3:
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         return self.prepare(image.reshape(1, *self.shape))
 
 
@@ -218,6 +220,21 @@ class _Exporter:
         self.size = tuple(options.size or default_size(cfg, model, low_res_input))
         self.multiple, self.files = _multiple(model), _image_files(options.image_dir)
         self.program = cache(self._program)
+        if self.files:
+            self._check_files()
+
+    def _check_files(self) -> None:
+        """Read every image that will be needed, so that a wrong one is named before an export.
+
+        Raises:
+            ValueError: if one is no image, or has another number of channels.
+        """
+        counts = {self.options.verify, 2} if self.options.verify else set()
+        if self.options.precision == 'int8':
+            counts.add(self.options.calibration)
+        for count in counts:
+            for _ in self._images(self.size, count):
+                pass
 
     def _program(self, open_size: bool, open_batch: bool) -> torch.export.ExportedProgram:
         multiple = self.multiple if open_size else None
@@ -230,8 +247,8 @@ class _Exporter:
     def _images(self, size: tuple[int, int], count: int) -> _Images:
         return _Images(self.files, (*size, self.meta['channels']), count, self._prepare)
 
-    def _export(self, file: Path, open_size: bool, open_batch: bool) -> str:
-        """Write a file and return the result of its comparison."""
+    def _export(self, file: Path, precision: str, versions: dict[str, str], open_size: bool, open_batch: bool) -> str:
+        """Write a file and return the result of its comparison; ``versions`` are of the packages that write it."""
         options, multiple = self.options, self.multiple
         fitting = tuple(-(-side // multiple) * multiple for side in self.size) if open_size else self.size
         own = dict(
@@ -239,10 +256,11 @@ class _Exporter:
             batch=None if open_batch else 1,
             size=None if open_size else list(self.size),
             multiple=multiple if open_size else None,
-            precision='float32' if file.suffix == '.pt2' else options.precision,
+            precision=precision,
+            versions=self.meta['versions'] | versions,
         )
-        calibration = self._images(fitting, options.calibration) if options.precision == 'int8' else ()
-        write(self.program(open_size, open_batch), file, own, own['precision'], calibration)
+        calibration = self._images(fitting, options.calibration) if precision == 'int8' else ()
+        write(self.program(open_size, open_batch), file, own, precision, calibration)
         if not options.verify:
             return 'not compared with PyTorch'
         compared = [*self._images(fitting, options.verify)]
@@ -254,12 +272,16 @@ class _Exporter:
 
     def export(self, file: Path) -> None:
         """Write a file with as much open as its layers and the options allow, and print the result."""
+        precision = 'float32' if file.suffix == '.pt2' else self.options.precision
+        # Before the loop: a missing package is no layer that needs to know a size.
+        packages = import_writers(file.suffix, precision)
+        versions = {name: package.__version__ for name, package in packages.items()}
         ways = [(False, False)]
         if self.options.dynamic:
             ways = [(True, True), (True, False), *ways] if self.network.segments else [(False, True), *ways]
         for way in ways:
             try:
-                result = self._export(file, *way)
+                result = self._export(file, precision, versions, *way)
                 break
             except Exception as error:  # of any kind: layers of any library may not take open sizes
                 if way == ways[-1]:
@@ -283,8 +305,9 @@ def export_files(cfg: Config, model: nn.Module, dataset_meta: dict, folder: Path
         list[Path]: the files.
 
     Raises:
+        ImportError: if a package that writes a file is not installed.
         RuntimeError: if a file does not compute what PyTorch does; see :func:`check_parity`.
-        ValueError: if the size of the images is unknown, or the folder of images has none.
+        ValueError: if the size of the images is unknown, or the folder of images has none, or one that cannot be read.
     """
     if not options.formats:
         return []

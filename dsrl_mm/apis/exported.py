@@ -56,15 +56,10 @@ class ExportedPredictor:
             raise ValueError('boxes are for pose estimators, and this file segments whole images')
         height, width = images[0].shape[:2]
         if self.meta['size']:
-            batch = [cv2.resize(image, self.meta['size'][::-1]) for image in images]
-        else:
-            below, right = (-side % self.meta['multiple'] for side in (height, width))
-            batch = [cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE) for image in images]
-        found = torch.from_numpy(self._run(np.stack(batch)))
-        zoom = found.shape[-2] // batch[0].shape[0]
+            images = [cv2.resize(image, self.meta['size'][::-1]) for image in images]
+        found = torch.from_numpy(self._run(np.stack(images)))
+        zoom = found.shape[-2] // images[0].shape[0]
         height, width = zoom * height, zoom * width
-        if not self.meta['size']:
-            found = found[..., :height, :width]
         if self.meta['output'] == 'mask':
             masks = F.interpolate(found[:, None].float(), (height, width), mode='nearest-exact')[:, 0]
             return [Prediction(mask) for mask in masks.byte().numpy()]
@@ -83,7 +78,7 @@ class ExportedPredictor:
             images = images.transpose(0, 3, 1, 2)
         images = np.ascontiguousarray(images)
         parts = [images] if self.meta['batch'] is None else np.split(images, len(images))
-        return np.concatenate([self.runtime(part) for part in parts])
+        return np.concatenate([self.runtime.pad_and_run(part) for part in parts])
 
     def _keypoints(self, image: np.ndarray, boxes: np.ndarray | None) -> Prediction:
         if boxes is None:

@@ -75,6 +75,27 @@ class Runtime:
         self.check(images)
         return self._run(images)
 
+    def pad_and_run(self, images: np.ndarray) -> np.ndarray:
+        """Run a segmentor on images of any size, if its size is open: padded by copies of the border, result cropped.
+
+        Args:
+            images (ndarray): see :meth:`__call__`.
+
+        Raises:
+            ValueError: see :meth:`check`.
+        """
+        if self.meta['size'] is not None:
+            return self(images)
+        pads = [(0, 0)] * images.ndim
+        axes = slice(1, 3) if self.by_bytes else slice(2, 4)
+        sides = images.shape[axes]
+        pads[axes] = [(0, -side % self.meta['multiple']) for side in sides]
+        images = np.pad(images, pads, 'edge')
+        found = self(images)
+        zoom = found.shape[-2] // images.shape[axes][0]
+        height, width = (zoom * side for side in sides)
+        return found[..., :height, :width]
+
 
 def is_exported(file: str | Path) -> bool:
     """Whether a file is one that ``tools/deploy.py`` exports."""
@@ -173,7 +194,7 @@ def use_runtime(model: nn.Module, runtime: Runtime) -> None:
             images = images.round().clamp(0, 255).byte().permute(0, 2, 3, 1)
         images = images.cpu().contiguous().numpy()
         batches = [images] if meta['batch'] is None else np.split(images, len(images))
-        return torch.from_numpy(np.concatenate([runtime(batch) for batch in batches])).to(inputs.device)
+        return torch.from_numpy(np.concatenate([runtime.pad_and_run(batch) for batch in batches])).to(inputs.device)
 
     if not network.segments:
         model.extract_feat = run

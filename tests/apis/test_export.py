@@ -1,7 +1,9 @@
 """The network that is exported, its options, and the comparison with PyTorch."""
 
+import sys
 from io import BytesIO
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from timm.layers import Conv2dSame
 from torch import nn
 from toy import batch, build, model_cfg, preprocessor_cfg, spread_weights
 
-from dsrl_mm.apis import ExportOptions, save_deploy
+from dsrl_mm.apis import ExportOptions, export_files, save_deploy
 from dsrl_mm.apis.export import Network, _MatrixPool, _SameConv, export_program
 from dsrl_mm.apis.export_files import _Images, _multiple, check_parity
 from dsrl_mm.apis.runtime import Runtime
@@ -67,6 +69,14 @@ class TestNetwork:
         with pytest.raises(ValueError, match='--argmax: 257 classes do not fit a byte'):
             Network(model, decide=True)
 
+    def test_a_cascade_of_heads(self):
+        last = dict(in_channels=[toy.CHANNELS[-1]], in_index=[3], channels=16, num_fcs=1)
+        heads = [toy.head_cfg('FCNHead'), dict(type='PointHead', num_classes=toy.NUM_CLASSES, **last)]
+        model = model_cfg(dsrl=False) | dict(type='CascadeEncoderDecoder', num_stages=2, decode_head=heads)
+        del model['scale_factor']
+        with pytest.raises(ValueError, match='CascadeEncoderDecoder is a cascade of heads, such as PointRend, which'):
+            Network(build(model))
+
 
 class TestOptions:
     @pytest.mark.parametrize(
@@ -94,11 +104,47 @@ class TestImages:
     def test_are_spread_over_the_files(self):
         assert _Images(list('abcdefgh'), (2, 2, 3), 4, None).files == list('aceg')
 
+    def test_that_cannot_be_read_are_named_before_an_export(self, tmp_path, monkeypatch):
+        """A file is not what an export fails for that leaves sizes open, so there is no other try."""
+        for i in range(4):
+            cv2.imwrite(str(tmp_path / f'{i}.png'), np.zeros((8, 8, 3), np.uint8))
+        (tmp_path / '2.png').write_bytes((tmp_path / '2.png').read_bytes()[:50])
+        monkeypatch.setattr(export_files, 'export_program', None)
+        cfg = Config(dict(model=model_cfg(dsrl=False), crop_size=toy.SIZE))
+        for options in (dict(verify=1), dict(verify=0, precision='int8', calibration=3)):
+            options = ExportOptions(['onnx'], dynamic=True, image_dir=tmp_path, **options)
+            with pytest.raises(ValueError, match='--calib-dir: .*2.png is no image of 3 channels'):
+                export_files.export_files(cfg, build(cfg.model.to_dict()), {}, tmp_path, options)
+
+    def test_are_red_green_blue(self, tmp_path):
+        cv2.imwrite(str(tmp_path / 'a.png'), np.full((4, 4, 3), (10, 20, 30), np.uint8))  # B, G, R
+        assert _Images([tmp_path / 'a.png'], (2, 2, 3), 1, lambda image: image)[0][0, 1, 1].tolist() == [30, 20, 10]
+
     def test_are_random_without(self):
         images = _Images([], (48, 64, 3), 2, lambda image: image)
         assert {image.shape for image in images} == {(1, 48, 64, 3)}
         assert not np.array_equal(images[0], images[1])
         assert np.array_equal(images[0], images[0])
+
+
+@pytest.mark.parametrize(
+    ('package', 'formats', 'precision', 'extra'),
+    [
+        ('onnx', 'onnx', 'float32', 'export'),
+        ('onnxscript', 'openvino', 'float32', 'export'),
+        ('onnxruntime', 'onnx', 'float16', 'export'),
+        ('openvino', 'openvino', 'float32', 'export'),
+        ('nncf', 'openvino', 'int8', 'nncf'),
+    ],
+)
+def test_a_missing_package_is_named_before_an_export(package, formats, precision, extra, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(export_files, 'export_program', None)
+    cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((8, 8, 3), np.uint8))
+    cfg = Config(dict(model=model_cfg(dsrl=False), crop_size=toy.SIZE))
+    options = ExportOptions([formats], dynamic=True, precision=precision, image_dir=tmp_path)
+    with pytest.raises(ImportError, match=rf'^{package} is not installed. .*dsrl_mm\[{extra}\]'):
+        export_files.export_files(cfg, build(cfg.model.to_dict()), {}, tmp_path, options)
 
 
 class TestParity:

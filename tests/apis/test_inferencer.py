@@ -232,6 +232,11 @@ class TestFinding:
         assert model.test_cfg.mode == 'slide'
 
 
+def test_a_device_that_is_not_there(trained):
+    with pytest.raises(ValueError, match="^device 'quantum' cannot be used: .*device type.*quantum"):
+        Inferencer(*trained, device='quantum')
+
+
 def test_batch_size(trained):
     with pytest.raises(ValueError, match='batch_size is at least 1, not 0'):
         Inferencer(*trained, batch_size=0)

@@ -32,10 +32,13 @@ SHALLOW = toy.model_cfg()['backbone'] | dict(
 LAST = dict(in_channels=toy.CHANNELS[1], in_index=1)
 ASPP = toy.head_cfg('DepthwiseSeparableASPPHead', **LAST)
 PSP = toy.head_cfg('PSPHead', **LAST, pool_scales=(1, 3))  # one pixel, and one that seldom divides the grid
+#: The stack also reads features at 1/4, which the head does not, as in the shipped configs "early".
+EARLY = toy.model_cfg(head=PSP | dict(in_index=0))['decode_head']
+EARLY |= dict(skip=dict(in_index=0, in_channels=toy.CHANNELS[0]))
 #: Networks of the same parts as large ones: DeepLabV3+, PSPNet, ISDNet and PGNet.
 TOYS = {
     'DeepLabV3+': toy.model_cfg(head=ASPP, sr_aux=None, low_res_input=True, backbone=SHALLOW),
-    'PSPNet': toy.model_cfg(head=PSP, sr_aux=None, backbone=SHALLOW),
+    'PSPNet': toy.model_cfg(decode_head=EARLY, sr_aux=None, backbone=SHALLOW),
     'ISDNet': isd_cfg(toy.head_cfg('FCNHead', **LAST), sr_aux=None, backbone=SHALLOW),
     'PGNet': toy_pgnet.pgnet_cfg(auxiliary_head=None),
 }
@@ -72,14 +75,48 @@ def test_shipped_networks(name, tmp_path, capsys):
     assert f'{what} agree, the largest difference is' in result
 
 
+@pytest.fixture
+def compared(monkeypatch) -> list[tuple[int, ...]]:
+    """Shapes of the batches of the last comparison with PyTorch."""
+    shapes, stock = [], export_module.check_parity
+
+    def check_parity(expected, found, batches):
+        shapes[:] = [batch.shape for batch in batches]
+        return stock(expected, found, batches)
+
+    monkeypatch.setattr(export_module, 'check_parity', check_parity)
+    return shapes
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('name', TOYS)
-def test_open_sizes(name, tmp_path, capsys):
+def test_open_sizes(name, tmp_path, capsys, compared):
+    """Compared at the size of the config, the next that fits, and at two others."""
     result = exported(
         Config(dict(model=TOYS[name], crop_size=toy.SIZE)), tmp_path, capsys, formats=['onnx'], dynamic=True
     )
     way = 'any size' if name == 'PGNet' else 'any size and batch'
     assert result.startswith(f'deploy.onnx, for {way}: ')
+    sizes = {
+        'DeepLabV3+': [(32, 32), (64, 96), (96, 64)],  # of frames of 24x32
+        'PGNet': [(64, 64), (64, 96), (96, 64)],
+    }.get(name, [(64, 64), (128, 192), (192, 128)])  # canvases of twice the network's
+    usual, *others = [(1, 3, *size) for size in sizes]
+    assert compared == [usual, *([] if name == 'PGNet' else [(2, *usual[1:])]), *others]
+
+
+@pytest.mark.slow
+def test_poses_of_any_batch(tmp_path, capsys, compared):
+    pytest.importorskip('mmpose')
+    import toy_pose
+
+    init_default_scope('mmpose')
+    backbone = dict(type='ResNet', depth=18, stem_channels=4, base_channels=4, num_stages=1, out_indices=(0,))
+    backbone |= dict(strides=(1,), dilations=(1,))
+    cfg = Config(dict(default_scope='mmpose', model=toy_pose.model_cfg(sr_aux=None, backbone=backbone)))
+    result = exported(cfg, tmp_path, capsys, formats=['onnx'], dynamic=True)
+    assert result.startswith('deploy.onnx, for any batch: 100.00 % of keypoints agree')
+    assert compared == [(1, 3, 128, 64), (2, 3, 128, 64)]
 
 
 def test_an_exporter_that_gives_no_reason_and_images_of_one_channel(tmp_path, capsys, monkeypatch):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 import toy
 from mmengine.registry import init_default_scope
 from toy import batch, build, head_cfg, model_cfg, preprocessor_cfg, spread_weights
@@ -84,6 +85,24 @@ class TestInPlaceOfTheModel:
         found = [sample.pred_sem_seg.data for sample in fresh.test_step(data)]
         assert len(torch.cat(expected).unique()) > 1
         assert (torch.cat(found) == torch.cat(expected)).float().mean() > 0.999  # bytes round what was normalized
+
+    @pytest.mark.parametrize('low_res', [False, True])
+    def test_open_sizes_are_padded(self, low_res):
+        """By copies of the border, and what the file gives is cropped."""
+        cfg = model_cfg(head='FCNHead', sr_aux=None)
+        exported = spread_weights(build(cfg | dict(low_res_input=low_res))).eval()
+        meta = META | dict(size=None, multiple=32, entrance='low-res' if low_res else 'canvas')
+        fresh = build(cfg, seed=1).eval()
+        use_runtime(fresh, of_network(Network(exported), meta))
+        data = batch((46, 62))
+        found = torch.stack([sample.seg_logits.data for sample in fresh.test_step(data)])
+        images = fresh.data_preprocessor(data)['inputs']
+        if low_res:
+            images = fresh.network_input(images)
+        padded = F.pad(images, [0, -images.shape[3] % 32, 0, -images.shape[2] % 32], 'replicate')
+        with torch.no_grad():
+            expected = exported(padded)[..., :46, :62]
+        torch.testing.assert_close(found, expected)
 
     def test_of_a_model_without_logits(self):
         cfg = isd_cfg(test_cfg=dict(mode='whole', keep_logits=False), sr_aux=None)
