@@ -148,15 +148,16 @@ def _latency(results: Results) -> str:
 
 
 def _against_latency(results: Results) -> tuple[pd.DataFrame, Figure]:
-    """Draw the scores against the latency, by series; markers tell the input sizes."""
-    scores = results.runs[['mIoU', 'mBF']].groupby(level=0).mean().reindex(results.rows)
-    data = scores.join(results.costs[['series', 'input', 'milliseconds']]).query('series != ""').dropna()
+    """Draw the scores against the latency, by series, with standard deviations; markers tell the input sizes."""
+    costs = results.costs[['series', 'input', 'milliseconds']].query('series != ""').dropna()
+    runs = results.runs[['mIoU', 'mBF']].join(costs, on='', how='inner')
+    data = runs[['mIoU', 'mBF']].groupby(level=0, sort=False).mean().join(costs)
     figure = Figure(figsize=(11, 4.5), layout='constrained')
     ticks = [2**i for i in range(12) if data.milliseconds.min() / 2 < 2**i < data.milliseconds.max() * 2]
     for axes, score in zip(figure.subplots(1, 2), ('mIoU', 'mBF')):
-        keys = dict(data=data, x='milliseconds', y=score, hue='series', palette='colorblind', ax=axes)
-        sns.lineplot(**keys, legend=False)
-        sns.scatterplot(**keys, style='input', s=70, legend=score == 'mBF')
+        keys = dict(x='milliseconds', y=score, hue='series', palette='colorblind', ax=axes)
+        sns.lineplot(runs, **keys, errorbar='sd', err_style='bars', legend=False)
+        sns.scatterplot(data, **keys, style='input', s=70, legend=score == 'mBF')
         axes.set(xscale='log', xlabel='latency (ms)', ylabel=f'{score} (%)', xticks=ticks, xticklabels=ticks)
         axes.minorticks_off()
     sns.move_legend(axes, 'upper left', bbox_to_anchor=(1, 1))
