@@ -65,6 +65,13 @@ class Network(nn.Module):
             x = x.flip(1)
         return (x - self.mean) / self.std
 
+    def to_bytes(self, x: Tensor) -> Tensor:
+        """Convert what the model reads, or an image that it rebuilds, back: the inverse of :meth:`normalize`."""
+        x = x * self.std + self.mean
+        if x.shape[1] == 3 and self.order == 'BGR':
+            x = x.flip(1)
+        return x.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+
     def forward(self, images: Tensor) -> Tensor:
         x = self.normalize(images) if self.decide else images
         if not self.segments:

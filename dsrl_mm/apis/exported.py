@@ -76,9 +76,7 @@ class ExportedPredictor:
         if not self.runtime.by_bytes:
             images = (images - np.float32(self.meta['mean'])) / np.float32(self.meta['std'])
             images = images.transpose(0, 3, 1, 2)
-        images = np.ascontiguousarray(images)
-        parts = [images] if self.meta['batch'] is None else np.split(images, len(images))
-        return np.concatenate([self.runtime.pad_and_run(part) for part in parts])
+        return self.runtime.predict(np.ascontiguousarray(images))
 
     def _keypoints(self, image: np.ndarray, boxes: np.ndarray | None) -> Prediction:
         if boxes is None:

@@ -75,8 +75,10 @@ class Runtime:
         self.check(images)
         return self._run(images)
 
-    def pad_and_run(self, images: np.ndarray) -> np.ndarray:
-        """Run a segmentor on images of any size, if its size is open: padded by copies of the border, result cropped.
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Run the network on any number of images: one by one, if the file takes only one.
+
+        Where its size is open, images may have any: they are padded by copies of the border, and the result is cropped.
 
         Args:
             images (ndarray): see :meth:`__call__`.
@@ -84,14 +86,15 @@ class Runtime:
         Raises:
             ValueError: see :meth:`check`.
         """
-        if self.meta['size'] is not None:
-            return self(images)
-        pads = [(0, 0)] * images.ndim
         axes = slice(1, 3) if self.by_bytes else slice(2, 4)
-        sides = images.shape[axes]
-        pads[axes] = [(0, -side % self.meta['multiple']) for side in sides]
-        images = np.pad(images, pads, 'edge')
-        found = self(images)
+        sides, pads = images.shape[axes], [(0, 0)] * images.ndim
+        if self.meta['size'] is None:
+            pads[axes] = [(0, -side % self.meta['multiple']) for side in sides]
+            images = np.pad(images, pads, 'edge')
+        parts = [images] if self.meta['batch'] is None else np.split(images, len(images))
+        found = np.concatenate([self(part) for part in parts])
+        if self.meta['size'] is not None:
+            return found
         zoom = found.shape[-2] // images.shape[axes][0]
         height, width = (zoom * side for side in sides)
         return found[..., :height, :width]
@@ -187,14 +190,8 @@ def use_runtime(model: nn.Module, runtime: Runtime) -> None:
     def run(inputs: Tensor) -> Tensor:
         """Run the file on normalized canvases (B, C, H, W)."""
         images = model.network_input(inputs) if meta['entrance'] == 'low-res' else inputs
-        if runtime.by_bytes:
-            images = images * network.std + network.mean
-            if images.shape[1] == 3 and network.order == 'BGR':
-                images = images.flip(1)
-            images = images.round().clamp(0, 255).byte().permute(0, 2, 3, 1)
-        images = images.cpu().contiguous().numpy()
-        batches = [images] if meta['batch'] is None else np.split(images, len(images))
-        return torch.from_numpy(np.concatenate([runtime.pad_and_run(batch) for batch in batches])).to(inputs.device)
+        images = network.to_bytes(images) if runtime.by_bytes else images
+        return torch.from_numpy(runtime.predict(images.cpu().contiguous().numpy())).to(inputs.device)
 
     if not network.segments:
         model.extract_feat = run

@@ -84,11 +84,7 @@ class _Rebuild(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        rebuilt = self.network.model.reconstruct(self.network.normalize(images))
-        rebuilt = rebuilt * self.network.std + self.network.mean
-        if self.network.order == 'BGR':
-            rebuilt = rebuilt.flip(1)
-        return rebuilt.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        return self.network.to_bytes(self.network.model.reconstruct(self.network.normalize(images)))
 
 
 def _export_rebuilt(trained: Trained, file: Path) -> None:

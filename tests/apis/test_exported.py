@@ -243,7 +243,8 @@ def test_images_are_loaded_with_the_files_channels(inferencer, trained, tmp_path
 
 
 def test_poses_without_mmpose(monkeypatch):
-    monkeypatch.setattr(exported, 'load_runtime', lambda file: Runtime(dict(task='pose', entrance='canvas'), None))
+    meta = dict(task='pose', entrance='canvas', channels=3)
+    monkeypatch.setattr(exported, 'load_runtime', lambda file: Runtime(meta, None))
     monkeypatch.setitem(sys.modules, 'mmpose', None)
     with pytest.raises(ImportError, match='needs mmpose, which is not installed. Type'):
         exported.ExportedPredictor('deploy.onnx', 'auto')
