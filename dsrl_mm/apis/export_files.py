@@ -220,6 +220,12 @@ class _Exporter:
         self.size = tuple(options.size or default_size(cfg, model, low_res_input))
         self.multiple, self.files = _multiple(model), _image_files(options.image_dir)
         self.program = cache(self._program)
+        self.precisions = {FORMATS[name]: 'float32' if name == 'pt2' else options.precision for name in options.formats}
+        # Before any export, which takes long, and not where layers are tried that may need to know a size.
+        self.versions = {
+            suffix: {name: package.__version__ for name, package in import_writers(suffix, precision).items()}
+            for suffix, precision in self.precisions.items()
+        }
         if self.files:
             self._check_files()
 
@@ -247,9 +253,9 @@ class _Exporter:
     def _images(self, size: tuple[int, int], count: int) -> _Images:
         return _Images(self.files, (*size, self.meta['channels']), count, self._prepare)
 
-    def _export(self, file: Path, precision: str, versions: dict[str, str], open_size: bool, open_batch: bool) -> str:
-        """Write a file and return the result of its comparison; ``versions`` are of the packages that write it."""
-        options, multiple = self.options, self.multiple
+    def _export(self, file: Path, open_size: bool, open_batch: bool) -> str:
+        """Write a file and return the result of its comparison."""
+        options, multiple, precision = self.options, self.multiple, self.precisions[file.suffix]
         fitting = tuple(-(-side // multiple) * multiple for side in self.size) if open_size else self.size
         own = dict(
             self.meta,
@@ -257,7 +263,7 @@ class _Exporter:
             size=None if open_size else list(self.size),
             multiple=multiple if open_size else None,
             precision=precision,
-            versions=self.meta['versions'] | versions,
+            versions=self.meta['versions'] | self.versions[file.suffix],
         )
         calibration = self._images(fitting, options.calibration) if precision == 'int8' else ()
         write(self.program(open_size, open_batch), file, own, precision, calibration)
@@ -272,16 +278,12 @@ class _Exporter:
 
     def export(self, file: Path) -> None:
         """Write a file with as much open as its layers and the options allow, and print the result."""
-        precision = 'float32' if file.suffix == '.pt2' else self.options.precision
-        # Before the loop: a missing package is no layer that needs to know a size.
-        packages = import_writers(file.suffix, precision)
-        versions = {name: package.__version__ for name, package in packages.items()}
         ways = [(False, False)]
         if self.options.dynamic:
             ways = [(True, True), (True, False), *ways] if self.network.segments else [(False, True), *ways]
         for way in ways:
             try:
-                result = self._export(file, precision, versions, *way)
+                result = self._export(file, *way)
                 break
             except Exception as error:  # of any kind: layers of any library may not take open sizes
                 if way == ways[-1]:

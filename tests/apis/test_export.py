@@ -130,7 +130,7 @@ class TestImages:
 @pytest.mark.parametrize(
     ('package', 'formats', 'precision', 'extra'),
     [
-        ('onnx', 'onnx', 'float32', 'export'),
+        ('onnx', 'pt2 onnx', 'float32', 'export'),
         ('onnxscript', 'openvino', 'float32', 'export'),
         ('onnxruntime', 'onnx', 'float16', 'export'),
         ('openvino', 'openvino', 'float32', 'export'),
@@ -142,7 +142,7 @@ def test_a_missing_package_is_named_before_an_export(package, formats, precision
     monkeypatch.setattr(export_files, 'export_program', None)
     cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((8, 8, 3), np.uint8))
     cfg = Config(dict(model=model_cfg(dsrl=False), crop_size=toy.SIZE))
-    options = ExportOptions([formats], dynamic=True, precision=precision, image_dir=tmp_path)
+    options = ExportOptions(formats.split(), dynamic=True, precision=precision, image_dir=tmp_path)
     with pytest.raises(ImportError, match=rf'^{package} is not installed. .*dsrl_mm\[{extra}\]'):
         export_files.export_files(cfg, build(cfg.model.to_dict()), {}, tmp_path, options)
 
