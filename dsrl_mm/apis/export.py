@@ -66,7 +66,10 @@ class Network(nn.Module):
         return (x - self.mean) / self.std
 
     def to_bytes(self, x: Tensor) -> Tensor:
-        """Convert what the model reads, or an image that it rebuilds, back: the inverse of :meth:`normalize`."""
+        """Convert what the model reads, or an image that it rebuilds, (B, C, H, W), to bytes (B, H, W, C).
+
+        The inverse of :meth:`normalize`.
+        """
         x = x * self.std + self.mean
         if x.shape[1] == 3 and self.order == 'BGR':
             x = x.flip(1)

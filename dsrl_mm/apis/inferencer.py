@@ -143,7 +143,7 @@ class Inferencer:
         return self.predictor.load(file)
 
     def of_video(self, image: np.ndarray) -> np.ndarray:
-        """Convert a frame of a video, B G R, to what :meth:`load` makes of images: gray if that is read."""
+        """Convert a frame of a video, (H, W, 3) bytes, B G R, to what :meth:`load` returns: (H, W) for gray images."""
         return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if self.predictor.gray else image
 
     def predict_batch(

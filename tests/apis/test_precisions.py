@@ -4,8 +4,6 @@ from collections import Counter
 
 import cv2
 import numpy as np
-import onnx
-import openvino
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,6 +13,7 @@ from mmengine.config import Config
 from dsrl_mm.apis import ExportOptions, load_runtime
 from dsrl_mm.apis.export_files import export_files
 
+onnx, openvino = pytest.importorskip('onnx'), pytest.importorskip('openvino')
 pytestmark = pytest.mark.slow
 SIZE = (96, 128)
 ENDS = dict(float32='', float16='_half', int8='_int8')
