@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import METRICS
 from PIL import Image
 
@@ -49,14 +50,22 @@ def test_a_class_left_out_of_the_means():
     assert left_out['IoU.unknown'] == stock['IoU.unknown']
 
 
+def test_the_log_says_what_the_means_leave_out(capfd):
+    MMLogger.get_instance('left_out', logger_name='left_out')
+    measured(left_out=['unknown', 'none'])
+    assert 'Means without _all leave out: unknown, none' in ''.join(capfd.readouterr())
+
+
 def test_one_class_alone():
     assert measured(left_out=('unknown', 'pole'))['mIoU'] == 50
 
 
 @pytest.mark.parametrize('left_out', [('void',), ('unknown', 'pole', 'rider', 'none')])
 def test_what_can_be_left_out(left_out):
+    metric = METRICS.build(dict(type='ClassIoUMetric', _scope_='mmseg', left_out=left_out))
+    metric.dataset_meta = dict(classes=('unknown', 'pole', 'rider', 'none'))
     with pytest.raises(ValueError, match='must be some, not all, of the classes'):
-        measured(left_out=left_out)
+        metric.process({}, [])  # before anything is measured
 
 
 def test_masks_keep_the_folders_of_their_images(tmp_path):
