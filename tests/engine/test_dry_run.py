@@ -99,7 +99,7 @@ FAULTS = dict(
     hook=(bad_option('default_hooks.checkpoint.intervall', 2),
           r'default_hooks.checkpoint.intervall: SafeCheckpointHook has no such option. Did you mean interval\?'),
     metric=(bad_option('val_evaluator.iou_metric', ['mDice']), r'val_evaluator.iou_metric: .* mean iou_metrics\?'),
-    left_out=(bad_option('val_evaluator.left_out', ['voidd']), r"left_out=\('voidd',\) must be some, not all, of the cl"),
+    left_out=(bad_option('val_evaluator.left_out', ['voidd']), 'must be some, not all, of the classes'),
     save_best=(bad_option('default_hooks.checkpoint.save_best', ['mIoU', 'mIou']),
                r"default_hooks.checkpoint.save_best: val_evaluator gives no 'mIou'; .* mean 'mIoU'\?"),
     epochs_of_iterations=(bad_option('train_cfg.max_epochs', 3),
