@@ -6,9 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import torch
 from toy_data import REPO, call, write_camvid, write_config
-from toy_processes import free_port, run_two
+from toy_processes import assert_trained_alike, free_port, run_two
 
 from dsrl_mm import cli
 
@@ -44,12 +43,7 @@ def run_script(name: str, *args) -> subprocess.CompletedProcess:
 
 def test_two_processes_train_like_one_with_the_batch_of_both(config, trained, tmp_path):
     assert run_two(call, cli.train, config, '--work-dir', tmp_path, *LAUNCHED) == [0, 0]  # batches of 2
-    start = torch.load(trained.with_name('iter_2.pth'), weights_only=False)['state_dict']
-    one, two = (torch.load(path, weights_only=False)['state_dict'] for path in (trained, tmp_path / 'iter_4.pth'))
-    for name, value in one.items():
-        torch.testing.assert_close(two[name], value, rtol=1e-5, atol=1e-6, msg=lambda text, n=name: f'{n}: {text}')
-    # The tolerance is small against what two iterations change.
-    assert max((one[name] - start[name]).abs().max() for name in one) > 1e-3
+    assert_trained_alike(trained.parent, tmp_path)
 
 
 def test_two_processes_test_like_one(config, trained, tmp_path):

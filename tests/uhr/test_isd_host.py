@@ -7,6 +7,7 @@ import torch
 from mmseg.registry import MODELS
 from toy import batch, build, head_cfg, spread_weights
 from toy_data import NUM_CLASSES, call, logged, write_camvid, write_config
+from toy_processes import assert_trained_alike, run_two
 
 from dsrl_mm import cli
 
@@ -33,6 +34,17 @@ def trained(tmp_path_factory):
     )
     call(cli.train, config, '--work-dir', folder / 'whole', '--amp')
     return config, folder / 'whole'
+
+
+def test_two_processes_train_like_one_with_the_batch_of_both(tmp_path):
+    model = isd_cfg(head_cfg('FCNHead', GN, num_classes=NUM_CLASSES), norm_cfg=GN)
+    config = write_config(
+        tmp_path, write_camvid(tmp_path / 'camvid', val=1), model=model, custom_imports=dict(imports=['dsrl_mm.uhr'])
+    )
+    one, two = tmp_path / 'one', tmp_path / 'two'
+    call(cli.train, config, '--work-dir', one, '--cfg-options', 'train_dataloader.batch_size=4')
+    assert run_two(call, cli.train, config, '--work-dir', two, '--launcher', 'pytorch') == [0, 0]
+    assert_trained_alike(one, two)
 
 
 def test_averaged_weights(trained):

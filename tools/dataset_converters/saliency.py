@@ -26,7 +26,8 @@ from dsrl_mm.uhr.datasets.saliency import files_by_stem
 
 __all__ = ['COUNTS', 'convert', 'main']
 
-#: Images of the released sets. Of others, the number is not checked.
+#: Images of the released sets: DUTS (Wang et al., CVPR 2017), DUT-OMRON (Yang et al., CVPR 2013), HRSOD (Zeng et al.,
+#: ICCV 2019) and UHRSD (Xie et al., CVPR 2022). Of others, the number is not checked.
 COUNTS = {
     'DUTS-TR': 10553,
     'DUTS-TE': 5019,

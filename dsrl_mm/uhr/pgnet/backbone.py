@@ -1,4 +1,4 @@
-"""The two encoders of PGNet (Sec. 3.1 of the paper): a CNN on the image, a Swin Transformer on a small copy of it."""
+"""The two encoders of PGNet: a CNN on the image, a Swin Transformer on a small copy of it."""
 
 from collections.abc import Sequence
 

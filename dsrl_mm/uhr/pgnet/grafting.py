@@ -1,4 +1,4 @@
-"""Cross-Model Grafting Module of PGNet (CMGM, Sec. 3.2 of the paper).
+"""Cross-Model Grafting Module of PGNet (CMGM).
 
 Symbols: R are the CNN's features, S the transformer's, both of C channels on one grid of N positions; Y is the cross
 attention, one N x N matrix for each head.

@@ -16,7 +16,7 @@ from .masks import check_binary, mask_of
 class AttentionGuideHead(BaseDecodeHead):
     """Auxiliary head of PGNet: the Attention Guided Loss, and a prediction from each encoder alone.
 
-    The attention Y of :class:`CrossModelGrafting` becomes the cross attention map (CAM, Eq. 4 of the paper) by
+    The attention Y of :class:`CrossModelGrafting` becomes the cross attention map (CAM) by
     ``ReLU(BN(conv(Y + Y')))``, a convolution over pairs of positions with the heads as channels; another convolution
     gives the logit of each pair. R and S each give a mask by one convolution.
 

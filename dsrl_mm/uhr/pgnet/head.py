@@ -1,4 +1,4 @@
-"""Decoder of PGNet (Sec. 3.1 of the paper)."""
+"""Decoder of PGNet."""
 
 from collections.abc import Sequence
 

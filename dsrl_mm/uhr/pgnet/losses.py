@@ -1,4 +1,4 @@
-"""Losses of PGNet (Sec. 3.3 of the paper), and BASNet's structural similarity.
+"""Losses of PGNet, and BASNet's structural similarity.
 
 Symbols: m is a mask in [0, 1], p a prediction's sigmoid, both (B, 1, H, W); v weighs pixels, 0 where unlabeled.
 """
