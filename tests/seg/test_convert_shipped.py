@@ -13,7 +13,7 @@ import mmseg
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.model import revert_sync_batchnorm
+from mmengine.model import BaseModel, revert_sync_batchnorm
 from mmseg.registry import MODELS
 from toy import batch, shrink
 
@@ -153,7 +153,7 @@ def test_every_config_converts_or_is_refused_with_its_reason(walked):
 
 
 def test_every_config_becomes_an_isdnet_or_is_refused_with_its_reason():
-    outcomes = Counter()
+    outcomes, heads = Counter(), {}
     for cfg, count in architectures():
         reason = _reason(cfg.model)
         missing = None if reason else _missing(cfg.model)
@@ -163,11 +163,20 @@ def test_every_config_becomes_an_isdnet_or_is_refused_with_its_reason():
             with pytest.raises(TypeError if reason else ImportError, match=reason):
                 to_isd(cfg)
         else:
-            assert to_isd(cfg).model.type == 'ISDSegmentor', cfg.filename
+            model = to_isd(cfg).model
+            assert model.type == 'ISDSegmentor', cfg.filename
+            head = _type(model.decode_head.decode_head)
+            heads[head] = min(model, heads.get(head, model), key=_weight)
         outcomes[reason or (f'needs {missing}' if missing else 'converted')] += count
     assert outcomes.total() == len(CONFIGS)
     assert outcomes['converted'] >= 550
     assert len(outcomes) >= 6
+    assert len(heads) >= 15
+    for head, model in heads.items():
+        losses, trained = _training_step(model, 128)
+        assert {'sr.loss_structure'} <= losses.keys(), head
+        assert all(torch.isfinite(torch.as_tensor(value)).all() for value in losses.values()), head
+        assert _learns(trained.backbone) and _learns(trained.shallow), head
 
 
 def test_one_of_each_backbone_neck_and_head_takes_a_training_step(walked):
@@ -179,22 +188,26 @@ def test_one_of_each_backbone_neck_and_head_takes_a_training_step(walked):
             continue
         tried.update(kind)
         try:
-            losses = _training_step(model)
+            losses, trained = _training_step(model, 64)
         except Exception as error:
             raise AssertionError(f'{kind}: no training step') from error
         assert 'sr.loss_sisr' in losses and 'sr.loss_fa' not in losses, kind
         assert all(torch.isfinite(torch.as_tensor(value)).all() for value in losses.values()), kind
+        assert _learns(trained.decode_head.upsampler.predict) and _learns(trained.backbone), kind
     assert len(tried) >= 40
 
 
-def _training_step(cfg: ConfigDict) -> dict[str, torch.Tensor]:
+def _training_step(cfg: ConfigDict, side: int) -> tuple[dict[str, torch.Tensor], BaseModel]:
+    """Compute losses and gradients of a converted model on canvases of a side."""
     if 'img_size' in cfg.backbone:
         cfg.backbone.img_size = (32, 32)
     model = revert_sync_batchnorm(MODELS.build(dict(cfg, data_preprocessor=None)))
-    data = batch((64, 64), classes=model.decode_head.num_classes)
-    images = torch.randn(2, cfg.backbone.get('in_channels', 3), 64, 64, generator=torch.Generator().manual_seed(0))
+    data = batch((side, side), classes=model.decode_head.num_classes)
+    images = torch.randn(2, cfg.backbone.get('in_channels', 3), side, side, generator=torch.Generator().manual_seed(0))
     losses = model(images, data['data_samples'], mode='loss')
     sum(value.sum() for name, value in losses.items() if 'loss' in name).backward()
-    upsampler = model.decode_head.upsampler.predict
-    assert upsampler.weight.grad.any() and any(p.grad is not None and p.grad.any() for p in model.backbone.parameters())
-    return losses
+    return losses, model
+
+
+def _learns(module: torch.nn.Module) -> bool:
+    return any(p.grad is not None and p.grad.any() for p in module.parameters())
