@@ -180,13 +180,13 @@ class TestDocumentedAblations:
     """The options that the guide gives for the rows of the paper's tables."""
 
     ROWS = re.findall(
-        r'^\| (ADD|CW|one relation|baseline|\+ SR|\+ SR \+ SD|\+ SR \+ SD \+ H) \| `(model[^`]*)`',
+        r'^\| (ADD|CAT|CW|one relation|baseline|\+ SR|\+ SR \+ SD|\+ SR \+ SD \+ H) \| `(model[^`]*)`',
         GUIDE,
         re.M,
     )
 
     def test_are_found(self):
-        table_6, table_7 = ['ADD', 'CW', 'one relation'], ['baseline', '+ SR', '+ SR + SD', '+ SR + SD + H']
+        table_6, table_7 = ['ADD', 'CAT', 'CW', 'one relation'], ['baseline', '+ SR', '+ SR + SD', '+ SR + SD + H']
         assert [row for row, _ in self.ROWS] == table_6 + table_7
 
     @pytest.mark.parametrize(('row', 'options'), ROWS)
@@ -195,7 +195,9 @@ class TestDocumentedAblations:
         model = build_for_shapes(dict(training_config(argv).model, data_preprocessor=None), 'meta')
         gates = model.decode_head.fuse_8.gates
         relations = [gate.relate is not None for gate in gates or ()]
-        assert relations == {'ADD': [], 'CW': [False, False], 'one relation': [True, False]}.get(row, [True, True])
+        gated = {'ADD': [], 'CAT': [], 'CW': [False, False], 'one relation': [True, False]}
+        assert relations == gated.get(row, [True, True])
+        assert model.decode_head.fuse_8.fused.conv.in_channels == (256 if row == 'CAT' else 128)
         aux = model.sr_aux
         parts = (model.pyramid.levels > 0, aux.sr is not None, aux.structure is not None)
         expected = {'baseline': (False,) * 3, '+ SR': (False, True, False), '+ SR + SD': (False, True, True)}
