@@ -37,10 +37,10 @@ class ClassIoUMetric(IoUMetric):
         Raises:
             ValueError: if ``left_out`` holds an unknown name, or all classes.
         """
-        # At the first batch, which a training tries before it begins.
-        if self.left_out and not {*self.left_out} < {*(classes := self.dataset_meta['classes'])}:
+        classes = tuple(self.dataset_meta['classes'])
+        if not {*self.left_out} < {*classes}:  # at the first batch, which a training tries before it begins
             raise ValueError(
-                f'ClassIoUMetric: left_out={self.left_out} must be some, not all, of the classes {tuple(classes)}'
+                f'ClassIoUMetric: left_out={self.left_out} must be some, not all, of the classes {classes}'
             )
         if not self.output_dir or self.image_root is None:
             super().process(data_batch, data_samples)
@@ -61,7 +61,9 @@ class ClassIoUMetric(IoUMetric):
         classes = self.dataset_meta['classes']
         areas = [sum(parts) for parts in zip(*results)]  # intersection, union, predicted and true pixels
         if self.left_out:
-            print_log(f'Means without _all leave out: {", ".join(self.left_out)}', 'current')
+            print_log(
+                f'Left out of the means, but not of those that end in _all: {", ".join(self.left_out)}', 'current'
+            )
             kept = [name not in self.left_out for name in classes]
             scores = self.total_area_to_metrics(*areas, self.metrics, self.nan_to_num, self.beta)
             for name in [name for name in scores if name != 'aAcc']:

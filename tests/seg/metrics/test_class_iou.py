@@ -53,7 +53,7 @@ def test_a_class_left_out_of_the_means():
 def test_the_log_says_what_the_means_leave_out(capfd):
     MMLogger.get_instance('left_out', logger_name='left_out')
     measured(left_out=['unknown', 'none'])
-    assert 'Means without _all leave out: unknown, none' in ''.join(capfd.readouterr())
+    assert 'Left out of the means, but not of those that end in _all: unknown, none' in ''.join(capfd.readouterr())
 
 
 def test_one_class_alone():
