@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -45,26 +46,31 @@ def build(models: Iterable[Shown], out: Path) -> None:
 
     Raises:
         FileNotFoundError: if the runtime was not installed.
-        FileExistsError: if the folder holds something else.
+        FileExistsError: if the folder holds something else than a page of this command.
     """
     runtime = HERE / 'node_modules/onnxruntime-web/dist'
     if not runtime.is_dir():
         raise FileNotFoundError(f'{runtime} is missing. Type: npm ci --prefix {HERE}')
-    if out.exists() and any(out.iterdir()) and not (out / 'app.js').exists():
+    if out.exists() and any(out.iterdir()) and not all((out / name).exists() for name in ('manifest.json', 'ort.wasm')):
         raise FileExistsError(f'{out} holds other files: name a folder that is empty or missing')
-    shutil.copytree(HERE / 'page', out, dirs_exist_ok=True)
-    for name, copy in RUNTIME.items():
-        shutil.copy(runtime / name, out / copy)
-    for folder in ('models', 'examples'):
-        shutil.rmtree(out / folder, ignore_errors=True)
-        (out / folder).mkdir()
-    groups = export(models, out / 'models')
-    manifest = dict(
-        runtime=dict(path='ort.wasm', bytes=(out / 'ort.wasm').stat().st_size),
-        groups=groups,
-        examples=[_paint(out / 'examples', *example) for example in EXAMPLES.items()],
-    )
-    (out / 'manifest.json').write_text(json.dumps(manifest, indent=1))
+    out.mkdir(parents=True, exist_ok=True)
+    # Made beside the page that is there, which stays as it is if an export fails.
+    with TemporaryDirectory(prefix='.', dir=out) as folder:
+        made = Path(folder)
+        shutil.copytree(HERE / 'page', made, dirs_exist_ok=True)
+        for name, copy in RUNTIME.items():
+            shutil.copy(runtime / name, made / copy)
+        (made / 'models').mkdir()
+        (made / 'examples').mkdir()
+        manifest = dict(
+            runtime=dict(path='ort.wasm', bytes=(made / 'ort.wasm').stat().st_size),
+            groups=export(models, made / 'models'),
+            examples=[_paint(made / 'examples', *example) for example in EXAMPLES.items()],
+        )
+        (made / 'manifest.json').write_text(json.dumps(manifest, indent=1))
+        for replaced in ('models', 'examples'):
+            shutil.rmtree(out / replaced, ignore_errors=True)
+        shutil.copytree(made, out, dirs_exist_ok=True)
 
 
 def _paint(folder: Path, weather: str, seed: int) -> dict[str, str]:

@@ -14,7 +14,7 @@ const RUNS = 3;
 
 let manifest;
 let group; // the models that were chosen
-let asked = false; // whether a picture was chosen, also before the models are loaded
+let picks = 0; // number of pictures that were chosen, also before the models are loaded
 let picked; // its name, once it is read
 let latest = 0; // number of the last run; what an earlier one still finds is dropped
 let shown; // what is on the page: group, picture (as the models see it) and results
@@ -132,11 +132,13 @@ function show() {
 
 /** Take a picture, which may still be on its way, unless the browser cannot read it. */
 async function pick(name, blob) {
-  asked = true;
+  const mine = ++picks;
   try {
-    if (!await engine.do('read', { blob: await blob })) throw new Error('choose a PNG, JPEG or WebP file');
+    const bytes = await blob;
+    if (mine !== picks) return; // another picture was picked during the download
+    if (!await engine.do('read', { blob: bytes })) throw new Error('choose a PNG, JPEG or WebP file');
   } catch (error) {
-    complain(`${name} cannot be read: ${error.message}`);
+    if (mine === picks) complain(`${name} cannot be read: ${error.message}`);
     return;
   }
   picked = name;
@@ -181,7 +183,7 @@ async function main() {
   const first = load(group);
   listen();
   await first;
-  if (!asked) await pick(manifest.examples[0].name, manifest.examples[0].blob);
+  if (!picks) await pick(manifest.examples[0].name, manifest.examples[0].blob);
   for (const other of manifest.groups) await load(other);
   for (const { blob } of manifest.examples) await blob;
   byId('offline').hidden = false;

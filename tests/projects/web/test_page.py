@@ -287,6 +287,20 @@ def test_a_worker_that_does_not_start_is_told_from_a_bad_picture(browser, server
     page.close()
 
 
+def test_a_slow_example_does_not_replace_a_later_picture(browser, server):
+    page, held = open_page(browser), []
+    page.route('**/examples/sun.png', lambda route: held.append(route))
+    page.goto(server.url)
+    page.get_by_role('button', name='Drawn street, sun').click()
+    choose(page, street((36, 48)), 'mine.png')
+    for route in held:
+        route.continue_()
+    page.wait_for_timeout(500)
+    settle(page)
+    assert 'mine.png. Pixels that differ' in page.get_by_role('status').inner_text()
+    page.close()
+
+
 def test_the_page_goes_on_without_a_network(page):
     choose_network(page, DABNET)
     page.context.set_offline(True)
@@ -386,3 +400,19 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path):
     with pytest.raises(FileExistsError, match='holds other files: name a folder that is empty or missing'):
         build.build([], tmp_path)
     assert (tmp_path / 'models/mine.pth').exists()
+    (tmp_path / 'app.js').touch()  # as pages of others have
+    with pytest.raises(FileExistsError, match='holds other files'):
+        build.build([], tmp_path)
+
+
+def test_a_build_that_fails_leaves_the_page_as_it_is(site, tmp_path, monkeypatch):
+    page = shutil.copytree(site, tmp_path / 'site')
+
+    def fail(*_):
+        raise ValueError('no such layer')
+
+    monkeypatch.setattr(build, 'export', fail)
+    with pytest.raises(ValueError, match='no such layer'):
+        build.build([], page)
+    files = [sorted(str(file.relative_to(root)) for file in root.rglob('*')) for root in (site, page)]
+    assert files[0] == files[1] and (page / 'manifest.json').read_bytes() == (site / 'manifest.json').read_bytes()
