@@ -8,6 +8,7 @@ from glob import escape, glob, has_magic
 from itertools import count, takewhile
 from mimetypes import guess_type
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -71,10 +72,13 @@ def find_sources(source: str | int) -> list[Source]:
     if text.isdecimal() and not Path(text).exists():
         return [Source(int(text), Path(f'camera{text}'), True)]
     if '://' in text:
-        return [Source(text, Path(Path(text).stem), True)]
+        address = urlsplit(text)  # may hold a password
+        return [Source(text, Path(Path(address.path).stem or address.hostname or 'stream'), True)]
     path = Path(text)
     if path.is_file():
-        return [Source(text, Path(path.stem), path.suffix.lower() not in _IMAGES)]
+        suffix = path.suffix.lower()
+        is_video = suffix not in _IMAGES and (suffix == '.gif' or not cv2.haveImageReader(text))
+        return [Source(text, Path(path.stem), is_video)]
     if path.is_dir():
         root, pattern = path, str(Path(escape(text), '**'))
     else:

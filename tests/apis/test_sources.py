@@ -3,6 +3,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from dsrl_mm.apis import sources
 from dsrl_mm.apis.sources import Source, check_whole, count_frames, find_sources, read_video
@@ -52,6 +53,8 @@ class TestFinding:
         assert find_sources(folder / 'b.png') == [Source(str(folder / 'b.png'), Path('b'), False)]
         assert not find_sources(folder / 'a.JPG')[0].is_video
         assert find_sources(folder / 'notes.txt')[0].is_video  # whatever OpenCV says of it
+        Image.new('RGB', (2, 2)).save(folder / 'b.jfif', 'JPEG')  # a suffix that no list has
+        assert not find_sources(folder / 'b.jfif')[0].is_video
 
     @pytest.mark.parametrize('source', [0, '0'])
     def test_a_camera(self, source):
@@ -61,6 +64,7 @@ class TestFinding:
     def test_a_stream(self):
         (stream,) = find_sources('rtsp://host/street.sdp')
         assert stream == Source('rtsp://host/street.sdp', Path('street'), True) and stream.is_live
+        assert find_sources('rtsp://me:password@host:554')[0].name == Path('host')
 
     def test_results_of_one_name(self, folder):
         (folder / 'b.bmp').touch()
