@@ -21,6 +21,8 @@ FORMATS = dict(pt2='.pt2', onnx='.onnx', openvino='.xml')
 #: Name of the metadata in a file.
 META = 'dsrl_mm'
 
+_NO_HEATMAPS = 'Poses are exported as one heatmap for each keypoint, which {} does not give'
+
 
 class Network(nn.Module):
     """A model as it is exported: from images to logits or heatmaps, or from bytes to predictions.
@@ -53,8 +55,10 @@ class Network(nn.Module):
         for name, default in (('mean', 0.0), ('std', 1.0)):
             value = getattr(preprocessor, name, None)
             self.register_buffer(name, torch.full((1, 1, 1), default) if value is None else value.detach().clone())
-        if not self.segments and not hasattr(model.head.decoder, 'heatmap_size'):
-            raise ValueError(f'Poses are exported as heatmaps, which {type(model.head).__name__} does not give')
+        decoder = None if self.segments else model.head.decoder
+        combined = getattr(decoder, 'heatmap_type', '') == 'combined'  # UDP's: with two offsets for each heatmap
+        if not self.segments and (combined or not hasattr(decoder, 'heatmap_size')):
+            raise ValueError(_NO_HEATMAPS.format(type(decoder if combined else model.head).__name__))
         if decide and self.segments and model.decode_head.num_classes > 256:
             raise ValueError(f'--argmax: {model.decode_head.num_classes} classes do not fit a byte; leave it out')
 
@@ -79,6 +83,8 @@ class Network(nn.Module):
         x = self.normalize(images) if self.decide else images
         if not self.segments:
             heatmaps = self.model(x, None)
+            if not isinstance(heatmaps, Tensor):
+                raise ValueError(_NO_HEATMAPS.format(type(self.model.head).__name__))
             return peaks(heatmaps, self.model.head.decoder.scale_factor) if self.decide else heatmaps
         logits = self.model.encode_decode(x, [dict(img_shape=x.shape[-2:])])
         if not self.decide:

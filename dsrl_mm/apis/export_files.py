@@ -11,14 +11,13 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from mmcv import imread
 from mmengine.config import Config
 from torch import nn
 
 from .. import __version__
-from ..engine.config import input_channels
+from ..engine.config import input_channels, test_pipeline, type_name
 from .export import FORMATS, Network, export_program, import_writers, write
-from .predictors import is_udp, pose_meta, seg_meta
+from .predictors import imread, is_udp, pose_meta, seg_meta
 from .runtime import Runtime, load_runtime, of_network
 from .task import task_of
 
@@ -105,17 +104,26 @@ def _describe(
     """Metadata of all files but the size."""
     model, segments = network.model, network.segments
     decided, raw = ('mask', 'logits') if segments else ('keypoints', 'heatmaps')
+    steps, channels = test_pipeline(cfg), input_channels(cfg.model.backbone)
+    loading = dict(flag='color' if channels == 3 else 'unchanged')
     if segments:
         own = seg_meta(dataset_meta, model.num_classes) | dict(threshold=model.decode_head.threshold)
+        if len(own['classes']) == 1:  # masks are 0 and 1
+            own |= dict(classes=['background', *own['classes']], palette=[[0, 0, 0], *own['palette']])
+        read = steps[0] if steps else {}
+        loading = dict(flag=read.get('color_type', loading['flag']), backend=read.get('imdecode_backend'))
     else:
         decoder = model.head.decoder
         own = pose_meta(dataset_meta) | dict(cell=np.asarray(decoder.scale_factor).tolist(), udp=is_udp(decoder))
+        crops = [step for step in steps if type_name(step) == 'GetBBoxCenterScale']
+        own |= dict(padding=crops[0].get('padding', 1.25)) if crops else {}
     return own | dict(
         task='segmentation' if segments else 'pose',
         entrance='low-res' if low_res_input else 'canvas',
         scale_factor=getattr(model, 'scale_factor', 1),
         input='uint8' if options.argmax else 'float32',
-        channels=input_channels(cfg.model.backbone),
+        channels=channels,
+        loading=loading,
         order='RGB' if options.argmax else network.order,
         mean=None if options.argmax else network.mean.flatten().tolist(),
         std=None if options.argmax else network.std.flatten().tolist(),
@@ -125,37 +133,53 @@ def _describe(
 
 
 class _Images(Sequence):
-    """Evenly spaced images of files, read one at a time, or random ones without files; RGB, or as they are.
+    """Evenly spaced images of files, read one at a time, or random bytes without files; RGB, or as they are.
 
     Args:
         files (Sequence[Path]): from :func:`_image_files`.
-        shape (tuple[int, int, int]): height, width and channels.
+        size (tuple[int, int]): height and width.
         count (int): number of images.
-        prepare (Callable): from bytes (1, H, W, C) to what the network reads.
+        meta (dict[str, Any]): of the export: how files are loaded, and what the network takes.
+        prepare (Callable): from loaded images (1, H, W, C) to what the network reads.
     """
 
-    def __init__(self, files: Sequence[Path], shape: tuple[int, int, int], count: int, prepare: Callable):
-        self.shape, self.prepare = shape, prepare
+    def __init__(self, files: Sequence[Path], size: tuple[int, int], count: int, meta: dict, prepare: Callable):
+        self.size, self.meta, self.prepare = size, meta, prepare
         self.files = [files[i * len(files) // count] for i in range(count)] if files else [None] * count
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        height, width, channels = self.shape
-        file = self.files[index]
+        (height, width), channels, file = self.size, self.meta['channels'], self.files[index]
         if file is None:
             coarse = (height // 16 + 2, width // 16 + 2, channels)
             image = np.random.default_rng(index).integers(256, size=coarse, dtype=np.uint8)
         else:
-            image = imread(str(file), 'color' if channels == 3 else 'unchanged')  # None if damaged
-        if image is None or image.dtype != np.uint8 or np.atleast_3d(image).shape[2] != channels:
-            raise ValueError(f'--calib-dir: {file} is no image of {channels} channels of bytes')
+            image = _read(file, self.meta)
         smaller = image.shape[0] >= height and image.shape[1] >= width
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
         if channels == 3:
             image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-        return self.prepare(image.reshape(1, *self.shape))
+        return self.prepare(image.reshape(1, height, width, channels))
+
+
+def _read(file: Path, meta: dict[str, Any]) -> np.ndarray:
+    """Read an image of ``--calib-dir`` as the config does.
+
+    Raises:
+        ValueError: if it is no image, or none that the network takes.
+    """
+    bytes_only = meta['input'] == 'uint8'
+    try:
+        image = imread(file, **meta['loading'])
+        fits = np.atleast_3d(image).shape[2] == meta['channels'] and (image.dtype == np.uint8 or not bytes_only)
+    except Exception:  # of any decoder
+        fits = False
+    if not fits:
+        kind = f'{meta["channels"]} channels{" of bytes" * bytes_only}'
+        raise ValueError(f'--calib-dir: {file} is no image of {kind}')
+    return image
 
 
 def _image_files(folder: Path | None) -> list[Path]:
@@ -251,7 +275,7 @@ class _Exporter:
         return image if self.options.argmax else self.network.normalize(torch.from_numpy(image)).numpy()
 
     def _images(self, size: tuple[int, int], count: int) -> _Images:
-        return _Images(self.files, (*size, self.meta['channels']), count, self._prepare)
+        return _Images(self.files, size, count, self.meta, self._prepare)
 
     def _export(self, file: Path, open_size: bool, open_batch: bool) -> str:
         """Write a file and return the result of its comparison."""

@@ -40,11 +40,12 @@ class ExportedPredictor:
             from mmengine.dataset import Compose
             from mmpose.datasets.transforms import GetBBoxCenterScale, TopdownAffine
 
-            self.crop = Compose([GetBBoxCenterScale(), TopdownAffine(tuple(self.meta['size'][::-1]), self.meta['udp'])])
+            size, udp, padding = self.meta['size'], self.meta['udp'], self.meta.get('padding', 1.25)
+            self.crop = Compose([GetBBoxCenterScale(padding), TopdownAffine(tuple(size[::-1]), udp)])
 
     def load(self, file: str | Path) -> np.ndarray:
-        """Load an image, B G R if the file takes three channels."""
-        return imread(file, 'color' if self.meta['channels'] == 3 else 'unchanged')
+        """Load an image as the config of the training did, B G R if the file takes three channels."""
+        return imread(file, **self.meta.get('loading', dict(flag='color')))
 
     def __call__(
         self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray | None] | None = None

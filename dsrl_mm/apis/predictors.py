@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from torch import nn
 
-from ..engine.config import type_name
+from ..engine.config import test_pipeline, type_name
 
 
 @dataclass
@@ -44,7 +44,7 @@ class SegPredictor:
 
     def __init__(self, cfg: Config, model: nn.Module, dataset_meta: dict[str, Any]):
         self.meta = seg_meta(dataset_meta, model.num_classes)
-        first, *steps = cfg.get('test_pipeline') or cfg.test_dataloader.dataset.pipeline
+        first, *steps = test_pipeline(cfg)
         self.model, self.loading = model, Compose([first])
         self.gray = first.get('color_type', '').startswith('grayscale')
         self.canvas = cfg.get('crop_size') if cfg.model.get('low_res_input') else None
@@ -133,13 +133,13 @@ def mask_dtype(classes: int) -> type:
     return np.uint8 if classes <= 256 else np.uint16
 
 
-def imread(file: str | Path, flag: str) -> np.ndarray:
+def imread(file: str | Path, flag: str, backend: str | None = None) -> np.ndarray:
     """Read an image as :func:`mmcv.imread` does.
 
     Raises:
         ValueError: if it cannot be read.
     """
-    image = mmcv.imread(str(file), flag)
+    image = mmcv.imread(str(file), flag, backend=backend)
     if image is None:
         raise ValueError('OpenCV cannot read it as an image')
     return image

@@ -60,6 +60,12 @@ def parse_config(path: str | Path, **options: bool) -> Config:
         ) from error
 
 
+def test_pipeline(cfg: Config) -> list[dict]:
+    """Return the steps that the test set runs; without a test set, ``test_pipeline``, which may be empty."""
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset', {})
+    return dataset.get('pipeline') or cfg.get('test_pipeline') or []
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """Find the most similar of some dotted names, first by their last part."""
 

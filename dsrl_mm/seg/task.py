@@ -8,7 +8,7 @@ from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS, MODELS
 from torch import nn
 
-from ..engine.config import builds, input_channels, plain_datasets, type_name
+from ..engine.config import builds, input_channels, plain_datasets, test_pipeline, type_name
 from ..engine.loading import for_inference
 from ..engine.metrics import with_sr_metric
 from ..engine.optional import optional
@@ -145,6 +145,6 @@ def _read_frames(cfg: Config) -> None:
 
 def _inference_pipeline(cfg: Config) -> list[dict]:
     """Return the config's own image loading, without steps that resize or need labels."""
-    steps = cfg.get('test_pipeline') or cfg.get('test_dataloader', {}).get('dataset', {}).get('pipeline', ())
-    loading = [step for step in steps if type_name(step).startswith('Load') and 'Annotation' not in type_name(step)]
+    steps = [step for step in test_pipeline(cfg) if type_name(step).startswith('Load')]
+    loading = [step for step in steps if 'Annotation' not in type_name(step)]
     return [*(loading or [dict(type='LoadImageFromFile')]), dict(type='PackSegInputs')]

@@ -12,8 +12,9 @@ from mmengine.config import Config
 from timm.layers import Conv2dSame
 from torch import nn
 from toy import batch, build, model_cfg, preprocessor_cfg, spread_weights
+from toy_models import write_pose_model
 
-from dsrl_mm.apis import ExportOptions, export_files, save_deploy
+from dsrl_mm.apis import ExportOptions, build_deploy_model, export_files, save_deploy
 from dsrl_mm.apis.export import Network, _MatrixPool, _SameConv, export_program
 from dsrl_mm.apis.export_files import _Images, _multiple, check_parity
 from dsrl_mm.apis.runtime import Runtime
@@ -69,6 +70,16 @@ class TestNetwork:
         with pytest.raises(ValueError, match='--argmax: 257 classes do not fit a byte'):
             Network(model, decide=True)
 
+    def test_poses_without_one_heatmap_for_each_keypoint(self, tmp_path, monkeypatch):
+        config, checkpoint = write_pose_model(tmp_path)
+        model = build_deploy_model(Config.fromfile(config), checkpoint)
+        monkeypatch.setattr(model.head, 'forward', lambda feats: [feats, feats])  # as heads of several stages do
+        with pytest.raises(ValueError, match='one heatmap for each keypoint, which HeatmapHead does not give'):
+            Network(model)(torch.zeros(1, 3, 64, 32))
+        model.head.decoder.heatmap_type = 'combined'
+        with pytest.raises(ValueError, match='which MSRAHeatmap does not give'):
+            Network(model)
+
     def test_a_cascade_of_heads(self):
         last = dict(in_channels=[toy.CHANNELS[-1]], in_index=[3], channels=16, num_fcs=1)
         heads = [toy.head_cfg('FCNHead'), dict(type='PointHead', num_classes=toy.NUM_CLASSES, **last)]
@@ -100,9 +111,12 @@ class TestOptions:
         assert _multiple(nn.Identity()) == 32  # a stock segmentor
 
 
+COLOR = dict(channels=3, input='uint8', loading=dict(flag='color'))
+
+
 class TestImages:
     def test_are_spread_over_the_files(self):
-        assert _Images(list('abcdefgh'), (2, 2, 3), 4, None).files == list('aceg')
+        assert _Images(list('abcdefgh'), (2, 2), 4, COLOR, None).files == list('aceg')
 
     def test_that_cannot_be_read_are_named_before_an_export(self, tmp_path, monkeypatch):
         """A file is not what an export fails for that leaves sizes open, so there is no other try."""
@@ -118,10 +132,19 @@ class TestImages:
 
     def test_are_red_green_blue(self, tmp_path):
         cv2.imwrite(str(tmp_path / 'a.png'), np.full((4, 4, 3), (10, 20, 30), np.uint8))  # B, G, R
-        assert _Images([tmp_path / 'a.png'], (2, 2, 3), 1, lambda image: image)[0][0, 1, 1].tolist() == [30, 20, 10]
+        assert _Images([tmp_path / 'a.png'], (2, 2), 1, COLOR, lambda image: image)[0][0, 1, 1].tolist() == [30, 20, 10]
+
+    def test_are_read_as_the_config_does(self, tmp_path):
+        """Also of 16 bits, unless the file takes bytes."""
+        cv2.imwrite(str(tmp_path / 'a.png'), np.full((4, 4, 3), 40_000, np.uint16))
+        meta = COLOR | dict(loading=dict(flag='unchanged'))
+        found = _Images([tmp_path / 'a.png'], (2, 2), 1, meta | dict(input='float32'), lambda image: image)
+        assert (found[0] == 40_000).all()
+        with pytest.raises(ValueError, match='a.png is no image of 3 channels of bytes'):
+            _Images([tmp_path / 'a.png'], (2, 2), 1, meta, None)[0]
 
     def test_are_random_without(self):
-        images = _Images([], (48, 64, 3), 2, lambda image: image)
+        images = _Images([], (48, 64), 2, COLOR, lambda image: image)
         assert {image.shape for image in images} == {(1, 48, 64, 3)}
         assert not np.array_equal(images[0], images[1])
         assert np.array_equal(images[0], images[0])

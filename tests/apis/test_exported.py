@@ -4,8 +4,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import toy
 from mmengine.config import Config
-from toy_models import CLASSES, PALETTE, write_model, write_pose_model
+from toy import model_cfg
+from toy_models import CLASSES, PALETTE, PIPELINE, write_model, write_pose_model
 from toy_pgnet import pgnet_cfg
 
 from dsrl_mm.apis import ExportOptions, Inferencer, build_deploy_model, exported, save_deploy
@@ -152,16 +154,20 @@ def test_saliency(inferencer, tmp_path, argmax):
         assert found.probability == pytest.approx(expected.probability, abs=1e-4)
 
 
-@pytest.mark.parametrize('argmax', [False, True])
-def test_poses(inferencer, tmp_path, argmax):
+@pytest.mark.parametrize(('argmax', 'padding'), [(False, 1.25), (True, 1.25), (False, 1.0)])
+def test_poses(inferencer, tmp_path, argmax, padding):
     """Largest cells, which the codec refines by a quarter of a cell to the side where the neighbor is larger."""
     files, boxes = write_pose_model(tmp_path), [[10, 4, 46, 44], [0, 0, 20, 40]]
+    cfg = Config.fromfile(files[0])
+    (crop,) = (step for step in cfg.test_dataloader.dataset.pipeline if step['type'] == 'GetBBoxCenterScale')
+    crop['padding'] = padding
+    cfg.dump(files[0])
     expected = Inferencer(*files, device='cpu')(picture(), boxes).keypoints
     found = inferencer(*files, argmax=argmax, size=(64, 32))
     keypoints = found(picture(), boxes).keypoints
-    # Padded by a quarter, and brought to the crop's aspect of 1:2, the boxes are 90 and 50 pixels high: 16 cells.
+    # Padded, and brought to the crop's aspect of 1:2, the boxes are 72 and 40 times the padding high: 16 cells.
     distance = np.abs(keypoints - expected)[..., :2].max((1, 2))
-    assert (distance < np.array([90, 50]) / 16 * 0.3).all()
+    assert (distance < np.array([72, 40]) * padding / 16 * 0.3).all()
     assert keypoints[..., 2] == pytest.approx(expected[..., 2], abs=1e-4)
     assert (found(picture()).keypoints == found(picture(), [[0, 0, 64, 48]]).keypoints).all()
     assert found(picture(), []).keypoints.shape == (0, 17, 3)
@@ -224,6 +230,7 @@ def test_a_real_file(trained, tmp_path):
         mean=None,
         std=None,
         output='mask',
+        loading=dict(flag='color', backend=None),
         threshold=None,
         classes=list(CLASSES),
         palette=PALETTE,
@@ -234,12 +241,40 @@ def test_a_real_file(trained, tmp_path):
     )
 
 
-def test_images_are_loaded_with_the_files_channels(inferencer, trained, tmp_path):
-    found = inferencer(*trained, size=(48, 64))
-    for channels, shape in ((3, (6, 8, 3)), (1, (6, 8))):
-        found.predictor.meta['channels'] = channels
-        cv2.imwrite(str(tmp_path / 'gray.png'), np.zeros((6, 8), np.uint8))
-        assert found.load(tmp_path / 'gray.png').shape == shape
+@pytest.mark.parametrize(
+    ('loading', 'channels', 'stored'),
+    [
+        (dict(color_type='unchanged'), 3, picture().astype(np.uint16) * 200),
+        (dict(color_type='grayscale'), 1, picture()),
+        (dict(color_type='grayscale'), 1, picture()[..., 0].astype(np.uint16) * 200),
+        (dict(imdecode_backend='pillow'), 3, picture()),
+    ],
+    ids=['16 bits', 'gray of color', 'gray of 16 bits', 'pillow'],
+)
+def test_images_are_loaded_as_the_config_does(inferencer, tmp_path, loading, channels, stored):
+    preprocessor = toy.preprocessor_cfg(mean=[9000.0] * channels, std=[5000.0] * channels, bgr_to_rgb=False)
+    model = model_cfg(dsrl=False) | dict(data_preprocessor=preprocessor)
+    model['backbone']['in_channels'] = channels
+    pipeline = [dict(type='LoadImageFromFile', **loading), *PIPELINE[1:]]
+    # The steps of the test set count, not the ones a config inherits beside them.
+    files = write_model(tmp_path, model, test_dataloader=dict(dataset=dict(pipeline=pipeline)))
+    cv2.imwrite(str(tmp_path / 'stored.png'), stored)
+    expected, found = Inferencer(*files, device='cpu'), inferencer(*files, size=(48, 64))
+    images = [each.load(tmp_path / 'stored.png') for each in (expected, found)]
+    assert images[0].dtype == images[1].dtype and (images[0] == images[1]).all()
+    assert (found(images[1]).mask == expected(images[0]).mask).mean() > 0.999
+
+
+def test_a_background_is_named_beside_a_single_class(inferencer, tmp_path):
+    loss = dict(type='CrossEntropyLoss', use_sigmoid=True)
+    head = toy.head_cfg('FCNHead', num_classes=1, out_channels=1, threshold=0.5, loss_decode=loss)
+    config, checkpoint = write_model(tmp_path, model_cfg(dsrl=False, head=head))
+    torch.save(torch.load(checkpoint, weights_only=True)['state_dict'], checkpoint)
+    found = inferencer(config, checkpoint, argmax=True, size=(48, 64))
+    assert found.meta['classes'] == ['background', '0']
+    prediction = found(picture())
+    assert set(np.unique(prediction.mask)) == {0, 1}
+    assert found.draw(picture(), prediction).shape == (48, 64, 3)
 
 
 def test_poses_without_mmpose(monkeypatch):
