@@ -164,10 +164,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, trained in models.items():
         runtimes = build_runtimes(trained, args.runtimes, args.out / name, args.size, args.calib_dir)
         for runtime, network in runtimes.items():
-            accuracy = evaluate(_ByRuntime(trained, network), f'{name} by {runtime}')['mIoU']
+            try:
+                accuracy = evaluate(_ByRuntime(trained, network), f'{name} by {runtime}')['mIoU']
+            except (RuntimeError, ValueError) as error:  # such as test images of several sizes
+                print(f'{name}: {runtime} is left out. {error}')
+                continue
             built[f'{name} {runtime}'] = network
             height, width = network.meta['size']
             rows.append(dict(model=name, runtime=runtime, input=f'{height}x{width}', mIoU=accuracy))
+    if not rows:
+        parser.exit(1, 'No runtime is left to compare.\n')
     for row, milliseconds in zip(rows, benchmark(built, args.repeats).values()):
         row['milliseconds'] = milliseconds
     table = tabulate(rows, 'keys', 'pipe', floatfmt='.2f') + '\n'

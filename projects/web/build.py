@@ -56,8 +56,7 @@ def build(models: Iterable[Shown], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     # Made beside the page that is there, which stays as it is if an export fails.
     with TemporaryDirectory(prefix='.', dir=out) as folder:
-        made = Path(folder)
-        shutil.copytree(HERE / 'page', made, dirs_exist_ok=True)
+        made = shutil.copytree(HERE / 'page', Path(folder, 'page'))
         for name, copy in RUNTIME.items():
             shutil.copy(runtime / name, made / copy)
         (made / 'models').mkdir()

@@ -73,6 +73,26 @@ def test_accuracy_is_the_checkpoints_or_the_files_and_a_refused_runtime_is_left_
     assert (tmp_path / 'out/benchmark.png').stat().st_size
 
 
+def test_a_model_that_cannot_be_tested_costs_no_other(trained, tmp_path, monkeypatch, capsys):
+    runtime = Runtime(dict(input='float32', channels=3, batch=1, size=[4, 6]), lambda image: image)
+
+    def evaluate(tested, title):
+        if title.startswith('A'):
+            raise ValueError('The file takes images of 4x6.')
+        return dict(mIoU=50.0)
+
+    monkeypatch.setattr(tool, 'build_runtimes', lambda *_: dict(eager=runtime))
+    monkeypatch.setattr(tool, 'evaluate', evaluate)
+    models = [['--model', name, *map(str, trained)] for name in 'AB']
+    options = ['--repeats', '1', '--out', str(tmp_path)]
+    tool.main([*models[0], *models[1], *options])
+    assert 'A: eager is left out. The file takes images of 4x6.' in capsys.readouterr().out
+    assert [row['model'] for row in json.loads((tmp_path / 'benchmark.json').read_text())] == ['B']
+    with pytest.raises(SystemExit):
+        tool.main([*models[0], *options])
+    assert 'No runtime is left' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [

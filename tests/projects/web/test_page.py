@@ -405,6 +405,10 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path):
         build.build([], tmp_path)
 
 
+def test_other_users_may_read_the_page(site):
+    assert site.stat().st_mode == (build.HERE / 'page').stat().st_mode
+
+
 def test_a_build_that_fails_leaves_the_page_as_it_is(site, tmp_path, monkeypatch):
     page = shutil.copytree(site, tmp_path / 'site')
 
